@@ -1,0 +1,266 @@
+"""The typed configuration: one source for defaults, validation and the JSON schema.
+
+python -m pipeline.config check config.yaml [overlay.yaml ...]     says whether the study is valid
+python -m pipeline.config schema workflow/schemas/config.schema.json   writes the schema
+"""
+
+import argparse
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny, ValidationError, model_validator
+
+from pipeline.models.kinds import VariantSettings, kinds, parse_variant
+from pipeline.runtime.atomic import write_json
+from pipeline.runtime.errors import PipelineError, run_command
+from pipeline.training.settings import PromptType, TrainingSettings
+
+DATASETS = ("kvasir_seg", "clinicdb", "bkai", "isic16", "busi")
+Dataset = Literal["kvasir_seg", "clinicdb", "bkai", "isic16", "busi"]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Archives(_Settings):
+    """Where the datasets' archives come from."""
+
+    folder: str | None = Field(None, description="Folder with archives of your own, taken before any download")
+    base_url: str | None = Field(None, description="Mirror that serves the archives under their names")
+    annotations_url: str | None = Field(None, description="Mirror of the split lists; the pinned commit if absent")
+    generate: Literal["phantoms"] | None = Field(None, description="Make phantom archives instead (the demo)")
+    official: bool = Field(
+        True, description="Whether these are the official archives: checksums and annotated boxes are then enforced"
+    )
+    allow_missing: dict[Dataset, Annotated[int, Field(ge=0)]] = Field(
+        default_factory=dict, description="Records of the split lists that may be missing, by dataset"
+    )
+
+
+class HubBackbone(_Settings):
+    """Pretrained CLIPSeg from the Hugging Face hub, pinned."""
+
+    source: Literal["hub"] = "hub"
+    repository: str = "CIDAS/clipseg-rd64-refined"
+    revision: str = "999e0328d9e10b484360c477313983f9afdd7050"
+
+
+class FolderBackbone(_Settings):
+    """A folder in transformers' format: config.json, model.safetensors and the tokenizer's files."""
+
+    source: Literal["folder"]
+    folder: str = Field(description="Path of the folder")
+
+
+class PhantomBackbone(_Settings):
+    """A tiny CLIPSeg that the workflow itself pretrains on text-prompted coloured shapes (the demo)."""
+
+    source: Literal["phantom"]
+    image_size: int = Field(96, multiple_of=16, ge=32, description="Side of the pretraining images, pixels")
+    steps: int = Field(400, ge=1, description="Pretraining steps")
+    batch_size: int = Field(32, ge=1, description="Images per pretraining step")
+    learning_rate: float = Field(1e-3, gt=0, description="AdamW's peak learning rate in pretraining")
+    seed: int = Field(7, ge=0, description="Seed of weights and shapes")
+
+
+Backbone = Annotated[HubBackbone | FolderBackbone | PhantomBackbone, Field(discriminator="source")]
+
+
+class Ablation(_Settings):
+    """A family of variants that are compared; runs that another family shares are trained once."""
+
+    title: str = Field(description="Heading of the table and figure")
+    reference: Name = Field(description="Variant that the others are compared with")
+    variants: list[Name] = Field(min_length=2, description="Keys of `variants`, in the order of the figure")
+    datasets: list[Dataset] | None = Field(None, min_length=1, description="The study's datasets if absent")
+    seeds: list[int] | None = Field(None, min_length=1, description="The study's seeds if absent")
+
+
+class Evaluation(_Settings):
+    """How a run is scored."""
+
+    threshold: float = Field(0.5, gt=0, lt=1, description="Probability above which a pixel is foreground")
+    batch_size: int = Field(32, ge=1, description="Images per forward pass")
+    bootstrap_samples: int = Field(10_000, ge=100, description="Resamples for the 95% intervals")
+    comparisons_reference: Name = Field("telescopic", description="Variant that all others are tested against")
+
+
+class Regression(_Settings):
+    """When a measured DSC counts as a reproduction of the reported one."""
+
+    tolerance: float = Field(1.0, gt=0, description="Smallest tolerance, DSC points (0..100)")
+    must_reproduce: list[Name] = Field(["telescopic"], description="Variants whose rows must pass")
+
+
+class Jobs(_Settings):
+    """How jobs use the machine."""
+
+    gpus: int = Field(1, ge=0, description="Trainings at a time on GPUs when the command line sets no --resources gpu")
+    threads: int = Field(4, ge=1, description="CPU threads of one training job")
+    warm_start: bool = Field(
+        False, description="Start jobs from a process that has imported torch and transformers already (short runs)"
+    )
+
+
+def _variant(value: Any) -> Any:
+    return parse_variant(dict(value)) if isinstance(value, Mapping) else value
+
+
+Variant = Annotated[SerializeAsAny[VariantSettings], BeforeValidator(_variant)]
+
+
+def _unique(name: str, values: list) -> None:
+    twice = sorted({value for value in values if values.count(value) > 1}, key=str)
+    if twice:
+        raise ValueError(f"{name}: {', '.join(map(str, twice))} given twice; each may stand there once")
+
+
+class Study(_Settings):
+    """A whole study: what config.yaml holds."""
+
+    results: str = Field("results", min_length=1, description="Folder of all outputs")
+    datasets: list[Dataset] = Field(list(DATASETS), min_length=1, description="Datasets to train and test on")
+    split: Literal["published", "deduplicated"] = Field("published", description="Variant of the split lists")
+    image_size: int = Field(352, multiple_of=16, ge=32, description="Side of the model's input, pixels")
+    archives: Archives = Field(default_factory=Archives)
+    backbone: Backbone = Field(default_factory=HubBackbone)
+    seeds: list[Annotated[int, Field(ge=0)]] = Field([41, 42, 43], min_length=1, description="One training each")
+    training: TrainingSettings = Field(default_factory=TrainingSettings)
+    variants: dict[Name, Variant] = Field(min_length=1, description="Everything that can be trained, by name")
+    main: list[Name] = Field(min_length=1, description="Variants of the main table, in its order")
+    ablations: dict[Name, Ablation] = Field(default_factory=dict)
+    evaluation: Evaluation = Field(default_factory=Evaluation)
+    regression: Regression = Field(default_factory=Regression)
+    jobs: Jobs = Field(default_factory=Jobs)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Study":
+        _unique("datasets", self.datasets)
+        _unique("seeds", self.seeds)
+        _unique("main", self.main)
+        places = {"main": self.main}
+        for name, ablation in self.ablations.items():
+            _unique(f"ablations.{name}.variants", ablation.variants)
+            _unique(f"ablations.{name}.seeds", ablation.seeds or [])
+            _unique(f"ablations.{name}.datasets", ablation.datasets or [])
+            places[f"ablations.{name}.variants"] = ablation.variants
+            if ablation.reference not in ablation.variants:
+                raise ValueError(f"ablations.{name}.reference: {ablation.reference!r} is not among its variants")
+            for dataset in ablation.datasets or []:
+                if dataset not in self.datasets:
+                    raise ValueError(
+                        f"ablations.{name}.datasets: {dataset!r} is not among the study's datasets; "
+                        f"allowed: {', '.join(self.datasets)}"
+                    )
+        for place, variants in places.items():
+            for variant in variants:
+                if variant not in self.variants:
+                    raise ValueError(f"{place}: variant {variant!r} is unknown; allowed: {', '.join(self.variants)}")
+        if self.archives.generate == "phantoms" and (self.archives.folder or self.archives.base_url):
+            raise ValueError("archives: generate excludes folder and base_url; remove one of them")
+        return self
+
+    def training_of(self, variant: str) -> TrainingSettings:
+        """The training settings of ``variant``: the study's, with the variant's own on top."""
+        overrides = self.variants[variant].training.model_dump(exclude_none=True)
+        return TrainingSettings.model_validate(self.training.model_dump() | overrides)
+
+    def label(self, variant: str) -> str:
+        """The name of ``variant`` in tables and figures."""
+        return self.variants[variant].label or variant
+
+
+def _readable(error: ValidationError) -> str:
+    lines = []
+    for item in error.errors():
+        key = ".".join(str(part) for part in item["loc"] if not str(part).startswith("function-")) or "configuration"
+        message = item["msg"].removeprefix("Value error, ")
+        if item["type"] == "extra_forbidden":
+            message = f"no such key (value: {item['input']!r})"
+        elif item["type"] not in ("value_error", "missing"):
+            message = f"{message} (value: {item['input']!r})"
+        lines.append(f"  {key}: {message}")
+    return "\n".join(lines)
+
+
+def load_study(config: Mapping[str, Any]) -> Study:
+    """Validate a configuration as Snakemake hands it over (config.yaml with overlays merged in).
+
+    Raises:
+        PipelineError: names each offending key, its value and what is allowed.
+    """
+    try:
+        return Study.model_validate(json.loads(json.dumps(config)))
+    except ValidationError as error:
+        hint = "allowed keys and values: workflow/schemas/config.schema.json"
+        raise PipelineError(f"the configuration is not valid\n{_readable(error)}\n  {hint}") from None
+
+
+def schema() -> dict[str, Any]:
+    """The JSON schema of config.yaml, every registered variant kind included."""
+    result = Study.model_json_schema()
+    definitions = result["$defs"]
+    choices = []
+    for name, settings in kinds().items():
+        own = settings.model_json_schema(ref_template="#/$defs/{model}")
+        definitions.update(own.pop("$defs", {}))
+        own["required"] = sorted({*own.get("required", []), "kind"})
+        definitions[settings.__name__] = own
+        choices.append({"$ref": f"#/$defs/{settings.__name__}"})
+        own["properties"]["kind"] = {"const": name, "type": "string"}
+    definitions.pop("VariantSettings", None)
+    result["properties"]["variants"]["additionalProperties"] = {"oneOf": choices}
+    for pattern in result["properties"]["variants"].get("patternProperties", {}):
+        result["properties"]["variants"]["patternProperties"][pattern] = {"oneOf": choices}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **result}
+
+
+def merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]:
+    """``overlay`` over ``base``, mappings merged key by key as Snakemake's ``--configfile`` does."""
+    result = dict(base)
+    for key, value in overlay.items():
+        both = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
+        result[key] = merge(result[key], value) if both else value
+    return result
+
+
+def read_study(*paths: str | Path) -> Study:
+    """Read config.yaml and its overlays, later ones over earlier ones."""
+    import yaml
+
+    config: dict[str, Any] = {}
+    for path in paths:
+        try:
+            content = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+        except OSError as error:
+            raise PipelineError(f"{path}: cannot be read ({error.strerror}); give the path of a YAML file") from None
+        except yaml.YAMLError as error:
+            raise PipelineError(f"{path}: not valid YAML: {error}") from None
+        config = merge(config, content)
+    return load_study(config)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    check = commands.add_parser("check", help="validate a configuration")
+    check.add_argument("files", nargs="+", help="config.yaml, then overlays")
+    write = commands.add_parser("schema", help="write the JSON schema")
+    write.add_argument("output")
+    arguments = parser.parse_args()
+    if arguments.command == "schema":
+        write_json(arguments.output, schema())
+    else:
+        study = read_study(*arguments.files)
+        print(f"valid: {len(study.datasets)} datasets, {len(study.variants)} variants, {len(study.seeds)} seeds")
+
+
+if __name__ == "__main__":
+    run_command(main)
+
+
+__all__ = ["DATASETS", "Dataset", "PromptType", "Study", "load_study", "merge", "read_study", "schema"]

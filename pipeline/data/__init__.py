@@ -1,0 +1,1 @@
+"""Datasets: sources, fetching, standardising, splits and prompts, integrity, tensors, phantoms."""

@@ -1,0 +1,72 @@
+"""Telescopic Adapters (arXiv 2512.13855, authors' released module) and all their ablations."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from pipeline.models.kinds import VariantSettings, register
+from pipeline.models.widths import resolve_widths
+
+Layer = Annotated[int, Field(ge=1, le=12)]
+Width = Annotated[int, Field(ge=8)]
+
+
+@register("telescopic")
+class Telescopic(VariantSettings):
+    """The defaults are the paper's 613,297 parameters. Layers are counted from 1."""
+
+    kind: Literal["telescopic"] = "telescopic"
+    branches: list[Literal["vision", "text", "conditional"]] = Field(
+        ["vision", "text", "conditional"], min_length=1, description="Where adapters stand [studied]"
+    )
+    base_dimension: int = Field(64, ge=8, description="D, from which the widths are derived [studied]")
+    schedule: Literal["telescopic", "uniform", "reversed"] | list[Width] = Field(
+        "telescopic", description="Widths of the vision adapters by depth, or one width for each vision layer [studied]"
+    )
+    vision_layers: list[Layer] = Field(list(range(1, 10)), min_length=1, description="Adapted vision layers [studied]")
+    text_layers: list[Layer] = Field([10, 11, 12], min_length=1, description="Adapted text layers [studied]")
+    placement: list[Literal["attention", "mlp"]] = Field(
+        ["attention", "mlp"], min_length=1, description="Sub-layers whose output is adapted [studied]"
+    )
+    text_width: Width | None = Field(None, description="Width of the text adapters; max(8, D // 4) if absent")
+    conditional_width: Width | None = Field(None, description="Width of the conditional adapter; max(16, D // 8)")
+    alpha: float = Field(0.1, description="Start of the residual scale [studied]")
+    alpha_learned: bool = Field(True, description="Whether the residual scale is trained [studied]")
+    dropout: float = Field(0.1, ge=0, lt=1, description="Dropout inside the bottleneck [fixed]")
+    mask_refinement: bool = Field(True, description="The 48-parameter CNN on the logits [studied]")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Telescopic":
+        for name in ("vision_layers", "text_layers", "branches", "placement"):
+            values = getattr(self, name)
+            if len(set(values)) != len(values):
+                raise ValueError(f"{name}: {values} names one twice")
+        self.vision_widths()
+        return self
+
+    def vision_widths(self) -> list[int]:
+        """Width of each adapted vision layer, in the order of ``vision_layers``, before clamping to the model."""
+        return resolve_widths(self.schedule, len(self.vision_layers), self.base_dimension)
+
+    def attach(self, segmenter) -> None:
+        # torch stays out of this module's import: Snakemake reads the settings each time it parses the workflow.
+        from pipeline.models.adapters import MaskRefinement, TelescopicAdapter
+
+        def adapter(features: int, width: int) -> TelescopicAdapter:
+            return TelescopicAdapter(features, width, self.alpha, self.alpha_learned, self.dropout)
+
+        config = segmenter.clipseg.config
+        if "vision" in self.branches:
+            for layer, width in zip(self.vision_layers, self.vision_widths(), strict=True):
+                for place in self.placement:
+                    segmenter.add_adapter(f"vision_{layer}_{place}", adapter(config.vision_config.hidden_size, width))
+        if "text" in self.branches:
+            width = self.text_width or max(8, self.base_dimension // 4)
+            for layer in self.text_layers:
+                for place in self.placement:
+                    segmenter.add_adapter(f"text_{layer}_{place}", adapter(config.text_config.hidden_size, width))
+        if "conditional" in self.branches:
+            width = self.conditional_width or max(16, self.base_dimension // 8)
+            segmenter.add_adapter("conditional", adapter(config.projection_dim, width))
+        if self.mask_refinement:
+            segmenter.add_adapter("refinement", MaskRefinement())

@@ -1,0 +1,52 @@
+"""VLSM-Adapter (github.com/naamiinepal/vlsm-adapter): dense and shallow adapters in CLIPSeg."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from pipeline.models.kinds import VariantSettings, register
+
+Layer = Annotated[int, Field(ge=1, le=12)]
+
+
+@register("vlsm_dense")
+class VlsmDense(VariantSettings):
+    """Two adapters in each adapted layer of both encoders; 3,237,376 parameters at full size."""
+
+    kind: Literal["vlsm_dense"] = "vlsm_dense"
+    width: int = Field(64, ge=1, description="Bottleneck width in both encoders")
+    conditional_width: int | None = Field(256, ge=1, description="Width of the conditional adapter; null: none")
+    vision_layers: list[Layer] = Field(list(range(1, 10)), description="Adapted vision layers, counted from 1")
+    text_layers: list[Layer] = Field(list(range(1, 10)), description="Adapted text layers, counted from 1")
+
+    def attach(self, segmenter) -> None:
+        from pipeline.models.adapters import VlsmAdapter
+
+        config = segmenter.clipseg.config
+        for encoder, layers, features in (
+            ("vision", self.vision_layers, config.vision_config.hidden_size),
+            ("text", self.text_layers, config.text_config.hidden_size),
+        ):
+            for layer in layers:
+                for place in ("attention", "mlp"):
+                    segmenter.add_adapter(f"{encoder}_{layer}_{place}", VlsmAdapter(features, self.width))
+        if self.conditional_width is not None:
+            segmenter.add_adapter("conditional", VlsmAdapter(config.projection_dim, self.conditional_width))
+
+
+@register("vlsm_shallow")
+class VlsmShallow(VariantSettings):
+    """Adapters on the extracted states only; 4,201,984 parameters at full size."""
+
+    kind: Literal["vlsm_shallow"] = "vlsm_shallow"
+    width: int = Field(512, ge=1, description="Bottleneck width")
+    conditional_width: int = Field(256, ge=1, description="Width of the conditional adapter")
+
+    def attach(self, segmenter) -> None:
+        from pipeline.models.adapters import VlsmAdapter
+
+        config = segmenter.clipseg.config
+        for index in range(len(config.extract_layers)):
+            segmenter.add_adapter(f"vision_extract_{index}", VlsmAdapter(config.vision_config.hidden_size, self.width))
+            segmenter.add_adapter(f"text_extract_{index}", VlsmAdapter(config.text_config.hidden_size, self.width))
+        segmenter.add_adapter("conditional", VlsmAdapter(config.projection_dim, self.conditional_width))

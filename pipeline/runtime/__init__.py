@@ -1,0 +1,1 @@
+"""What every step needs: atomic writes, errors, progress, GPU lease, run manifest, warm start."""

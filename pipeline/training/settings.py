@@ -1,0 +1,37 @@
+"""The training protocol as typed settings (protocol of VLSM-Adapter and MedVLSM, which the paper follows)."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+PromptType = Literal["random", "p0", "p1", "p2", "p3", "p4", "p5", "p6", "p7", "p8", "p9"]
+
+
+class TrainingSettings(BaseModel):
+    """How a run is trained. Marked in each description: [tuned], [studied] or [fixed] (by the protocol)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    learning_rate: float = Field(1e-3, gt=0, description="AdamW's learning rate [tuned]")
+    weight_decay: float = Field(1e-3, ge=0, description="AdamW's decoupled weight decay [fixed]")
+    batch_size: int = Field(32, ge=1, description="Images per optimizer step [fixed]")
+    accumulation: int = Field(1, ge=1, description="Slices in which a batch goes through the device, to save memory")
+    precision: Literal["fp16", "bf16", "fp32"] = Field(
+        "fp16", description="Autocast type on a GPU [fixed]; a CPU always computes in fp32"
+    )
+    gradient_clip: float = Field(0.5, gt=0, description="Largest global L2 norm of the gradient [fixed]")
+    plateau_factor: float = Field(0.3, gt=0, lt=1, description="ReduceLROnPlateau on validation loss: factor [fixed]")
+    plateau_patience: int = Field(5, ge=0, description="ReduceLROnPlateau: epochs without a gain [fixed]")
+    min_epochs: int = Field(10, ge=1, description="Epochs before early stopping may act [fixed]")
+    max_epochs: int = Field(200, ge=1, description="Epochs at most [fixed]")
+    stop_patience: int = Field(20, ge=1, description="Early stop: epochs without a validation DSC gain [fixed]")
+    stop_min_delta: float = Field(1e-4, ge=0, description="Early stop: smallest DSC gain (0..1) that counts [fixed]")
+    dice_weight: float = Field(1.5, ge=0, description="Weight of the Dice loss [fixed]")
+    bce_weight: float = Field(1.0, ge=0, description="Weight of the binary cross-entropy [fixed]")
+    reference_double_sigmoid: bool = Field(
+        False, description="Binary cross-entropy on sigmoid(probability), as the reference's code computes it"
+    )
+    prompt_type: PromptType = Field("random", description="Prompts in training, validation and test [studied]")
+    train_fraction: float = Field(1.0, gt=0, le=1, description="Share of the training cases, nested subsets [studied]")
+    deterministic: bool = Field(False, description="Deterministic CUDA kernels (a CPU is deterministic anyway)")
+    save_every: int = Field(5, ge=1, description="Epochs between saved states that a killed run resumes from")
