@@ -1,0 +1,34 @@
+"""What goes into the model: normalised images and token ids."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from transformers import CLIPTokenizer, PreTrainedTokenizerBase
+
+IMAGE_MEAN = (0.485, 0.456, 0.406)
+IMAGE_STD = (0.229, 0.224, 0.225)
+
+
+def load_tokenizer(folder) -> PreTrainedTokenizerBase:
+    """CLIP's tokenizer from a backbone's folder."""
+    return CLIPTokenizer.from_pretrained(str(folder), local_files_only=True)
+
+
+def normalise(images: Tensor) -> Tensor:
+    """uint8 (batch, height, width, 3) to float32 (batch, 3, height, width) with ImageNet's mean and deviation."""
+    mean = torch.tensor(IMAGE_MEAN, device=images.device) * 255
+    scale = 1 / (torch.tensor(IMAGE_STD, device=images.device) * 255)
+    return ((images.float() - mean) * scale).permute(0, 3, 1, 2).contiguous()
+
+
+def tokenise(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], context: int = 77) -> tuple[Tensor, Tensor]:
+    """Token ids and padding mask, each (prompts, context) int64, padded and cut to ``context`` as the protocol does."""
+    encoded = tokenizer(list(prompts), padding="max_length", truncation=True, max_length=context, return_tensors="pt")
+    return encoded["input_ids"], encoded["attention_mask"]
+
+
+def crop_to_longest(input_ids: Tensor) -> Tensor:
+    """Drop the columns after the last prompt's EOS: under the causal mask they never influence a text feature."""
+    longest = int(input_ids.argmax(dim=-1).max()) + 1
+    return input_ids[:, :longest]

@@ -1,0 +1,254 @@
+"""The one differentiable CLIPSeg forward that every variant uses.
+
+transformers' ``CLIPSegForImageSegmentation.forward`` runs both encoders under ``torch.no_grad()``, so nothing inside them
+can be trained through it. This forward computes the same numbers with gradients, has named places for adapters, stops
+after the last layer that the decoder reads, and accepts what the frozen part of either branch gave before.
+"""
+
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+from transformers import CLIPSegForImageSegmentation
+
+# Places for adapters: {vision,text}_{layer from 1}_{attention,mlp}: on that sub-layer's output, before the residual
+# addition; vision_extract_{i}, text_extract_{i}: on the i-th extracted state; conditional: on the projected text feature;
+# refinement: on the logits.
+
+
+class Segmenter(nn.Module):
+    """A CLIPSeg with everything frozen, to which a variant's ``attach`` adds adapters or unfreezes parts.
+
+    Args:
+        clipseg: the backbone. It is taken over, not copied.
+    """
+
+    def __init__(self, clipseg: CLIPSegForImageSegmentation):
+        super().__init__()
+        self.clipseg = clipseg.requires_grad_(False)
+        self.adapters = nn.ModuleDict()
+        self.gradient_checkpointing = False
+
+    # ---------------------------------------------------------------- what is trained
+
+    def add_adapter(self, place: str, module: nn.Module) -> None:
+        """Put ``module`` at a named place of the forward (see the list above)."""
+        if place in self.adapters:
+            raise ValueError(f"two adapters at {place!r}")
+        reference = self.clipseg.clip.text_projection.weight
+        self.adapters[place] = module.to(reference.device, reference.dtype)
+
+    @property
+    def vision_depth(self) -> int:
+        """How many vision layers can influence the mask (10 of 12 in CLIPSeg)."""
+        return max(self.clipseg.config.extract_layers) + 1
+
+    def influential_parameters(self) -> dict[str, nn.Parameter]:
+        """Every parameter of the backbone that can influence the mask, by name."""
+        unused = (
+            *(f"clip.vision_model.encoder.layers.{i}." for i in range(self.vision_depth, self._vision_layers())),
+            "clip.vision_model.post_layernorm.",
+            "clip.visual_projection.",
+            "clip.logit_scale",
+        )
+        return {name: value for name, value in self.clipseg.named_parameters() if not name.startswith(unused)}
+
+    def _vision_layers(self) -> int:
+        return len(self.clipseg.clip.vision_model.encoder.layers)
+
+    def trainable_parameters(self) -> dict[str, nn.Parameter]:
+        """Names and tensors that training updates."""
+        return {name: value for name, value in self.named_parameters() if value.requires_grad}
+
+    def trained_state(self) -> dict[str, Tensor]:
+        """What a run stores: the trainable parameters and the buffers of the adapters (batch norm statistics)."""
+        buffers = {f"adapters.{name}": value for name, value in self.adapters.named_buffers()}
+        return {**self.trainable_parameters(), **buffers}
+
+    def load_trained_state(self, state: Mapping[str, Tensor]) -> None:
+        """Copy what :meth:`trained_state` gave into this segmenter.
+
+        Raises:
+            ValueError: names or shapes differ; the message lists them.
+        """
+        own = self.trained_state()
+        missing, foreign = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+        shapes = [name for name in own.keys() & state.keys() if own[name].shape != state[name].shape]
+        if missing or foreign or shapes:
+            raise ValueError(
+                f"weights do not fit this variant: {len(missing)} missing {missing[:3]}, {len(foreign)} foreign "
+                f"{foreign[:3]}, {len(shapes)} of another shape {shapes[:3]}"
+            )
+        with torch.no_grad():
+            for name, tensor in own.items():
+                tensor.copy_(state[name])
+
+    # ---------------------------------------------------------------- encoders
+
+    def _adapt(self, place: str, x: Tensor) -> Tensor:
+        return self.adapters[place](x) if place in self.adapters else x
+
+    def _layer(self, encoder: str, index: int, x: Tensor) -> Tensor:
+        """One pre-norm transformer layer with adapters on the outputs of its two sub-layers."""
+        layer = self._encoder(encoder).layers[index]
+        place = f"{encoder}_{index + 1}"
+        causal = encoder == "text"
+        # sdpa takes the flag alone; the eager implementation needs the mask written out.
+        mask = _causal_mask(x) if causal and layer.self_attn.config._attn_implementation == "eager" else None
+        attended = layer.self_attn(layer.layer_norm1(x), attention_mask=mask, is_causal=causal)[0]
+        x = x + self._adapt(f"{place}_attention", attended)
+        return x + self._adapt(f"{place}_mlp", layer.mlp(layer.layer_norm2(x)))
+
+    def _encoder(self, encoder: str) -> nn.Module:
+        model = self.clipseg.clip.vision_model if encoder == "vision" else self.clipseg.clip.text_model
+        return model.encoder
+
+    def _run_layers(self, encoder: str, x: Tensor, start: int, stop: int) -> Iterator[Tensor]:
+        for index in range(start, stop):
+            if self.gradient_checkpointing and self.training and torch.is_grad_enabled():
+                x = checkpoint(self._layer, encoder, index, x, use_reentrant=False)
+            else:
+                x = self._layer(encoder, index, x)
+            yield x
+
+    def first_trained_layer(self, encoder: str) -> int:
+        """The first layer of ``encoder`` (from 0) whose output depends on something trained; the depth if none does.
+
+        Below it the branch is frozen: its result can be computed once and kept. -1 if the embeddings are trained.
+        """
+        model = self.clipseg.clip.vision_model if encoder == "vision" else self.clipseg.clip.text_model
+        below = [model.embeddings] + ([model.pre_layrnorm] if encoder == "vision" else [])
+        if any(value.requires_grad for module in below for value in module.parameters()):
+            return -1
+        depth = self.vision_depth if encoder == "vision" else len(model.encoder.layers)
+        for index, layer in enumerate(model.encoder.layers[:depth]):
+            adapted = any(f"{encoder}_{index + 1}_{place}" in self.adapters for place in ("attention", "mlp"))
+            if adapted or any(value.requires_grad for value in layer.parameters()):
+                return index
+        return depth
+
+    def vision_states(self, pixel_values: Tensor) -> list[Tensor]:
+        """The states that the decoder reads, before any ``vision_extract`` adapter.
+
+        Args:
+            pixel_values: (batch, 3, height, width), normalised.
+
+        Returns:
+            One (batch, 1 + patches, vision width) tensor for each extract layer, shallow to deep.
+        """
+        model = self.clipseg.clip.vision_model
+        x = model.pre_layrnorm(model.embeddings(pixel_values))
+        outputs = list(self._run_layers("vision", x, 0, self.vision_depth))
+        return [outputs[layer] for layer in self.clipseg.config.extract_layers]
+
+    def text_prefix(self, input_ids: Tensor) -> dict[str, Tensor]:
+        """What the frozen part of the text branch makes of each prompt; :meth:`forward` takes it as ``text``.
+
+        Args:
+            input_ids: (prompts, tokens). Padding on the right does not matter and may be cropped.
+
+        Returns:
+            Tensors with the prompts on axis 0: ``eos`` and either ``input_ids`` (nothing is frozen), ``hidden`` (the state
+            before the first trained layer) or, where the whole encoder is frozen, ``pooled``; with ``text_extract``
+            adapters also ``extract`` (prompts, extract layers, text width).
+        """
+        start = self.first_trained_layer("text")
+        eos = input_ids.argmax(dim=-1)
+        if start < 0:
+            return {"eos": eos, "input_ids": input_ids}
+        model = self.clipseg.clip.text_model
+        depth = len(model.encoder.layers)
+        with torch.no_grad():
+            x = model.embeddings(input_ids=input_ids)
+            outputs = list(self._run_layers("text", x, 0, start))
+            x = outputs[-1] if outputs else x
+            if start < depth:
+                return {"eos": eos, "hidden": x}
+            rows = torch.arange(len(eos), device=eos.device)
+            prefix = {"eos": eos, "pooled": model.final_layer_norm(x[rows, eos])}
+            if "text_extract_0" in self.adapters:
+                layers = self.clipseg.config.extract_layers
+                prefix["extract"] = torch.stack([outputs[layer][rows, eos] for layer in layers], dim=1)
+            return prefix
+
+    def conditional_embedding(self, text: Mapping[str, Tensor]) -> Tensor:
+        """The text feature that conditions the decoder, (batch, projection), from :meth:`text_prefix`."""
+        model = self.clipseg.clip.text_model
+        rows = torch.arange(len(text["eos"]), device=text["eos"].device)
+        extract = text.get("extract")
+        if "pooled" in text:
+            pooled = text["pooled"]
+        else:
+            start = max(self.first_trained_layer("text"), 0)
+            x = text["hidden"] if "hidden" in text else model.embeddings(input_ids=text["input_ids"])
+            outputs = list(self._run_layers("text", x, start, len(model.encoder.layers)))
+            pooled = model.final_layer_norm(outputs[-1][rows, text["eos"]])
+            if "text_extract_0" in self.adapters:
+                # Reached only where text layers are trained as well; then no layer was cut off into the prefix.
+                layers = self.clipseg.config.extract_layers
+                extract = torch.stack([outputs[layer - start][rows, text["eos"]] for layer in layers], dim=1)
+        feature = self._adapt("conditional", self.clipseg.clip.text_projection(pooled))
+        if extract is not None:
+            # VLSM-Adapter's shallow variant: raw states of the encoder, added after the conditional adapter.
+            for index in range(extract.shape[1]):
+                feature = feature + self.adapters[f"text_extract_{index}"](extract[:, index])
+        return feature
+
+    # ---------------------------------------------------------------- decoder
+
+    def decode(self, states: list[Tensor], conditional: Tensor, size: tuple[int, int]) -> Tensor:
+        """Logits (batch, 1, height, width) from the extracted vision states and the conditional embedding."""
+        decoder = self.clipseg.decoder
+        x = None
+        for step, (state, layer, reduce) in enumerate(
+            zip(reversed(states), decoder.layers, decoder.reduces, strict=True)
+        ):
+            x = reduce(state) if x is None else reduce(state) + x
+            if step == decoder.conditional_layer:
+                x = decoder.film_mul(conditional)[:, None] * x + decoder.film_add(conditional)[:, None]
+            x = layer(x, attention_mask=None)
+        patch = self.clipseg.config.vision_config.patch_size
+        grid = (size[0] // patch, size[1] // patch)
+        x = x[:, 1:].transpose(1, 2).unflatten(2, grid)
+        return decoder.transposed_convolution(x)
+
+    def forward(
+        self,
+        pixel_values: Tensor | None = None,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        *,
+        text: Mapping[str, Tensor] | None = None,
+        vision: list[Tensor] | None = None,
+    ) -> Tensor:
+        """Logits of the mask, (batch, 1, height, width).
+
+        Args:
+            pixel_values: (batch, 3, height, width), normalised; height and width multiples of the patch size.
+            input_ids: (batch, tokens); or give ``text``.
+            attention_mask: (batch, tokens), accepted for the sake of CLIPSeg's interface. It changes nothing: the text
+                feature is read at the first EOS under a causal mask, before any padding on the right.
+            text: what :meth:`text_prefix` gave for these prompts.
+            vision: what :meth:`vision_states` gave for these images; only where no vision layer is trained.
+        """
+        if text is None:
+            if input_ids is None:
+                raise ValueError("give input_ids or text")
+            text = self.text_prefix(input_ids)
+        if vision is None:
+            if pixel_values is None:
+                raise ValueError("give pixel_values or vision")
+            vision = self.vision_states(pixel_values)
+            size = (pixel_values.shape[-2], pixel_values.shape[-1])
+        else:
+            side = round((vision[0].shape[1] - 1) ** 0.5) * self.clipseg.config.vision_config.patch_size
+            size = (side, side)
+        states = [self._adapt(f"vision_extract_{index}", state) for index, state in enumerate(vision)]
+        logits = self.decode(states, self.conditional_embedding(text), size)
+        return self._adapt("refinement", logits)
+
+
+def _causal_mask(x: Tensor) -> Tensor:
+    length = x.shape[1]
+    return torch.full((1, 1, length, length), torch.finfo(x.dtype).min, dtype=x.dtype, device=x.device).triu(1)
