@@ -1,0 +1,23 @@
+"""Which numerical mode a process computes in."""
+
+import os
+
+import torch
+
+
+def set_mode(deterministic: bool, threads: int) -> str:
+    """Fix the number of CPU threads and choose CUDA's kernels; returns what the manifest calls the mode.
+
+    The number of threads comes from the configuration and not from the machine, since sums over threads depend on it.
+    """
+    torch.set_num_threads(threads)
+    if not deterministic:
+        torch.backends.cuda.matmul.allow_tf32 = True
+        torch.backends.cudnn.allow_tf32 = True
+        torch.backends.cudnn.benchmark = True
+        return "fast"
+    # cuBLAS is deterministic only with a fixed workspace; it reads this when the first handle is made.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False
+    return "deterministic"

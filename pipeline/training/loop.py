@@ -1,0 +1,284 @@
+"""The training loop: plain PyTorch, as it is what the study is about.
+
+Everything a step needs lies on the device: images as uint8, masks, the frozen part of each text feature and, where the
+vision encoder is frozen, its extracted states. A step never waits for the device.
+"""
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pipeline.models.inputs import normalise
+from pipeline.models.segmenter import Segmenter
+from pipeline.models.textcache import TextCache
+from pipeline.runtime.errors import PipelineError
+from pipeline.runtime.progress import duration, log
+from pipeline.training.loss import batch_dsc, dice_bce_loss
+from pipeline.training.settings import TrainingSettings
+
+# Share of the free memory that the vision states of a frozen encoder may take.
+CACHE_SHARE = 0.3
+AUTOCAST = {"fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+@dataclass
+class CaseTensors:
+    """Images and masks of one split on the device.
+
+    Attributes:
+        images: (cases, side, side, 3) uint8.
+        masks: (cases, side, side) uint8, 0 or 1.
+        vision: the extracted states of a frozen vision encoder, one (cases, tokens, width) tensor a layer, or none.
+    """
+
+    images: Tensor
+    masks: Tensor
+    vision: list[Tensor] | None = None
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def inputs(self, index: Tensor) -> dict[str, Any]:
+        """The image side of the segmenter's arguments for the cases at ``index``."""
+        if self.vision is not None:
+            return {"vision": [state[index] for state in self.vision]}
+        return {"pixel_values": normalise(self.images[index])}
+
+
+def to_device(images: np.ndarray, masks: np.ndarray, device: str) -> CaseTensors:
+    """Move a split to ``device`` as it is stored, in uint8."""
+    return CaseTensors(torch.from_numpy(np.array(images)).to(device), torch.from_numpy(np.array(masks)).to(device))
+
+
+def free_memory_bytes(device: str) -> int:
+    """Memory that can still be had on ``device``."""
+    if device == "cuda":
+        return torch.cuda.mem_get_info()[0]
+    with open("/proc/meminfo", encoding="ascii") as file:  # noqa: PTH123
+        return next(int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable"))
+
+
+@torch.no_grad()
+def cache_vision(segmenter: Segmenter, splits: Sequence[CaseTensors], batch_size: int, autocast: Callable) -> bool:
+    """Compute the vision states of ``splits`` once, if the encoder is frozen and they fit; says whether it did."""
+    if segmenter.first_trained_layer("vision") < segmenter.vision_depth:
+        return False
+    config = segmenter.clipseg.config
+    side, patch = splits[0].images.shape[1], config.vision_config.patch_size
+    tokens = (side // patch) ** 2 + 1
+    size = sum(map(len, splits)) * len(config.extract_layers) * tokens * config.vision_config.hidden_size * 4
+    if size > CACHE_SHARE * free_memory_bytes(splits[0].images.device.type):
+        log(f"vision states would take {size / 2**30:.1f} GiB: not cached")
+        return False
+    segmenter.eval()
+    for split in splits:
+        parts = []
+        for images in split.images.split(batch_size):
+            with autocast():
+                parts.append([state.float() for state in segmenter.vision_states(normalise(images))])
+        split.vision = [torch.cat(states) for states in zip(*parts, strict=True)]
+    return True
+
+
+@dataclass
+class Progress:
+    """What early stopping, checkpoint selection and the history need to go on."""
+
+    epoch: int = 0
+    best_dsc: float = -1.0
+    best_epoch: int = 0
+    stop_reference: float = -1.0
+    stale_epochs: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+class Trainer:
+    """Trains one segmenter on one dataset.
+
+    Args:
+        segmenter: on its device, with a variant attached.
+        text: prefix of every prompt that can be drawn.
+        train, val: the splits on the device.
+        train_prompts: gives the cache positions of the training prompts of an epoch, (cases,) int64.
+        val_prompts: cache positions of the validation prompts, fixed.
+        name: what log lines and errors call this run.
+    """
+
+    def __init__(
+        self,
+        segmenter: Segmenter,
+        text: TextCache,
+        train: CaseTensors,
+        val: CaseTensors,
+        train_prompts: Callable[[int], Tensor],
+        val_prompts: Tensor,
+        settings: TrainingSettings,
+        seed: int,
+        name: str = "run",
+    ):
+        self.segmenter, self.text, self.train, self.val = segmenter, text, train, val
+        self.train_prompts, self.settings, self.seed, self.name = train_prompts, settings, seed, name
+        self.device = train.images.device.type
+        self.val_prompts = val_prompts.to(self.device)
+        self.parameters = list(segmenter.trainable_parameters().values())
+        self.precision = settings.precision if self.device == "cuda" else "fp32"
+        fused = self.device == "cuda"
+        self.optimizer = torch.optim.AdamW(
+            self.parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=fused
+        )
+        self.scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(
+            self.optimizer, factor=settings.plateau_factor, patience=settings.plateau_patience
+        )
+        self.scaler = torch.amp.GradScaler(self.device, enabled=self.precision == "fp16")
+        self.progress = Progress()
+        self.best = self._snapshot()
+        cache_vision(segmenter, (train, val), settings.batch_size, self.autocast)
+
+    def autocast(self) -> contextlib.AbstractContextManager:
+        """Mixed precision as configured; on a CPU none."""
+        if self.precision == "fp32":
+            return contextlib.nullcontext()
+        return torch.autocast(self.device, dtype=AUTOCAST[self.precision])
+
+    def _snapshot(self) -> dict[str, Tensor]:
+        return {name: value.detach().clone() for name, value in self.segmenter.trained_state().items()}
+
+    def _loss(self, logits: Tensor, masks: Tensor) -> Tensor:
+        settings = self.settings
+        return dice_bce_loss(
+            logits, masks[:, None], settings.dice_weight, settings.bce_weight, settings.reference_double_sigmoid
+        )
+
+    def step(self, cases: Tensor, prompts: Tensor) -> Tensor:
+        """One optimizer step on ``cases`` (indices on the device) with ``prompts`` (cache positions); its loss."""
+        self.optimizer.zero_grad(set_to_none=True)
+        total = torch.zeros((), device=self.device)
+        for rows in torch.arange(len(cases), device=self.device).tensor_split(self.settings.accumulation):
+            if len(rows) == 0:
+                continue
+            with self.autocast():
+                logits = self.segmenter(**self.train.inputs(cases[rows]), text=self.text.take(prompts[rows]))
+            loss = self._loss(logits, self.train.masks[cases[rows]]) * (len(rows) / len(cases))
+            self.scaler.scale(loss).backward()
+            total += loss.detach()
+        self.scaler.unscale_(self.optimizer)
+        torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.gradient_clip)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        return total
+
+    def order(self, epoch: int) -> np.ndarray:
+        """The training cases of ``epoch`` in their order, the same wherever and however often it is asked."""
+        return np.random.default_rng((self.seed, epoch)).permutation(len(self.train))
+
+    def train_epoch(self, epoch: int) -> float:
+        """Train on every case once; the mean loss."""
+        # Reseeded in each epoch, so that dropout after a resume is what it would have been.
+        torch.manual_seed(self.seed * 1_000_003 + epoch)
+        self.segmenter.train()
+        prompts = self.train_prompts(epoch).to(self.device)
+        order = torch.from_numpy(self.order(epoch)).to(self.device)
+        total = torch.zeros((), device=self.device, dtype=torch.float64)
+        for cases in order.split(self.settings.batch_size):
+            total += self.step(cases, prompts[cases]).double() * len(cases)
+        return total.item() / len(order)
+
+    @torch.no_grad()
+    def validate(self) -> tuple[float, float]:
+        """Mean loss and mean DSC (0..1, at the model's resolution) over the validation cases."""
+        self.segmenter.eval()
+        loss = torch.zeros((), device=self.device, dtype=torch.float64)
+        dsc = torch.zeros((), device=self.device, dtype=torch.float64)
+        for cases in torch.arange(len(self.val), device=self.device).split(2 * self.settings.batch_size):
+            with self.autocast():
+                logits = self.segmenter(**self.val.inputs(cases), text=self.text.take(self.val_prompts[cases]))
+            target = self.val.masks[cases]
+            loss += self._loss(logits, target).double() * len(cases)
+            dsc += batch_dsc(logits, target[:, None]).double().sum()
+        return loss.item() / len(self.val), dsc.item() / len(self.val)
+
+    def fit(self, save: Callable[[dict[str, Any]], None] | None = None) -> Progress:
+        """Train until early stopping or the last epoch; afterwards the segmenter holds the best epoch's weights.
+
+        Args:
+            save: called with :meth:`state` every ``save_every`` epochs.
+
+        Raises:
+            PipelineError: the loss became NaN or infinite. The last saved state is left as it is.
+        """
+        settings, progress = self.settings, self.progress
+        began, first = time.monotonic(), progress.epoch
+        while progress.epoch < settings.max_epochs and not self.finished():
+            start = time.monotonic()
+            epoch = progress.epoch + 1
+            rate = self.optimizer.param_groups[0]["lr"]
+            train_loss = self.train_epoch(epoch)
+            trained = time.monotonic() - start
+            if not math.isfinite(train_loss):
+                raise PipelineError(
+                    f"{self.name}: the loss became {train_loss} in epoch {epoch} at learning rate {rate:g}; the state "
+                    "of the last saved epoch is kept. Lower training.learning_rate of this variant"
+                    + (", or set training.precision to bf16" if self.precision == "fp16" else "")
+                )
+            val_loss, val_dsc = self.validate()
+            self.scheduler.step(val_loss)
+            progress.epoch = epoch
+            progress.history.append(
+                {
+                    "epoch": epoch,
+                    "learning_rate": rate,
+                    "train_loss": train_loss,
+                    "val_loss": val_loss,
+                    "val_dsc": val_dsc,
+                    "seconds": time.monotonic() - start,
+                    "images_per_second": len(self.train) / trained,
+                }
+            )
+            if val_dsc > progress.best_dsc:
+                progress.best_dsc, progress.best_epoch, self.best = val_dsc, epoch, self._snapshot()
+            if val_dsc > progress.stop_reference + settings.stop_min_delta:
+                progress.stop_reference, progress.stale_epochs = val_dsc, 0
+            else:
+                progress.stale_epochs += 1
+            pace = (time.monotonic() - began) / (epoch - first)
+            log(
+                f"{self.name} {self.device} epoch {epoch}/{settings.max_epochs} loss {train_loss:.4f} "
+                f"val loss {val_loss:.4f} val DSC {val_dsc:.4f} lr {rate:.1e}, "
+                f"at most {duration(pace * (settings.max_epochs - epoch))} left"
+            )
+            if save and epoch % settings.save_every == 0:
+                save(self.state())
+        self.segmenter.load_trained_state(self.best)
+        return progress
+
+    def finished(self) -> bool:
+        """Whether early stopping has struck."""
+        settings, progress = self.settings, self.progress
+        return progress.epoch >= settings.min_epochs and progress.stale_epochs >= settings.stop_patience
+
+    def state(self) -> dict[str, Any]:
+        """Everything that a resumed run needs, JSON-like values and tensors only."""
+        return {
+            "trained": self._snapshot(),
+            "best": self.best,
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "progress": vars(self.progress),
+        }
+
+    def resume(self, state: dict[str, Any]) -> None:
+        """Go on from what :meth:`state` gave."""
+        self.segmenter.load_trained_state(state["trained"])
+        self.best = {name: value.to(self.device) for name, value in state["best"].items()}
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scheduler.load_state_dict(state["scheduler"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.progress = Progress(**state["progress"])

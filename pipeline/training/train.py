@@ -1,0 +1,163 @@
+"""Train one variant on one dataset with one seed: weights.safetensors, history.csv, manifest.json."""
+
+import argparse
+import hashlib
+import json
+import time
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from pipeline.data.prompts import EVALUATION, all_prompts, draw_prompt
+from pipeline.data.tensors import load_split
+from pipeline.models.backbone import load_backbone
+from pipeline.models.inputs import load_tokenizer
+from pipeline.models.kinds import parse_variant
+from pipeline.models.segmenter import Segmenter
+from pipeline.models.textcache import TextCache
+from pipeline.models.variants import build_segmenter
+from pipeline.models.weights import save_weights
+from pipeline.runtime.atomic import atomic_path, write_csv, write_json
+from pipeline.runtime.errors import PipelineError, run_command
+from pipeline.runtime.lease import compute_device
+from pipeline.runtime.manifest import file_sha256, manifest, peak_memory_mib
+from pipeline.runtime.progress import duration, log
+from pipeline.training.determinism import set_mode
+from pipeline.training.loop import Progress, Trainer, to_device
+from pipeline.training.settings import TrainingSettings
+from pipeline.training.state import load_state, remove_state, save_state
+from pipeline.training.subsets import nested_subset
+
+HISTORY_COLUMNS = ["epoch", "learning_rate", "train_loss", "val_loss", "val_dsc", "seconds", "images_per_second"]
+
+
+def make_trainer(
+    segmenter: Segmenter, tensors: Path, backbone: Path, settings: TrainingSettings, seed: int, name: str
+) -> Trainer:
+    """A trainer for ``segmenter`` with the data of a tensors folder, all on the segmenter's device.
+
+    Args:
+        tensors: folder that ``pipeline.data.tensors`` wrote.
+        backbone: folder that ``pipeline.models.backbone`` or ``pipeline.training.pretrain`` wrote; for its tokenizer.
+        name: what log lines and errors call this run.
+    """
+    device = segmenter.clipseg.device.type
+    train, val = load_split(tensors, "train"), load_split(tensors, "val")
+    keep = nested_subset(list(train.cases["case"]), settings.train_fraction, seed)
+    cases = train.cases.iloc[keep].reset_index(drop=True)
+    strings = sorted({*all_prompts(cases, settings.prompt_type), *all_prompts(val.cases, settings.prompt_type)})
+    text = TextCache(segmenter, load_tokenizer(backbone), strings)
+
+    def prompts(frame: pd.DataFrame, epoch: int) -> torch.Tensor:
+        drawn = zip(frame["prompts"], frame["case"], strict=True)
+        return text.index([draw_prompt(options, settings.prompt_type, seed, case, epoch) for options, case in drawn])
+
+    return Trainer(
+        segmenter,
+        text,
+        to_device(train.images[keep], train.masks[keep], device),
+        to_device(val.images, val.masks, device),
+        train_prompts=lambda epoch: prompts(cases, epoch),
+        val_prompts=prompts(val.cases, EVALUATION),
+        settings=settings,
+        seed=seed,
+        name=name,
+    )
+
+
+def train_run(
+    tensors: Path, backbone: Path, variant: dict, settings: TrainingSettings, seed: int, threads: int, state: Path,
+    output: Path, name: str,
+) -> None:  # fmt: skip
+    """Train, resuming from ``state`` if it fits, and write the run's files into ``output``."""
+    began = time.monotonic()
+    hashes = {
+        "data_sha256": file_sha256(tensors / "cases.csv"),
+        "backbone_sha256": file_sha256(backbone / "model.safetensors"),
+    }
+    configuration = {"variant": variant, "training": settings.model_dump(), "seed": seed, "threads": threads}
+    fingerprint = hashlib.sha256(json.dumps([configuration, hashes], sort_keys=True).encode()).hexdigest()
+    with compute_device() as device:
+        mode = set_mode(settings.deterministic, threads)
+        log(f"{name}: on {device}, {mode}, seed {seed}")
+        # Adapters are initialised from the global generator: the same start for the same seed and variant.
+        torch.manual_seed(seed)
+        segmenter = build_segmenter(variant, load_backbone(backbone)).to(device)
+        trained = sum(value.numel() for value in segmenter.trainable_parameters().values())
+        progress, resumed_from, precision = Progress(), 0, None
+        if trained:
+            trainer = make_trainer(segmenter, tensors, backbone, settings, seed, name)
+            precision = trainer.precision
+            saved = load_state(state, fingerprint)
+            if saved:
+                trainer.resume(saved)
+                resumed_from = trainer.progress.epoch
+                log(f"{name}: resuming after epoch {resumed_from}")
+            progress = _fit(trainer, state, fingerprint)
+        output.mkdir(parents=True, exist_ok=True)
+        with atomic_path(output / "weights.safetensors") as path:
+            save_weights(path, segmenter, variant, {"seed": str(seed), **hashes})
+        write_csv(output / "history.csv", pd.DataFrame(progress.history, columns=HISTORY_COLUMNS))
+        seconds = time.monotonic() - began
+        record = manifest(
+            device,
+            run=name,
+            configuration=configuration,
+            **hashes,
+            trained_parameters=trained,
+            epochs=progress.epoch,
+            best_epoch=progress.best_epoch,
+            best_val_dsc=progress.best_dsc if trained else None,
+            resumed_from_epoch=resumed_from,
+            mode=mode,
+            precision=precision,
+            wall_seconds=round(seconds, 2),
+            training_seconds=round(sum(row["seconds"] for row in progress.history), 2),
+            peak_memory=peak_memory_mib(device),
+        )
+        write_json(output / "manifest.json", record)
+    remove_state(state)
+    log(f"{name}: {progress.epoch} epochs in {duration(seconds)}, best in epoch {progress.best_epoch}")
+
+
+def _fit(trainer: Trainer, state: Path, fingerprint: str) -> Progress:
+    try:
+        return trainer.fit(lambda content: save_state(state, fingerprint, content))
+    except torch.OutOfMemoryError:
+        settings = trainer.settings
+        slices = settings.accumulation * 2
+        raise PipelineError(
+            f"{trainer.name}: out of memory with {-(-settings.batch_size // settings.accumulation)} images at a time; "
+            f"set training.accumulation to {slices} ({-(-settings.batch_size // slices)} images at a time, the same "
+            "gradient) for this variant, or training.batch_size lower"
+        ) from None
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tensors", type=Path, required=True, help="folder of prepared tensors")
+    parser.add_argument("--backbone", type=Path, required=True, help="folder of the pretrained CLIPSeg")
+    parser.add_argument("--variant", type=json.loads, required=True, help="settings of the variant, JSON")
+    parser.add_argument("--training", type=json.loads, default={}, help="training settings, JSON")
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--threads", type=int, default=4, help="CPU threads; part of the result's identity on a CPU")
+    parser.add_argument("--state", type=Path, required=True, help="folder for what a resumed run needs")
+    parser.add_argument("--name", default="run", help="what log lines call this run")
+    parser.add_argument("--output", type=Path, required=True, help="folder of the run")
+    arguments = parser.parse_args()
+    train_run(
+        arguments.tensors,
+        arguments.backbone,
+        parse_variant(arguments.variant).model_dump(mode="json", exclude={"label", "training"}),
+        TrainingSettings.model_validate(arguments.training),
+        arguments.seed,
+        arguments.threads,
+        arguments.state,
+        arguments.output,
+        arguments.name,
+    )
+
+
+if __name__ == "__main__":
+    run_command(main)
