@@ -12,13 +12,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny, ValidationError, model_validator
 
+from pipeline.data.sources import DATASETS
 from pipeline.models.kinds import VariantSettings, kinds, parse_variant
 from pipeline.runtime.atomic import write_json
 from pipeline.runtime.errors import PipelineError, run_command
 from pipeline.training.settings import PromptType, TrainingSettings
 
-DATASETS = ("kvasir_seg", "clinicdb", "bkai", "isic16", "busi")
-Dataset = Literal["kvasir_seg", "clinicdb", "bkai", "isic16", "busi"]
+Dataset = Literal[DATASETS]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 
 
@@ -26,13 +26,23 @@ class _Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class Phantoms(_Settings):
+    """Phantom archives that the workflow makes itself."""
+
+    train: int = Field(48, ge=4, description="Training cases of each dataset")
+    val: int = Field(12, ge=2, description="Validation cases")
+    test: int = Field(24, ge=2, description="Test cases")
+    seed: int = Field(7, ge=0)
+
+
 class Archives(_Settings):
-    """Where the datasets' archives come from."""
+    """Where the datasets' archives and split lists come from."""
 
     folder: str | None = Field(None, description="Folder with archives of your own, taken before any download")
     base_url: str | None = Field(None, description="Mirror that serves the archives under their names")
+    annotations_folder: str | None = Field(None, description="Folder with the split lists, {list}/{train,val,test}.json")
     annotations_url: str | None = Field(None, description="Mirror of the split lists; the pinned commit if absent")
-    generate: Literal["phantoms"] | None = Field(None, description="Make phantom archives instead (the demo)")
+    phantoms: Phantoms | None = Field(None, description="Make phantom archives instead (the demo)")
     official: bool = Field(
         True, description="Whether these are the official archives: checksums and annotated boxes are then enforced"
     )
@@ -99,8 +109,11 @@ class Regression(_Settings):
 class Jobs(_Settings):
     """How jobs use the machine."""
 
-    gpus: int = Field(1, ge=0, description="Trainings at a time on GPUs when the command line sets no --resources gpu")
-    threads: int = Field(4, ge=1, description="CPU threads of one training job")
+    gpus: int | None = Field(
+        None, ge=0, description="Jobs at a time on GPUs unless --resources gpu=N says; as many as there are if absent"
+    )
+    threads: int = Field(4, ge=1, description="CPU threads of one training or evaluation")
+    memory_mb: int = Field(16_000, ge=500, description="Host memory that one training or evaluation is given")
     warm_start: bool = Field(
         False, description="Start jobs from a process that has imported torch and transformers already (short runs)"
     )
@@ -160,8 +173,8 @@ class Study(_Settings):
             for variant in variants:
                 if variant not in self.variants:
                     raise ValueError(f"{place}: variant {variant!r} is unknown; allowed: {', '.join(self.variants)}")
-        if self.archives.generate == "phantoms" and (self.archives.folder or self.archives.base_url):
-            raise ValueError("archives: generate excludes folder and base_url; remove one of them")
+        if self.archives.phantoms and (self.archives.folder or self.archives.base_url or self.archives.official):
+            raise ValueError("archives: phantoms exclude folder and base_url, and are not official; set official: false")
         return self
 
     def training_of(self, variant: str) -> TrainingSettings:

@@ -1,10 +1,10 @@
-"""Run a module in a process that has imported the heavy libraries: ``python -m pipeline.runtime.warm MODULE ...``
+"""Start a step: ``python -m pipeline.runtime.start MODULE ...``, which is ``python -m MODULE ...`` but can start warm.
 
-Importing torch and transformers takes seconds, more than a short training does. The first call starts a server that
-imports them (and nothing of this project, so that edits count at once); each call has it fork a child that runs the
-module with the caller's arguments, folder, environment and standard streams, and ends with the child's exit status.
-If the caller dies, its child is killed; a server that nobody calls for a minute ends by itself. Where no server can be
-had, the module runs in the calling process.
+Importing torch and transformers takes seconds, more than a short training does. With PIPELINE_WARM_START=1 in the
+environment the first call starts a server that imports them (and nothing of this project, so that edits count at
+once); each call has it fork a child that runs the module with the caller's arguments, folder, environment and standard
+streams, and ends with the child's exit status. If the caller dies, its child is killed; a server that nobody calls for
+a minute ends by itself. Where no server can be had, the module runs in the calling process.
 """
 
 import contextlib
@@ -28,6 +28,7 @@ LIBRARIES += ("pandas", "scipy.ndimage", "PIL.Image", "safetensors.torch", "tqdm
 IDLE_SECONDS = 60
 START_SECONDS = 60
 STARTED = b"+"
+SWITCH = "PIPELINE_WARM_START"
 PROJECT = __name__.split(".")[0] if __name__ != "__main__" else "pipeline"
 
 
@@ -60,7 +61,7 @@ def _connect_or_start(path: Path) -> socket.socket | None:
         connection = _connect(path)
         if connection:
             return connection
-        command = [sys.executable, "-m", f"{PROJECT}.runtime.warm", "--serve", str(path)]
+        command = [sys.executable, "-m", f"{PROJECT}.runtime.start", "--serve", str(path)]
         quiet = subprocess.DEVNULL
         server = subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=True)
         deadline = time.monotonic() + START_SECONDS
@@ -80,7 +81,7 @@ def _run_here(module: str, arguments: list[str]) -> int:
 
 def call(module: str, arguments: list[str]) -> int:
     """Run ``module`` in a child of the server; its exit status."""
-    connection = _connect_or_start(_socket_path())
+    connection = _connect_or_start(_socket_path()) if os.environ.get(SWITCH) == "1" else None
     if connection is None:
         return _run_here(module, arguments)
     request = {"module": module, "arguments": arguments, "cwd": str(Path.cwd()), "environment": dict(os.environ)}
@@ -211,5 +212,5 @@ if __name__ == "__main__":
         serve(Path(sys.argv[2]))
     else:
         if len(sys.argv) < 2:
-            sys.exit("usage: python -m pipeline.runtime.warm MODULE [ARGUMENT ...]")
+            sys.exit("usage: python -m pipeline.runtime.start MODULE [ARGUMENT ...]")
         sys.exit(call(sys.argv[1], sys.argv[2:]))

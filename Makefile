@@ -1,0 +1,40 @@
+# make setup   an environment in .venv (SET=cuda for the CUDA build of torch)
+# make demo    the whole study in miniature: CPU only, nothing downloaded
+# make test    the tests
+
+SET ?= cpu
+CORES ?= 2
+PYTHON3 ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
+READY := $(VENV)/.ready-$(SET)
+DEMO := snakemake --cores $(CORES) --configfile workflow/config/demo.yaml
+
+.PHONY: setup demo test format clean
+
+setup: $(READY)
+
+$(READY): envs/requirements-$(SET).txt pyproject.toml
+	$(PYTHON3) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name it with PYTHON3=")'
+	$(PYTHON3) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --requirement $<
+	$(VENV)/bin/python -m pip install --quiet --no-deps --editable .
+	touch $@
+
+demo: $(READY)
+	$(RUN) $(DEMO) all
+	@$(RUN) python -m pipeline.reporting.show --results results/demo
+
+test: $(READY)
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	$(RUN) snakefmt --check Snakefile workflow
+	$(RUN) python -m pytest
+
+format: $(READY)
+	$(RUN) ruff check --fix .
+	$(RUN) ruff format .
+	$(RUN) snakefmt Snakefile workflow
+
+clean:
+	rm -rf results/demo

@@ -1,0 +1,150 @@
+"""The table of datasets (workflow/resources/datasets.yaml), typed.
+
+To add a dataset, add an entry to the table: archives, the patterns of its image and mask files, its split lists. Code
+is needed only where its masks mark the foreground in a way that no kind in :mod:`pipeline.data.masks` knows.
+"""
+
+import functools
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from pipeline.runtime.errors import PipelineError
+
+TABLE = Path(__file__).parents[2] / "workflow" / "resources" / "datasets.yaml"
+SPLITS = ("train", "val", "test")
+
+
+def _pattern(text: str) -> str:
+    re.compile(text)
+    return text
+
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Pattern = Annotated[str, AfterValidator(_pattern)]
+BySplit = dict[Literal["train", "val", "test"], int]
+
+
+class _Facts(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Kaggle(_Facts):
+    """A source on Kaggle, which needs the user's credentials (and, for a competition, acceptance of its rules)."""
+
+    kind: Literal["competition", "dataset"]
+    handle: str = Field(description="competition, or owner/dataset")
+    saved_as: str = Field(description="File name under which its files are packed again")
+
+    @property
+    def page(self) -> str:
+        """Address of the page at which a person downloads it."""
+        return f"https://www.kaggle.com/{self.kind}s/{self.handle}"
+
+
+class Layout(_Facts):
+    """Which members of an archive are images and masks: patterns to be found in a member's path.
+
+    Their named groups fill the dataset's ``case`` and ``group``. Several masks of one case are merged.
+    """
+
+    image: Pattern | None = None
+    mask: Pattern | None = None
+
+    @model_validator(mode="after")
+    def _one_at_least(self) -> "Layout":
+        if self.image is None and self.mask is None:
+            raise ValueError("a layout needs a pattern for image, mask or both")
+        return self
+
+
+class Archive(_Facts):
+    """One archive file and where it is to be had."""
+
+    name: str = Field(description="Official file name")
+    alternatives: list[str] = Field(
+        [], description="Other names, with other layouts perhaps, under which users have it"
+    )
+    url: str | None = None
+    kaggle: Kaggle | None = None
+    sha256: Sha256 | None = Field(None, description="Of the file called `name`, where it is known")
+    size: int | None = Field(None, gt=0, description="Bytes of the file called `name`, where known")
+    layouts: list[Layout] = Field(min_length=1, description="The first that the archive's members match is taken")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All file names, the official one first."""
+        return (self.name, *self.alternatives)
+
+
+class Annotations(_Facts):
+    """The split lists of a dataset: ``data/{folder}/anns/{split}.json`` at the pinned commit."""
+
+    folder: str
+    sha256: dict[Literal["train", "val", "test"], Sha256]
+
+
+class Dataset(_Facts):
+    """Everything there is to know about one dataset."""
+
+    title: str
+    version: str
+    homepage: str
+    licence: str
+    citation: str
+    archives: list[Archive] = Field(min_length=1)
+    case: str = Field("{case}", description="Case as the split lists name it, from the patterns' groups")
+    group: str = Field("", description="Class of a case, from the patterns' groups")
+    mask_kind: str = Field("grey", description="How masks mark the foreground; see pipeline.data.masks")
+    video_frames: bool = Field(False, description="Cases are numbered frames of videos, neighbours look alike")
+    annotations: Annotations
+    records: BySplit = Field(description="Records of each split list")
+
+    @property
+    def accepted(self) -> dict[str, Archive]:
+        """Every accepted file name and its archive."""
+        return {name: archive for archive in self.archives for name in archive.names}
+
+
+class AnnotationSource(_Facts):
+    """Where the split lists come from."""
+
+    url: str = Field(description="Root of the repository at the pinned commit")
+    licence: str
+
+
+class Table(_Facts):
+    """The whole table."""
+
+    annotations: AnnotationSource
+    datasets: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], Dataset]
+
+
+@functools.cache
+def table() -> Table:
+    """Read and check the table once.
+
+    Raises:
+        PipelineError: names the key that is not valid.
+    """
+    try:
+        return Table.model_validate(yaml.safe_load(TABLE.read_text(encoding="utf-8")))
+    except ValidationError as error:
+        raise PipelineError(f"{TABLE}: {error}") from None
+
+
+def dataset_facts(name: str) -> Dataset:
+    """The entry of dataset ``name``.
+
+    Raises:
+        PipelineError: there is none; the message lists those there are.
+    """
+    if name not in table().datasets:
+        raise PipelineError(f"dataset {name!r} is unknown; known (workflow/resources/datasets.yaml): {list(DATASETS)}")
+    return table().datasets[name]
+
+
+DATASETS: tuple[str, ...] = tuple(table().datasets)

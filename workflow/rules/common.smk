@@ -1,0 +1,208 @@
+import json
+import os
+import shlex
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+sys.path.insert(0, str(Path(workflow.basedir)))
+
+from pipeline.config import load_study
+from pipeline.runtime.errors import PipelineError
+from pipeline.runtime.gpus import visible_gpus
+from pipeline.runtime.modules import module_files
+
+try:
+    STUDY = load_study(config)
+except PipelineError as error:
+    raise WorkflowError(str(error)) from None
+
+R = STUDY.results
+
+# A warm start shares the imports of torch and transformers between jobs; pipeline.runtime.start reads this.
+os.environ.update(PIPELINE_WARM_START=str(int(STUDY.jobs.warm_start)))
+
+
+wildcard_constraints:
+    dataset="|".join(STUDY.datasets),
+    variant="|".join(sorted(STUDY.variants, key=len, reverse=True)),
+    seed=r"\d+",
+    family="|".join(STUDY.ablations) or "none",
+
+
+def gpus():
+    """GPUs for this invocation: as configured, else as many as this machine has."""
+    if STUDY.jobs.gpus is not None:
+        return STUDY.jobs.gpus
+    return visible_gpus()
+
+
+# Without a limit of the user's own, at most one training runs on each GPU at a time.
+if gpus() and "gpu" not in workflow.global_resources:
+    workflow.register_resource("gpu", gpus())
+
+
+def code(module, *more):
+    """The source files that determine what a step computes."""
+    return [Path(workflow.basedir) / path for path in module_files(module, *more)]
+
+
+def compact(value):
+    """A slice of the configuration for a command line and for the rerun trigger on parameters."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+
+
+def variant_settings(variant):
+    """What determines the model of a variant; neither its label nor how it is trained."""
+    return STUDY.variants[variant].model_dump(mode="json", exclude={"label", "training"})
+
+
+def variant_code(variant):
+    """The module that defines a variant's kind."""
+    return type(STUDY.variants[variant]).__module__
+
+
+def training_settings(variant):
+    """What determines how a variant is trained; not what only decides how a run is saved."""
+    return STUDY.training_of(variant).model_dump(mode="json", exclude={"save_every"})
+
+
+def run_folder(dataset, variant, seed):
+    return f"{R}/runs/{dataset}/{variant}/seed{seed}"
+
+
+def grid(variants, datasets=None, seeds=None):
+    """Folders of the runs of ``variants`` on all datasets and seeds, or on those given."""
+    return [
+        run_folder(dataset, variant, seed)
+        for dataset in datasets or STUDY.datasets
+        for variant in variants
+        for seed in seeds or STUDY.seeds
+    ]
+
+
+def family(name):
+    """Run folders of an ablation family."""
+    ablation = STUDY.ablations[name]
+    return grid(ablation.variants, ablation.datasets, ablation.seeds)
+
+
+def files(folders, name):
+    return [f"{folder}/{name}" for folder in folders]
+
+
+def scores(folders):
+    """Per-case scores and summaries of runs."""
+    return files(folders, "per_case.csv") + files(folders, "summary.json")
+
+
+def labels(variants):
+    return {variant: STUDY.label(variant) for variant in variants}
+
+
+def first_runs(dataset):
+    """The run of each main variant with the first seed; the variant that others are compared with comes first."""
+    first = STUDY.evaluation.comparisons_reference
+    order = [first] * (first in STUDY.main) + [variant for variant in STUDY.main if variant != first]
+    return {variant: run_folder(dataset, variant, STUDY.seeds[0]) for variant in order}
+
+
+def data_points():
+    """Method and share of the training cases of each variant of the data family."""
+    result = {}
+    variants = STUDY.ablations["data"].variants
+    for variant in variants:
+        same = [
+            other
+            for other in variants
+            if variant_settings(other) == variant_settings(variant) and STUDY.training_of(other).train_fraction == 1
+        ]
+        method = STUDY.label(same[0]) if same else STUDY.label(variant)
+        result[variant] = {"method": method, "fraction": STUDY.training_of(variant).train_fraction}
+    return result
+
+
+def note():
+    """What every table and figure says when its numbers cannot be compared with the paper's; else nothing."""
+    parts = []
+    if STUDY.archives.phantoms:
+        parts.append("phantom images")
+    elif not STUDY.archives.official:
+        parts.append("images that are not the official archives'")
+    if STUDY.backbone.source == "phantom":
+        parts.append("a tiny backbone pretrained on coloured shapes, not CLIPSeg's weights")
+    elif STUDY.backbone.source == "folder":
+        parts.append(f"the backbone of {STUDY.backbone.folder}")
+    return f"Not comparable with the paper: {'; '.join(parts)}." if parts else ""
+
+
+def comparable():
+    return "false" if note() else "true"
+
+
+def archive_options():
+    """Where fetch takes the archives from."""
+    archives = STUDY.archives
+    folder = f"{R}/phantoms/archives" if archives.phantoms else archives.folder
+    return options(folder=folder, base_url=archives.base_url)
+
+
+def annotation_options():
+    """Where fetch takes the split lists from."""
+    archives = STUDY.archives
+    folder = f"{R}/phantoms/annotations" if archives.phantoms else archives.annotations_folder
+    return options(folder=folder, base_url=archives.annotations_url)
+
+
+def options(**values):
+    """Command-line options for those values that are given."""
+    return " ".join(
+        f"--{name.replace('_', '-')} {shlex.quote(value)}" for name, value in values.items() if value is not None
+    )
+
+
+def figure_options(variants):
+    """What every table and figure takes: variants in their order, their names, and the note."""
+    return options(variants=compact(list(variants)), labels=compact(labels(variants)), note=note())
+
+
+def schedule_variants():
+    """The variants whose widths are drawn: those of the depth family, else the telescopic ones of the main table."""
+    chosen = STUDY.ablations["depth"].variants if "depth" in STUDY.ablations else STUDY.main
+    return [variant for variant in chosen if STUDY.variants[variant].kind == "telescopic"]
+
+
+def figures():
+    """File names of all figures, without their endings."""
+    names = ["pareto", "qualitative", "failures", "training_curves", "width_schedule"]
+    return names + [f"ablation_{name}" for name in STUDY.ablations]
+
+
+def tables():
+    """File names of all tables that have a LaTeX form, without their endings."""
+    return ["main", "efficiency", *(f"ablation_{name}" for name in STUDY.ablations)]
+
+
+def everything():
+    """All that `snakemake all` makes."""
+    return [
+        *(f"{R}/{name}.{ending}" for name in figures() for ending in ("pdf", "png")),
+        *(f"{R}/tables/{name}.{ending}" for name in tables() for ending in ("csv", "md", "tex")),
+    ]
+
+
+def transfer_files():
+    """Scores on every dataset of each run of the variant that others are compared with."""
+    variant = STUDY.evaluation.comparisons_reference
+    return [f"{R}/transfer/{dataset}/{variant}/seed{seed}.csv" for dataset in STUDY.datasets for seed in STUDY.seeds]
+
+
+def folder(paths):
+    """The folder of a file, or of the first of several."""
+    return Path(paths if isinstance(paths, str) else paths[0]).parent
+
+
+def stem(path):
+    """A path without its ending."""
+    return Path(path).with_suffix("")

@@ -1,0 +1,201 @@
+rule evaluate:
+    input:
+        tensors=multiext(f"{R}/tensors/{{dataset}}/", "images.npy", "targets.npy", "cases.csv"),
+        backbone=multiext(f"{R}/backbone/", "config.json", "model.safetensors", "vocab.json", "merges.txt"),
+        weights=f"{R}/runs/{{dataset}}/{{variant}}/seed{{seed}}/weights.safetensors",
+        code=lambda wildcards: code("pipeline.evaluation.evaluate", variant_code(wildcards.variant)),
+    output:
+        multiext(f"{R}/runs/{{dataset}}/{{variant}}/seed{{seed}}/", "per_case.csv", "summary.json"),
+    log:
+        f"{R}/logs/evaluate/{{dataset}}/{{variant}}/seed{{seed}}.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: STUDY.jobs.threads
+    resources:
+        mem_mb=STUDY.jobs.memory_mb,
+        runtime=30,
+        gpu=min(1, gpus()),
+    params:
+        tensors=lambda wildcards, input: folder(input.tensors),
+        backbone=lambda wildcards, input: folder(input.backbone),
+        prompt_type=lambda wildcards: STUDY.training_of(wildcards.variant).prompt_type,
+        threshold=STUDY.evaluation.threshold,
+        batch_size=STUDY.evaluation.batch_size,
+        threads=STUDY.jobs.threads,
+        folder=lambda wildcards, output: folder(output),
+    shell:
+        "python -m pipeline.runtime.start pipeline.evaluation.evaluate --tensors {params.tensors} --backbone {params.backbone}"
+        " --weights {input.weights} --prompt-type {params.prompt_type} --seed {wildcards.seed}"
+        " --threshold {params.threshold} --batch-size {params.batch_size} --threads {params.threads}"
+        " --output {params.folder} > {log} 2>&1"
+
+
+rule collect:
+    input:
+        scores(grid(STUDY.main)),
+        code=code("pipeline.evaluation.collect"),
+    output:
+        f"{R}/dsc.csv",
+    log:
+        f"{R}/logs/collect.log",
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        runs=compact(grid(STUDY.main)),
+    shell:
+        "python -m pipeline.evaluation.collect --runs {params.runs:q} --output {output} > {log} 2>&1"
+
+
+rule collect_ablation:
+    input:
+        lambda wildcards: scores(family(wildcards.family)),
+        code=code("pipeline.evaluation.collect"),
+    output:
+        f"{R}/ablations/{{family}}.csv",
+    log:
+        f"{R}/logs/collect_{{family}}.log",
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        runs=lambda wildcards: compact(family(wildcards.family)),
+    shell:
+        "python -m pipeline.evaluation.collect --runs {params.runs:q} --output {output} > {log} 2>&1"
+
+
+rule gallery:
+    input:
+        lambda wildcards: [
+            f"{run}/{name}"
+            for run in first_runs(wildcards.dataset).values()
+            for name in ("per_case.csv", "weights.safetensors")
+        ],
+        tensors=multiext(f"{R}/tensors/{{dataset}}/", "images.npy", "targets.npy", "cases.csv"),
+        backbone=multiext(f"{R}/backbone/", "config.json", "model.safetensors", "vocab.json", "merges.txt"),
+        images=f"{R}/datasets/{{dataset}}/images",
+        code=code("pipeline.evaluation.gallery", *{variant_code(variant) for variant in STUDY.main}),
+    output:
+        f"{R}/gallery/{{dataset}}.npz",
+    log:
+        f"{R}/logs/gallery_{{dataset}}.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: STUDY.jobs.threads
+    resources:
+        mem_mb=STUDY.jobs.memory_mb,
+        runtime=30,
+        gpu=min(1, gpus()),
+    params:
+        tensors=lambda wildcards, input: folder(input.tensors),
+        backbone=lambda wildcards, input: folder(input.backbone),
+        runs=lambda wildcards: compact(first_runs(wildcards.dataset)),
+        threshold=STUDY.evaluation.threshold,
+        threads=STUDY.jobs.threads,
+    shell:
+        "python -m pipeline.runtime.start pipeline.evaluation.gallery --tensors {params.tensors} --images {input.images}"
+        " --backbone {params.backbone} --runs {params.runs:q} --threshold {params.threshold} --threads {params.threads}"
+        " --output {output} > {log} 2>&1"
+
+
+rule comparison:
+    input:
+        scores(grid(STUDY.main)),
+        code=code("pipeline.evaluation.comparison"),
+    output:
+        csv=f"{R}/tables/comparison.csv",
+        markdown=report(
+            f"{R}/tables/comparison.md",
+            caption="../report/comparison_table.rst",
+            category="Tables",
+            labels={"table": "comparison"},
+        ),
+        latex=f"{R}/tables/comparison.tex",
+    log:
+        f"{R}/logs/comparison.log",
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        runs=compact(grid(STUDY.main)),
+        reference=STUDY.evaluation.comparisons_reference,
+        bootstrap=STUDY.evaluation.bootstrap_samples,
+        labels=compact(labels(STUDY.main)),
+        note=note(),
+    shell:
+        "python -m pipeline.evaluation.comparison --runs {params.runs:q} --reference {params.reference}"
+        " --labels {params.labels:q} --bootstrap {params.bootstrap} --note {params.note:q}"
+        " --output-csv {output.csv} --output-md {output.markdown} --output-tex {output.latex} > {log} 2>&1"
+
+
+rule regression:
+    input:
+        scores(grid(STUDY.main)),
+        dsc=f"{R}/dsc.csv",
+        reported="workflow/resources/reported.csv",
+        code=code("pipeline.evaluation.regression"),
+    output:
+        json=f"{R}/regression.json",
+        table=report(
+            f"{R}/tables/regression.md",
+            caption="../report/regression.rst",
+            category="Tables",
+            labels={"table": "regression"},
+        ),
+    log:
+        f"{R}/logs/regression.log",
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        runs=compact(grid(STUDY.main)),
+        datasets=compact(STUDY.datasets),
+        must=compact(STUDY.regression.must_reproduce),
+        tolerance=STUDY.regression.tolerance,
+        comparable=comparable(),
+        note=note(),
+    shell:
+        "python -m pipeline.evaluation.regression --dsc {input.dsc} --reported {input.reported}"
+        " --runs {params.runs:q} --datasets {params.datasets:q} --must-reproduce {params.must:q}"
+        " --tolerance {params.tolerance} --comparable {params.comparable} --note {params.note:q}"
+        " --output {output.json} --table {output.table} > {log} 2>&1"
+
+
+rule transfer_run:
+    input:
+        expand(f"{R}/tensors/{{name}}/{{file}}", name=STUDY.datasets, file=["images.npy", "targets.npy", "cases.csv"]),
+        backbone=multiext(f"{R}/backbone/", "config.json", "model.safetensors", "vocab.json", "merges.txt"),
+        weights=f"{R}/runs/{{dataset}}/{{variant}}/seed{{seed}}/weights.safetensors",
+        code=lambda wildcards: code("pipeline.evaluation.transfer", variant_code(wildcards.variant)),
+    output:
+        f"{R}/transfer/{{dataset}}/{{variant}}/seed{{seed}}.csv",
+    log:
+        f"{R}/logs/transfer/{{dataset}}/{{variant}}/seed{{seed}}.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: STUDY.jobs.threads
+    resources:
+        mem_mb=STUDY.jobs.memory_mb,
+        runtime=60,
+        gpu=min(1, gpus()),
+    params:
+        backbone=lambda wildcards, input: folder(input.backbone),
+        tensors=compact({dataset: f"{R}/tensors/{dataset}" for dataset in STUDY.datasets}),
+        prompt_type=lambda wildcards: STUDY.training_of(wildcards.variant).prompt_type,
+        threshold=STUDY.evaluation.threshold,
+        batch_size=STUDY.evaluation.batch_size,
+        threads=STUDY.jobs.threads,
+    shell:
+        "python -m pipeline.runtime.start pipeline.evaluation.transfer --tensors {params.tensors:q} --backbone {params.backbone}"
+        " --weights {input.weights} --variant {wildcards.variant} --train-dataset {wildcards.dataset}"
+        " --prompt-type {params.prompt_type} --seed {wildcards.seed} --threshold {params.threshold}"
+        " --batch-size {params.batch_size} --threads {params.threads} --output {output} > {log} 2>&1"
+
+
+rule transfer:
+    input:
+        transfer_files(),
+    output:
+        f"{R}/tables/transfer.csv",
+    log:
+        f"{R}/logs/transfer.log",
+    conda:
+        "../../envs/environment.yaml"
+    shell:
+        "awk 'NR == 1 || FNR > 1' {input} > {output} 2> {log}"

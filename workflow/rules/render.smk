@@ -1,0 +1,251 @@
+rule table_main:
+    input:
+        dsc=f"{R}/dsc.csv",
+        comparison=f"{R}/tables/comparison.csv",
+        reported="workflow/resources/reported.csv",
+        code=code("pipeline.reporting.tables"),
+    output:
+        csv=f"{R}/tables/main.csv",
+        markdown=report(
+            f"{R}/tables/main.md", caption="../report/main.rst", category="Tables", labels={"table": "main"}
+        ),
+        latex=f"{R}/tables/main.tex",
+    log:
+        f"{R}/logs/table_main.log",
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        stem=lambda wildcards, output: stem(output.csv),
+        shared=figure_options(STUDY.main),
+        datasets=compact(STUDY.datasets),
+    shell:
+        "python -m pipeline.reporting.tables main --dsc {input.dsc} --comparison {input.comparison}"
+        " --reported {input.reported} --datasets {params.datasets:q} {params.shared}"
+        " --output {params.stem} > {log} 2>&1"
+
+
+rule table_efficiency:
+    input:
+        dsc=f"{R}/dsc.csv",
+        cost=f"{R}/cost.csv",
+        reported="workflow/resources/reported.csv",
+        code=code("pipeline.reporting.tables"),
+    output:
+        csv=f"{R}/tables/efficiency.csv",
+        markdown=report(
+            f"{R}/tables/efficiency.md",
+            caption="../report/efficiency.rst",
+            category="Tables",
+            labels={"table": "efficiency"},
+        ),
+        latex=f"{R}/tables/efficiency.tex",
+    log:
+        f"{R}/logs/table_efficiency.log",
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        stem=lambda wildcards, output: stem(output.csv),
+        shared=figure_options(STUDY.main),
+        datasets=compact(STUDY.datasets),
+    shell:
+        "python -m pipeline.reporting.tables efficiency --dsc {input.dsc} --cost {input.cost}"
+        " --reported {input.reported} --datasets {params.datasets:q} {params.shared}"
+        " --output {params.stem} > {log} 2>&1"
+
+
+rule table_ablation:
+    input:
+        dsc=f"{R}/ablations/{{family}}.csv",
+        cost=f"{R}/cost.csv",
+        code=code("pipeline.reporting.tables"),
+    output:
+        csv=f"{R}/tables/ablation_{{family}}.csv",
+        markdown=report(
+            f"{R}/tables/ablation_{{family}}.md",
+            caption="../report/ablation_table.rst",
+            category="Ablations",
+            labels={"family": "{family}", "kind": "table"},
+        ),
+        latex=f"{R}/tables/ablation_{{family}}.tex",
+    log:
+        f"{R}/logs/table_ablation_{{family}}.log",
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        stem=lambda wildcards, output: stem(output.csv),
+        shared=lambda wildcards: figure_options(STUDY.ablations[wildcards.family].variants),
+        reference=lambda wildcards: STUDY.ablations[wildcards.family].reference,
+        title=lambda wildcards: STUDY.ablations[wildcards.family].title,
+        datasets=lambda wildcards: compact(STUDY.ablations[wildcards.family].datasets or STUDY.datasets),
+    shell:
+        "python -m pipeline.reporting.tables ablation --dsc {input.dsc} --cost {input.cost}"
+        " --reference {params.reference} --title {params.title:q} --datasets {params.datasets:q} {params.shared}"
+        " --output {params.stem} > {log} 2>&1"
+
+
+rule pareto:
+    input:
+        dsc=f"{R}/dsc.csv",
+        cost=f"{R}/cost.csv",
+        reported="workflow/resources/reported.csv",
+        code=code("pipeline.reporting.pareto"),
+    output:
+        pdf=f"{R}/pareto.pdf",
+        png=report(f"{R}/pareto.png", caption="../report/pareto.rst", category="Figures", labels={"figure": "pareto"}),
+    log:
+        f"{R}/logs/pareto.log",
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        shared=figure_options(STUDY.main),
+    shell:
+        "python -m pipeline.reporting.pareto --dsc {input.dsc} --cost {input.cost} --reported {input.reported}"
+        " {params.shared} --output {output.pdf} > {log} 2>&1"
+
+
+rule training_curves:
+    input:
+        files(grid(STUDY.main), "history.csv"),
+        code=code("pipeline.reporting.training_curves"),
+    output:
+        pdf=f"{R}/training_curves.pdf",
+        png=report(
+            f"{R}/training_curves.png",
+            caption="../report/training_curves.rst",
+            category="Figures",
+            labels={"figure": "training curves"},
+        ),
+    log:
+        f"{R}/logs/training_curves.log",
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        shared=figure_options(STUDY.main),
+        runs=compact(grid(STUDY.main)),
+    shell:
+        "python -m pipeline.reporting.training_curves --runs {params.runs:q} {params.shared}"
+        " --output {output.pdf} > {log} 2>&1"
+
+
+rule width_schedule:
+    input:
+        code=code("pipeline.reporting.width_schedule"),
+    output:
+        pdf=f"{R}/width_schedule.pdf",
+        png=report(
+            f"{R}/width_schedule.png",
+            caption="../report/width_schedule.rst",
+            category="Figures",
+            labels={"figure": "width schedule"},
+        ),
+    log:
+        f"{R}/logs/width_schedule.log",
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        shared=figure_options(schedule_variants()),
+        settings=compact({variant: variant_settings(variant) for variant in schedule_variants()}),
+    shell:
+        "python -m pipeline.reporting.width_schedule --settings {params.settings:q} {params.shared}"
+        " --output {output.pdf} > {log} 2>&1"
+
+
+rule qualitative:
+    input:
+        galleries=expand(f"{R}/gallery/{{dataset}}.npz", dataset=STUDY.datasets),
+        code=code("pipeline.reporting.qualitative"),
+    output:
+        pdf=f"{R}/qualitative.pdf",
+        png=report(
+            f"{R}/qualitative.png",
+            caption="../report/qualitative.rst",
+            category="Figures",
+            labels={"figure": "qualitative"},
+        ),
+    log:
+        f"{R}/logs/qualitative.log",
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        shared=figure_options(STUDY.main),
+        galleries=compact([f"{R}/gallery/{dataset}.npz" for dataset in STUDY.datasets]),
+    shell:
+        "python -m pipeline.reporting.qualitative --galleries {params.galleries:q} {params.shared}"
+        " --output {output.pdf} > {log} 2>&1"
+
+
+rule failures:
+    input:
+        galleries=expand(f"{R}/gallery/{{dataset}}.npz", dataset=STUDY.datasets),
+        code=code("pipeline.reporting.failures"),
+    output:
+        pdf=f"{R}/failures.pdf",
+        png=report(
+            f"{R}/failures.png", caption="../report/failures.rst", category="Figures", labels={"figure": "failures"}
+        ),
+    log:
+        f"{R}/logs/failures.log",
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        shared=figure_options(STUDY.main),
+        galleries=compact([f"{R}/gallery/{dataset}.npz" for dataset in STUDY.datasets]),
+    shell:
+        "python -m pipeline.reporting.failures --galleries {params.galleries:q} {params.shared}"
+        " --output {output.pdf} > {log} 2>&1"
+
+
+rule ablation:
+    input:
+        lambda wildcards: scores(family(wildcards.family)),
+        code=code("pipeline.reporting.ablation"),
+    output:
+        pdf=f"{R}/ablation_{{family}}.pdf",
+        png=report(
+            f"{R}/ablation_{{family}}.png",
+            caption="../report/ablation.rst",
+            category="Ablations",
+            labels={"family": "{family}", "kind": "figure"},
+        ),
+    log:
+        f"{R}/logs/ablation_{{family}}.log",
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        shared=lambda wildcards: figure_options(STUDY.ablations[wildcards.family].variants),
+        runs=lambda wildcards: compact(family(wildcards.family)),
+        reference=lambda wildcards: STUDY.ablations[wildcards.family].reference,
+        title=lambda wildcards: STUDY.ablations[wildcards.family].title,
+    shell:
+        "python -m pipeline.reporting.ablation --runs {params.runs:q} --reference {params.reference}"
+        " --title {params.title:q} {params.shared} --output {output.pdf} > {log} 2>&1"
+
+
+if "depth" in STUDY.ablations:
+
+    rule ablation_depth:
+        input:
+            scores(family("depth")),
+            code=code("pipeline.reporting.ablation_depth"),
+        output:
+            pdf=f"{R}/ablation_depth.pdf",
+            png=report(
+                f"{R}/ablation_depth.png",
+                caption="../report/ablation_depth.rst",
+                category="Ablations",
+                labels={"family": "depth", "kind": "figure"},
+            ),
+        log:
+            f"{R}/logs/ablation_depth.log",
+        conda:
+            "../../envs/environment.yaml"
+        params:
+            shared=figure_options(STUDY.ablations["depth"].variants),
+            runs=compact(family("depth")),
+            reference=STUDY.ablations["depth"].reference,
+            settings=compact({variant: variant_settings(variant) for variant in STUDY.ablations["depth"].variants}),
+        shell:
+            "python -m pipeline.reporting.ablation_depth --runs {params.runs:q} --reference {params.reference}"
+            " --settings {params.settings:q} {params.shared} --output {output.pdf} > {log} 2>&1"
+
+    ruleorder: ablation_depth > ablation
