@@ -33,7 +33,7 @@ PROJECT = __name__.split(".")[0] if __name__ != "__main__" else "pipeline"
 
 
 def _socket_path() -> Path:
-    folder = Path(tempfile.gettempdir()) / f"telescopic-benchmark-warm-{os.getuid()}"
+    folder = Path(tempfile.gettempdir()) / f"telescopic-warm-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     identity = f"{sys.executable}\n{sys.version}\n{Path(sys.prefix).stat().st_mtime_ns}"
     return folder / f"{hashlib.sha256(identity.encode()).hexdigest()[:16]}.sock"
