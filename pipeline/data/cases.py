@@ -1,0 +1,74 @@
+"""The table of cases of a standardised dataset: cases.csv, one row a record of the split lists."""
+
+import csv
+import io
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from pipeline.data.splits import Prompts
+from pipeline.runtime.atomic import write_text
+from pipeline.runtime.errors import PipelineError
+
+
+@dataclass(frozen=True)
+class Case:
+    """A row of cases.csv. ``width``, ``height`` in pixels; ``foreground`` counts the mask's foreground pixels."""
+
+    case: str
+    split: str
+    image: str
+    width: int
+    height: int
+    foreground: int
+    image_sha256: str
+    mask_sha256: str
+    bbox: list[int] | None
+    group: str
+    prompts: Prompts
+
+    @property
+    def mask(self) -> str:
+        """File name in masks/."""
+        return f"{self.case}.png"
+
+
+COLUMNS = [field.name for field in fields(Case)]
+
+
+def write_cases(path: str | Path, cases: Iterable[Case]) -> None:
+    """Write cases.csv atomically; boxes and prompts as JSON."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for case in cases:
+        row = asdict(case)
+        row["bbox"] = "" if case.bbox is None else json.dumps(list(case.bbox))
+        row["prompts"] = json.dumps(case.prompts)
+        writer.writerow(row)
+    write_text(path, text.getvalue())
+
+
+def read_cases(path: str | Path) -> list[Case]:
+    """Read cases.csv.
+
+    Raises:
+        PipelineError: it is missing or not in this format.
+    """
+    try:
+        with Path(path).open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        return [
+            Case(
+                **{key: row[key] for key in ("case", "split", "image", "image_sha256", "mask_sha256", "group")},
+                **{key: int(row[key]) for key in ("width", "height", "foreground")},
+                bbox=json.loads(row["bbox"]) if row["bbox"] else None,
+                prompts=json.loads(row["prompts"]),
+            )
+            for row in rows
+        ]
+    except OSError as error:
+        raise PipelineError(f"{path}: cannot be read ({error.strerror}); standardise the dataset again") from None
+    except (KeyError, TypeError, ValueError) as error:
+        raise PipelineError(f"{path}: not a table of cases ({error!r}); standardise the dataset again") from None

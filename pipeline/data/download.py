@@ -1,0 +1,255 @@
+"""Bring one file over HTTP: resumed after a broken connection, retried with back-off, checked before it is taken."""
+
+import errno
+import json
+import logging
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pooch
+import requests
+import urllib3
+from tqdm import tqdm
+
+from pipeline.data.sniff import kind_of_file
+from pipeline.runtime.errors import PipelineError
+from pipeline.runtime.progress import LOG_INTERVAL_SECONDS, log
+
+CHUNK = 2**18
+TIMEOUT_SECONDS = 30.0
+ATTEMPTS = 6
+FIRST_WAIT_SECONDS = 1.0
+LONGEST_WAIT_SECONDS = 60.0
+RETRIED_STATUS = (408, 425, 429, 500, 502, 503, 504)
+
+Check = Callable[[Path], None]
+
+
+class _Broken(Exception):
+    """A failure that may pass: the next attempt goes on where this one stopped."""
+
+    def __init__(self, reason: str, wait: float | None = None):
+        super().__init__(reason)
+        self.wait = wait
+
+
+class NotFound(PipelineError):
+    """The server says that there is no such file."""
+
+
+def _reason(error: Exception) -> str:
+    # urllib3 gives a sentence and the exception beneath it; the sentence is enough.
+    return str(error.args[0]) if error.args else type(error).__name__
+
+
+def _mebibytes(size: int) -> str:
+    return f"{size / 2**20:.1f} MiB"
+
+
+def _no_space(path: Path, error: OSError) -> PipelineError:
+    free = shutil.disk_usage(path.parent).free
+    return PipelineError(
+        f"{path.parent}: the disk is full ({_mebibytes(free)} free; {error.strerror}); make room and run again: "
+        "the download goes on where it stopped"
+    )
+
+
+class ResumingDownloader:
+    """A pooch downloader that keeps what it has in ``partial`` until it is complete and ``check`` passes.
+
+    Beside ``partial`` lies a JSON file with the address and the server's ETag or date, so that the rest of another
+    version of the file is never glued on.
+
+    Args:
+        partial: where incomplete bytes are kept between attempts and between runs.
+        check: raises PipelineError if the complete file is not what was asked for.
+        attempts: attempts in a row that bring nothing new before it gives up.
+        first_wait: seconds before the second attempt; doubled each time.
+    """
+
+    def __init__(self, partial: Path, check: Check, attempts: int = ATTEMPTS, first_wait: float = FIRST_WAIT_SECONDS):
+        self._partial = partial
+        self._check = check
+        self._attempts = attempts
+        self._first_wait = first_wait
+        self._note = partial.with_name(partial.name + ".json")
+
+    def __call__(self, url: str, output_file: str, _pooch: pooch.Pooch | None, check_only: bool = False) -> None:
+        self._partial.parent.mkdir(parents=True, exist_ok=True)
+        if self._read_note().get("url") != url:
+            self._discard()
+        fruitless = 0
+        while True:
+            before = self._have()
+            try:
+                self._attempt(url)
+                break
+            except (_Broken, requests.RequestException, urllib3.exceptions.HTTPError) as error:
+                fruitless = 1 if self._have() > before else fruitless + 1
+                if fruitless >= self._attempts:
+                    raise PipelineError(
+                        f"{url}: the download broke off after {_mebibytes(self._have())} and {self._attempts} attempts "
+                        f"brought nothing more ({_reason(error)}); run again to go on from there, or put the file into "
+                        "archives.folder yourself"
+                    ) from None
+                wait = getattr(error, "wait", None) or self._first_wait * 2 ** (fruitless - 1)
+                wait = min(wait, LONGEST_WAIT_SECONDS)
+                log(
+                    f"{self._partial.name}: {_reason(error)}; again in {wait:.0f} s, from {_mebibytes(self._have())} on"
+                )
+                time.sleep(wait)
+        try:
+            self._check(self._partial)
+        except PipelineError:
+            self._discard()
+            raise
+        self._note.unlink(missing_ok=True)
+        shutil.move(self._partial, output_file)
+
+    def _have(self) -> int:
+        return self._partial.stat().st_size if self._partial.exists() else 0
+
+    def _discard(self) -> None:
+        self._partial.unlink(missing_ok=True)
+        self._note.unlink(missing_ok=True)
+
+    def _read_note(self) -> dict:
+        try:
+            return json.loads(self._note.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+
+    def _attempt(self, url: str) -> None:
+        have, validator = self._have(), self._read_note().get("validator")
+        if have and not validator:
+            # Nothing tells whether the rest would belong to the same file.
+            self._discard()
+            have = 0
+        headers = {"Accept-Encoding": "identity"}
+        if have:
+            headers |= {"Range": f"bytes={have}-", "If-Range": validator}
+        with requests.get(url, stream=True, timeout=TIMEOUT_SECONDS, headers=headers) as response:
+            if response.status_code == 416:
+                self._discard()
+                raise _Broken("the server's file is shorter than the part that is here")
+            self._refuse(url, response)
+            resumed = response.status_code == 206
+            if resumed and not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
+                self._discard()
+                raise _Broken("the server sent another part than the one asked for")
+            start = have if resumed else 0
+            length = response.headers.get("Content-Length")
+            total = start + int(length) if length is not None else None
+            # A weak ETag promises the same meaning, not the same bytes.
+            etag = response.headers.get("ETag", "")
+            strong = etag if etag and not etag.startswith("W/") else None
+            note = {"url": url, "validator": strong or response.headers.get("Last-Modified")}
+            try:
+                self._note.write_text(json.dumps(note), encoding="utf-8")
+                self._receive(response, start, total)
+            except OSError as error:
+                # requests' own errors are OSErrors too, and mean the connection.
+                if isinstance(error, requests.RequestException) or error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                    raise
+                raise _no_space(self._partial, error) from None
+        if total is not None and self._have() < total:
+            raise _Broken(f"the connection ended after {self._have()} of {total} bytes")
+
+    def _refuse(self, url: str, response: requests.Response) -> None:
+        status = response.status_code
+        if status in (404, 410):
+            raise NotFound(
+                f"{url}: not there (HTTP {status}); it may have moved: download the file by hand and put it into "
+                "archives.folder, or name a mirror in archives.base_url"
+            )
+        if status in (401, 403):
+            raise PipelineError(
+                f"{url}: access refused (HTTP {status}); log in with a browser, download the file and put it into "
+                "archives.folder"
+            )
+        if status in RETRIED_STATUS:
+            after = response.headers.get("Retry-After", "")
+            raise _Broken(f"HTTP {status} from the server", float(after) if after.isdigit() else None)
+        if status >= 400:
+            raise PipelineError(f"{url}: HTTP {status} from the server; download the file by hand into archives.folder")
+        if response.headers.get("Content-Type", "").lower().startswith("text/html"):
+            raise PipelineError(
+                f"{url}: a web page was served in place of the file (log-in, quota or notice); open the address in a "
+                "browser, download the file and put it into archives.folder"
+            )
+
+    def _receive(self, response: requests.Response, start: int, total: int | None) -> None:
+        if total is not None:
+            free = shutil.disk_usage(self._partial.parent).free
+            if free < total - start:
+                raise OSError(errno.ENOSPC, f"{_mebibytes(total - start)} are still to come")
+        told = time.monotonic()
+        bar = tqdm(
+            desc=self._partial.name, total=total, initial=start, unit="B", unit_scale=True,
+            disable=not sys.stderr.isatty(), leave=False,
+        )  # fmt: skip
+        with bar, self._partial.open("r+b" if start else "wb") as file:
+            file.seek(start)
+            # read1 gives what has arrived; a read of whole chunks would lose the last one when the connection breaks.
+            while chunk := response.raw.read1(CHUNK, decode_content=False):
+                file.write(chunk)
+                bar.update(len(chunk))
+                if bar.disable and time.monotonic() - told > LOG_INTERVAL_SECONDS:
+                    told = time.monotonic()
+                    of = f" of {_mebibytes(total)}" if total else ""
+                    log(f"{self._partial.name}: {_mebibytes(file.tell())}{of}")
+
+
+def download(
+    url: str,
+    target: Path,
+    partial: Path,
+    check: Check,
+    sha256: str | None = None,
+    attempts: int = ATTEMPTS,
+    first_wait: float = FIRST_WAIT_SECONDS,
+) -> None:
+    """Bring ``url`` to ``target``, which appears only when it is complete and right.
+
+    Args:
+        partial: where incomplete bytes wait for another run; outside any folder that a failed job is cleaned of.
+        check: see :class:`ResumingDownloader`.
+        sha256: the file's checksum, where known.
+
+    Raises:
+        NotFound: the server has no such file.
+        PipelineError: anything else that went wrong, each with its mend.
+    """
+    # pooch tells the checksum of files whose checksum it was not given; the lock file does that here.
+    pooch.get_logger().setLevel(logging.WARNING)
+    downloader = ResumingDownloader(partial, check, attempts, first_wait)
+    target.unlink(missing_ok=True)
+    try:
+        pooch.retrieve(url, known_hash=sha256, fname=target.name, path=target.parent, downloader=downloader)
+    except ValueError as error:
+        raise PipelineError(
+            f"{url}: wrong checksum, the file is damaged or another version and was thrown away ({error}); run again, "
+            "or put the official file into archives.folder"
+        ) from None
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise _no_space(target, error) from None
+        raise
+
+
+def check_archive(path: Path) -> None:
+    """The ``check`` for archives.
+
+    Raises:
+        PipelineError: the file is no complete zip or rar archive; says what it is.
+    """
+    kind = kind_of_file(path)
+    if kind not in ("zip", "rar"):
+        page = " (log-in, quota or notice)" if kind == "a web page" else ""
+        raise PipelineError(
+            f"{path.name}: {kind}{page} where a zip or rar archive is expected; download it by hand with a browser and "
+            "put it into archives.folder"
+        )

@@ -1,0 +1,111 @@
+"""Fingerprints of images, and the duplicates and near duplicates that they give away."""
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+THUMBNAIL = 32
+"""Side of the grey thumbnail that candidates are compared on, pixels."""
+HASH_DISTANCE = 10
+"""Bits of 64 in which the perceptual hashes of two candidates may differ."""
+SIMILARITY = 0.95
+"""Least correlation of two thumbnails, what all images share taken off, at which they count as near duplicates."""
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What is kept of an image.
+
+    Attributes:
+        pixels: SHA-256 of size and RGB values.
+        phash: 64-bit perceptual hash.
+        thumbnail: (32, 32) uint8 grey levels.
+    """
+
+    pixels: str
+    phash: int
+    thumbnail: np.ndarray
+
+    def to_json(self) -> dict[str, str]:
+        """As strings; the inverse of :meth:`from_json`."""
+        thumbnail = base64.b64encode(self.thumbnail.tobytes()).decode("ascii")
+        return {"pixels": self.pixels, "phash": f"{self.phash:016x}", "thumbnail": thumbnail}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Fingerprint":
+        thumbnail = np.frombuffer(base64.b64decode(value["thumbnail"]), dtype=np.uint8)
+        return cls(value["pixels"], int(value["phash"], 16), thumbnail.reshape(THUMBNAIL, THUMBNAIL))
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two cases with the same pixels ("exact") or nearly ("near"), and the similarity of their thumbnails, -1..1."""
+
+    first: str
+    second: str
+    kind: str
+    similarity: float
+
+
+def fingerprint(image: Image.Image) -> Fingerprint:
+    """The fingerprint of an RGB image."""
+    import imagehash
+
+    grey = image.convert("L")
+    pixels = hashlib.sha256(f"{image.width}x{image.height} {image.mode}".encode() + image.tobytes()).hexdigest()
+    thumbnail = np.asarray(grey.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX))
+    return Fingerprint(pixels, int(str(imagehash.phash(grey)), 16), thumbnail)
+
+
+class Comparison:
+    """Similarity of images of one dataset.
+
+    Endoscopes leave the same black frame on every image, which alone correlates two of them at 0.9. So the mean of all
+    *other* images is taken off two thumbnails before they are correlated: what counts is what these two have in common
+    and the others have not.
+    """
+
+    def __init__(self, fingerprints: Mapping[str, Fingerprint]):
+        self._index = {case: index for index, case in enumerate(fingerprints)}
+        levels = np.stack([value.thumbnail.reshape(-1).astype(np.float64) for value in fingerprints.values()])
+        self._levels = self._normalised(levels)
+        self._sum = self._levels.sum(axis=0)
+
+    @staticmethod
+    def _normalised(rows: np.ndarray) -> np.ndarray:
+        rows = rows - rows.mean(axis=-1, keepdims=True)
+        norm = np.linalg.norm(rows, axis=-1, keepdims=True)
+        return np.divide(rows, norm, out=np.zeros_like(rows), where=norm > 0)
+
+    def similarity(self, first: str, second: str) -> float:
+        """Correlation of two cases' thumbnails, -1..1, with the others' mean taken off."""
+        pair = self._levels[[self._index[first], self._index[second]]]
+        others = len(self._levels) - 2
+        mean = (self._sum - pair.sum(axis=0)) / others if others else 0.0
+        one, two = self._normalised(pair - mean)
+        return float(one @ two)
+
+
+def find_pairs(fingerprints: Mapping[str, Fingerprint]) -> list[Pair]:
+    """All pairs of cases with equal pixels, and all near duplicates: alike by hash and confirmed on the thumbnails."""
+    cases = list(fingerprints)
+    if len(cases) < 2:
+        return []
+    comparison = Comparison(fingerprints)
+    hashes = np.array([fingerprints[case].phash for case in cases], dtype=np.uint64)
+    pairs = []
+    for index, case in enumerate(cases):
+        distances = np.bitwise_count(hashes[index + 1 :] ^ hashes[index])
+        for offset in np.flatnonzero(distances <= HASH_DISTANCE):
+            other = cases[index + 1 + offset]
+            similarity = comparison.similarity(case, other)
+            if fingerprints[case].pixels == fingerprints[other].pixels:
+                pairs.append(Pair(case, other, "exact", similarity))
+            elif similarity >= SIMILARITY:
+                pairs.append(Pair(case, other, "near", similarity))
+    return pairs

@@ -1,0 +1,216 @@
+"""Prove that a standardised dataset is whole and the one its split lists mean; write integrity.json."""
+
+import argparse
+import json
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from pipeline.data.cases import Case, read_cases
+from pipeline.data.fingerprints import Fingerprint, fingerprint
+from pipeline.data.sources import SPLITS, dataset_facts
+from pipeline.data.splits import Record, deduplicate, read_split_lists, repeated
+from pipeline.runtime.atomic import write_json
+from pipeline.runtime.errors import PipelineError, run_command
+from pipeline.runtime.manifest import file_sha256
+from pipeline.runtime.progress import log, track
+
+BOX_TOLERANCE = 3
+"""Pixels by which an annotated box may differ from the mask's; the lists' boxes were drawn on lossy masks."""
+EXAMPLES = 5
+
+
+def mask_box(mask: np.ndarray) -> tuple[int, int, int, int]:
+    """The box of a mask as the split lists annotate it.
+
+    Args:
+        mask: bool (H, W).
+
+    Returns:
+        (xmin - 1, ymin - 1, xmax + 1, ymax + 1) over all foreground, pixels, clipped at 0; (W, H, 0, 0) if it is empty.
+    """
+    height, width = mask.shape
+    columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
+    if not len(columns):
+        return width, height, 0, 0
+    return max(0, int(columns[0]) - 1), max(0, int(rows[0]) - 1), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+class _Finding:
+    """What reading one case's files gave: what is wrong with them, or what is to be known of them."""
+
+    def __init__(self, case: Case):
+        self.case = case
+        self.problem = ""
+        self.grey = False
+        self.box = (0, 0, 0, 0)
+        self.fingerprint: Fingerprint | None = None
+
+
+def _examine(folder: Path, case: Case) -> _Finding:
+    finding = _Finding(case)
+    paths = {"image": folder / "images" / case.image, "mask": folder / "masks" / case.mask}
+    for what, path in paths.items():
+        if not path.is_file():
+            finding.problem = f"{what} {path.name} is gone"
+            return finding
+        if file_sha256(path) != getattr(case, f"{what}_sha256"):
+            finding.problem = f"{what} {path.name} is not the file that cases.csv describes"
+            return finding
+    with Image.open(paths["image"]) as file:
+        finding.grey = file.mode == "L"
+        image = file.convert("RGB")
+    with Image.open(paths["mask"]) as file:
+        levels = np.asarray(file)
+    size = (case.width, case.height)
+    if image.size != size or levels.shape != size[::-1] or not np.isin(levels, (0, 255)).all():
+        finding.problem = f"image {image.size} or mask {levels.shape[::-1]} is not as cases.csv describes it"
+        return finding
+    mask = levels > 0
+    if np.count_nonzero(mask) != case.foreground:
+        finding.problem = (
+            f"mask {case.mask} has {np.count_nonzero(mask)} foreground pixels, cases.csv {case.foreground}"
+        )
+    finding.box = mask_box(mask)
+    finding.fingerprint = fingerprint(image)
+    return finding
+
+
+def _refuse(dataset: str, what: str, problems: Sequence[str], mend: str) -> None:
+    if problems:
+        more = f" and {len(problems) - EXAMPLES} more" if len(problems) > EXAMPLES else ""
+        raise PipelineError(f"{dataset}: {len(problems)} {what}: {'; '.join(problems[:EXAMPLES])}{more}. {mend}")
+
+
+def _compare_lists(dataset: str, records: Sequence[Record], cases: Sequence[Case], provenance: dict[str, Any]) -> None:
+    """The rows must be the lists' records, less those that standardising reported missing or left out."""
+    missing = {(split, case) for split, case in provenance["missing"]}
+    expected = [record for record in records if (record.split, record.case) not in missing]
+    if provenance["split"] == "deduplicated":
+        expected, _ = deduplicate(expected)
+    mend = "Standardise the dataset again"
+    if len(expected) != len(cases):
+        raise PipelineError(
+            f"{dataset}: cases.csv has {len(cases)} rows, the split lists {len(expected)} records. {mend}"
+        )
+    problems = [
+        f"{record.case} ({record.split})"
+        for record, case in zip(expected, cases, strict=True)
+        if (record.split, record.case, record.prompts) != (case.split, case.case, case.prompts)
+        or (list(record.bbox) if record.bbox else None) != case.bbox
+    ]
+    _refuse(dataset, "records are not as the split lists have them", problems, mend)
+
+
+def _compare_boxes(dataset: str, cases: Sequence[Case], findings: dict[str, _Finding]) -> dict[str, int]:
+    """Every annotated box against the mask's; how many there are and the largest difference, pixels."""
+    largest, problems = 0, []
+    boxed = [case for case in cases if case.bbox is not None]
+    for case in boxed:
+        box = findings[case.case].box
+        difference = max(abs(one - other) for one, other in zip(box, case.bbox, strict=True))
+        largest = max(largest, difference)
+        if difference > BOX_TOLERANCE:
+            problems.append(f"{case.case} ({case.split}): mask {list(box)}, list {case.bbox}")
+    _refuse(
+        dataset,
+        f"of {len(boxed)} annotated boxes differ from the masks' by more than {BOX_TOLERANCE} px",
+        problems,
+        "Names or images are not those of the split lists: fetch the official archives, or set archives.official to "
+        "false if these are resized copies",
+    )
+    return {"compared": len(boxed), "largest_difference": largest}
+
+
+def _compare_folders(dataset: str, folder: Path, cases: Sequence[Case]) -> None:
+    known = {"images": {case.image for case in cases}, "masks": {case.mask for case in cases}}
+    extra = [
+        f"{name}/{path.name}"
+        for name, names in known.items()
+        if (folder / name).is_dir()
+        for path in sorted((folder / name).iterdir())
+        if path.name not in names
+    ]
+    _refuse(dataset, "files belong to no case", extra, "Standardise the dataset again")
+
+
+def verify(dataset: str, folder: Path, annotations: Path, verify_boxes: bool, threads: int, output: Path) -> None:
+    """Check every file and record of a standardised dataset and write integrity.json.
+
+    Args:
+        folder: what :mod:`pipeline.data.standardise` wrote.
+        annotations: the split lists it was made with.
+        verify_boxes: compare annotated boxes with the masks'; for archives of the original size.
+        output: the JSON file: counts and foreground by split, what is missing, left out or repeated, and fingerprints.
+
+    Raises:
+        PipelineError: names the cases that are not as they should be.
+    """
+    facts = dataset_facts(dataset)
+    cases = read_cases(folder / "cases.csv")
+    try:
+        provenance = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise PipelineError(f"{folder}/provenance.json: cannot be read ({error}); standardise it again") from None
+    records = read_split_lists(annotations)
+    _compare_lists(dataset, records, cases, provenance)
+    distinct = list({case.case: case for case in cases}.values())
+    with ThreadPoolExecutor(threads) as pool:
+        examined = pool.map(lambda case: _examine(folder, case), distinct)
+        findings = {
+            finding.case.case: finding for finding in track(examined, f"{dataset}: verifying", total=len(distinct))
+        }
+    problems = [f"{case}: {finding.problem}" for case, finding in findings.items() if finding.problem]
+    _refuse(dataset, f"of {len(distinct)} cases are damaged", problems, f"Remove {folder} and standardise it again")
+    _compare_folders(dataset, folder, distinct)
+    boxes = _compare_boxes(dataset, cases, findings) if verify_boxes else None
+    sums = {split: file_sha256(annotations / f"{split}.json") for split in SPLITS}
+    write_json(
+        output,
+        {
+            "dataset": dataset,
+            "split": provenance["split"],
+            "records": {split: sum(record.split == split for record in records) for split in SPLITS},
+            "cases": {split: sum(case.split == split for case in cases) for split in SPLITS},
+            "empty_masks": [[case.split, case.case] for case in cases if not case.foreground],
+            "missing": provenance["missing"],
+            "dropped": provenance["dropped"],
+            "repeated": repeated(records),
+            "grey_images": [case for case, finding in findings.items() if finding.grey],
+            "boxes": boxes,
+            "annotations_pinned": sums == facts.annotations.sha256,
+            "annotations_sha256": sums,
+            "fingerprints": {case: finding.fingerprint.to_json() for case, finding in findings.items()},
+        },
+    )
+    proof = f"boxes agree within {boxes['largest_difference']} px" if boxes else "boxes not compared"
+    log(f"{dataset}: {len(cases)} records of {len(records)} whole; {proof}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--dataset", required=True)
+    parser.add_argument("--folder", type=Path, required=True, help="standardised dataset")
+    parser.add_argument("--annotations", type=Path, required=True, help="folder with train.json, val.json, test.json")
+    parser.add_argument(
+        "--verify-boxes", type=json.loads, choices=(True, False), default=True, help="whether boxes are compared"
+    )
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--output", type=Path, required=True, help="integrity.json")
+    arguments = parser.parse_args()
+    verify(
+        arguments.dataset,
+        arguments.folder,
+        arguments.annotations,
+        arguments.verify_boxes,
+        arguments.threads,
+        arguments.output,
+    )
+
+
+if __name__ == "__main__":
+    run_command(main)

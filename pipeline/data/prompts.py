@@ -1,0 +1,64 @@
+"""Which prompt a case gets: drawn anew each epoch in training, fixed for each case and seed in evaluation."""
+
+import hashlib
+import random
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from pipeline.runtime.errors import PipelineError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+EVALUATION = -1
+"""The epoch under which validation and test draw their prompt: one for each case and seed."""
+
+
+def _strings(prompts: Mapping[str, str | list[str]], prompt_type: str, case: str) -> list[str]:
+    if prompt_type not in prompts:
+        raise PipelineError(
+            f"case {case} has no prompt {prompt_type!r}; it has {', '.join(sorted(prompts))}, and random; "
+            "change prompt_type, or leave this dataset out"
+        )
+    value = prompts[prompt_type]
+    return value if isinstance(value, list) else [value]
+
+
+def _types(prompts: Mapping[str, str | list[str]], prompt_type: str) -> list[str]:
+    if prompt_type != "random":
+        return [prompt_type]
+    return sorted(name for name in prompts if name != "p0")
+
+
+def draw_prompt(
+    prompts: Mapping[str, str | list[str]], prompt_type: str, seed: int, case: str, epoch: int = EVALUATION
+) -> str:
+    """The prompt of ``case`` in ``epoch``; the same whatever was drawn before, by whichever worker.
+
+    Args:
+        prompts: p0.., each a string or strings to draw from.
+        prompt_type: a key of ``prompts``, or "random": one of p1.. uniformly (the reference's protocol), then one of
+            its strings.
+        epoch: counted from 0 in training, or :data:`EVALUATION`.
+
+    Raises:
+        PipelineError: the case has no prompt of that type.
+    """
+    digest = hashlib.sha256(f"{seed}\0{case}\0{epoch}".encode()).digest()
+    generator = random.Random(int.from_bytes(digest[:8], "big"))
+    names = _types(prompts, prompt_type)
+    if not names:
+        raise PipelineError(f"case {case} has no prompt but p0, so there is none to draw; set prompt_type to p0")
+    return generator.choice(_strings(prompts, generator.choice(names), case))
+
+
+def all_prompts(cases: "pd.DataFrame", prompt_type: str) -> list[str]:
+    """All distinct strings that :func:`draw_prompt` can give for the rows of ``cases``, sorted."""
+    return sorted(
+        {
+            string
+            for case, prompts in zip(cases["case"], cases["prompts"], strict=True)
+            for name in _types(prompts, prompt_type)
+            for string in _strings(prompts, name, case)
+        }
+    )

@@ -1,0 +1,95 @@
+"""The split lists: records of train, val and test with boxes and prompts, published or deduplicated."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.data.sources import SPLITS
+from pipeline.runtime.errors import PipelineError
+
+Prompts = dict[str, str | list[str]]
+
+
+@dataclass(frozen=True)
+class Record:
+    """One entry of a split list.
+
+    Attributes:
+        case: stem of the image's name, which files are matched on.
+        bbox: annotated box, pixels of the original image, or None where the list has none.
+        prompts: p0.., each a string or strings to draw from.
+    """
+
+    case: str
+    split: str
+    bbox: tuple[int, int, int, int] | None
+    prompts: Prompts
+
+
+def _record(path: Path, index: int, entry: Any, split: str) -> Record:
+    try:
+        name, prompts, bbox = entry["img_name"], entry["prompts"], entry.get("bbox")
+        if not isinstance(name, str) or not Path(name).stem or Path(name).name != name:
+            raise ValueError("img_name must be a plain file name")
+        if not isinstance(prompts, dict) or not prompts:
+            raise ValueError("prompts must be an object of p0, p1 and so on")
+        for key, value in prompts.items():
+            strings = value if isinstance(value, list) else [value]
+            if not strings or not all(isinstance(string, str) for string in strings):
+                raise ValueError(f"prompts.{key} must be a string or a list of strings")
+        if bbox is not None and (len(bbox) != 4 or not all(isinstance(value, int) for value in bbox)):
+            raise ValueError("bbox must be four integers")
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise PipelineError(f"{path}: entry {index} is not valid: {error}; bring the split lists again") from None
+    return Record(Path(name).stem, split, tuple(bbox) if bbox is not None else None, prompts)
+
+
+def read_split_lists(folder: str | Path) -> list[Record]:
+    """The records of ``folder``/{train,val,test}.json, train first, in the order of the lists.
+
+    Raises:
+        PipelineError: a list is missing or not in the format of github.com/naamiinepal/medvlsm.
+    """
+    records = []
+    for split in SPLITS:
+        path = Path(folder) / f"{split}.json"
+        try:
+            entries = json.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise PipelineError(f"{path}: cannot be read ({error.strerror}); bring the split lists again") from None
+        except ValueError as error:
+            raise PipelineError(f"{path}: not valid JSON ({error}); bring the split lists again") from None
+        if not isinstance(entries, list) or not entries:
+            raise PipelineError(f"{path}: must be a list of records; bring the split lists again")
+        records += [_record(path, index, entry, split) for index, entry in enumerate(entries)]
+    return records
+
+
+def deduplicate(records: Sequence[Record]) -> tuple[list[Record], list[Record]]:
+    """Leave out of train and val what stands in a later split, and repetitions within a split.
+
+    The later split keeps its case: a test set stays the published one.
+
+    Returns:
+        the records that stay, in their order, and those left out.
+    """
+    last = {record.case: SPLITS.index(record.split) for record in records}
+    for record in records:
+        last[record.case] = max(last[record.case], SPLITS.index(record.split))
+    kept, dropped, seen = [], [], set()
+    for record in records:
+        if SPLITS.index(record.split) < last[record.case] or record.case in seen:
+            dropped.append(record)
+        else:
+            seen.add(record.case)
+            kept.append(record)
+    return kept, dropped
+
+
+def repeated(records: Sequence[Record]) -> dict[str, list[str]]:
+    """Cases that stand in the lists more than once, and the splits in which they do."""
+    counts = Counter(record.case for record in records)
+    return {case: [r.split for r in records if r.case == case] for case, count in counts.items() if count > 1}

@@ -1,0 +1,72 @@
+"""The table of datasets."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from pipeline.data import sources
+from pipeline.data.masks import KINDS
+from pipeline.data.sources import DATASETS, SPLITS, dataset_facts, table
+from pipeline.runtime.errors import PipelineError
+
+
+def test_datasets_are_those_of_the_study_in_its_order():
+    assert DATASETS == ("kvasir_seg", "clinicdb", "bkai", "isic16", "busi")
+
+
+@pytest.mark.parametrize(
+    ("dataset", "records", "train_sha256"),
+    [
+        ("kvasir_seg", (800, 100, 100), "dbeeb45dbb244d3e298f24553ead9b5d360401e13286808409592e35d3b79d2a"),
+        ("clinicdb", (490, 61, 61), "a7cc54ce840934524373ec6d8c5d398f018a43e5fe78d00f234663dd9c9915bb"),
+        ("bkai", (800, 100, 100), "d1a37e0275154bac7de42cdeb8ab3e10ab7bcbe77556a0dd10fd039318203b7c"),
+        ("isic16", (810, 90, 379), "9132486ee8700c79fdc2029ea513a3b351c309bace48c723b980751130b6f390"),
+        ("busi", (624, 78, 78), "8549685d0208913b15e4039b4e325d0a3953d59290cf8060ac119abfeb42d19c"),
+    ],
+)
+def test_facts(dataset, records, train_sha256):
+    facts = dataset_facts(dataset)
+    assert tuple(facts.records[split] for split in SPLITS) == records
+    assert facts.annotations.sha256["train"] == train_sha256
+
+
+def test_every_entry_can_be_used():
+    for dataset in DATASETS:
+        facts = dataset_facts(dataset)
+        assert facts.mask_kind in KINDS
+        assert len(set(facts.annotations.sha256.values())) == 3
+        for archive in facts.archives:
+            assert archive.url or archive.kaggle
+            for layout in archive.layouts:
+                for pattern in filter(None, (layout.image, layout.mask)):
+                    facts.case.format_map(dict.fromkeys(re.compile(pattern).groupindex, "x"))
+
+
+def test_split_lists_come_from_the_pinned_commit():
+    assert table().annotations.url.endswith("naamiinepal/medvlsm/dc36a3af83035efa344c8ce26397528ad173569e")
+
+
+def test_an_unknown_dataset_names_the_known_ones():
+    with pytest.raises(PipelineError, match=r"'kvasir' is unknown.*kvasir_seg"):
+        dataset_facts("kvasir")
+
+
+def test_a_mistake_in_the_table_names_its_key(tmp_path, monkeypatch):
+    path = tmp_path / "datasets.yaml"
+    path.write_text(sources.TABLE.read_text().replace("mask_kind: red_green", "mask_kinds: red_green"))
+    monkeypatch.setattr(sources, "TABLE", path)
+    sources.table.cache_clear()
+    try:
+        with pytest.raises(PipelineError, match=r"datasets\.bkai\.mask_kinds"):
+            sources.table()
+    finally:
+        sources.table.cache_clear()
+
+
+def test_the_import_is_light():
+    heavy = "{'numpy', 'pandas', 'torch', 'PIL', 'requests'}"
+    code = f"import sys, pipeline.data.sources; print(sorted({heavy} & {{*sys.modules}}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
