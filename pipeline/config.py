@@ -40,7 +40,9 @@ class Archives(_Settings):
 
     folder: str | None = Field(None, description="Folder with archives of your own, taken before any download")
     base_url: str | None = Field(None, description="Mirror that serves the archives under their names")
-    annotations_folder: str | None = Field(None, description="Folder with the split lists, {list}/{train,val,test}.json")
+    annotations_folder: str | None = Field(
+        None, description="Folder with the split lists, {list}/{train,val,test}.json"
+    )
     annotations_url: str | None = Field(None, description="Mirror of the split lists; the pinned commit if absent")
     phantoms: Phantoms | None = Field(None, description="Make phantom archives instead (the demo)")
     official: bool = Field(
@@ -174,7 +176,9 @@ class Study(_Settings):
                 if variant not in self.variants:
                     raise ValueError(f"{place}: variant {variant!r} is unknown; allowed: {', '.join(self.variants)}")
         if self.archives.phantoms and (self.archives.folder or self.archives.base_url or self.archives.official):
-            raise ValueError("archives: phantoms exclude folder and base_url, and are not official; set official: false")
+            raise ValueError(
+                "archives: phantoms exclude folder and base_url, and are not official; set official: false"
+            )
         return self
 
     def training_of(self, variant: str) -> TrainingSettings:

@@ -1,8 +1,8 @@
 """The one differentiable CLIPSeg forward that every variant uses.
 
-transformers' ``CLIPSegForImageSegmentation.forward`` runs both encoders under ``torch.no_grad()``, so nothing inside them
-can be trained through it. This forward computes the same numbers with gradients, has named places for adapters, stops
-after the last layer that the decoder reads, and accepts what the frozen part of either branch gave before.
+transformers' ``CLIPSegForImageSegmentation.forward`` runs both encoders under ``torch.no_grad()``, so nothing inside
+them can be trained through it. This forward computes the same numbers with gradients, has named places for adapters,
+stops after the last layer that the decoder reads, and accepts what the frozen part of either branch gave before.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,8 +13,8 @@ from torch.utils.checkpoint import checkpoint
 from transformers import CLIPSegForImageSegmentation
 
 # Places for adapters: {vision,text}_{layer from 1}_{attention,mlp}: on that sub-layer's output, before the residual
-# addition; vision_extract_{i}, text_extract_{i}: on the i-th extracted state; conditional: on the projected text feature;
-# refinement: on the logits.
+# addition; vision_extract_{i}, text_extract_{i}: on the i-th extracted state; conditional: on the projected text
+# feature; refinement: on the logits.
 
 
 class Segmenter(nn.Module):
@@ -36,8 +36,26 @@ class Segmenter(nn.Module):
         """Put ``module`` at a named place of the forward (see the list above)."""
         if place in self.adapters:
             raise ValueError(f"two adapters at {place!r}")
+        if place not in self.places():
+            raise ValueError(f"no place {place!r} that influences the mask; places: {', '.join(self.places())}")
         reference = self.clipseg.clip.text_projection.weight
         self.adapters[place] = module.to(reference.device, reference.dtype)
+
+    def places(self) -> list[str]:
+        """Every place at which the forward applies an adapter."""
+        config = self.clipseg.config
+        depths = {"vision": self.vision_depth, "text": config.text_config.num_hidden_layers}
+        return [
+            *(
+                f"{name}_{i + 1}_{part}"
+                for name, n in depths.items()
+                for i in range(n)
+                for part in ("attention", "mlp")
+            ),
+            *(f"{name}_extract_{index}" for name in depths for index in range(len(config.extract_layers))),
+            "conditional",
+            "refinement",
+        ]
 
     @property
     def vision_depth(self) -> int:
@@ -149,9 +167,9 @@ class Segmenter(nn.Module):
             input_ids: (prompts, tokens). Padding on the right does not matter and may be cropped.
 
         Returns:
-            Tensors with the prompts on axis 0: ``eos`` and either ``input_ids`` (nothing is frozen), ``hidden`` (the state
-            before the first trained layer) or, where the whole encoder is frozen, ``pooled``; with ``text_extract``
-            adapters also ``extract`` (prompts, extract layers, text width).
+            Tensors with the prompts on axis 0: ``eos`` and either ``input_ids`` (nothing is frozen), ``hidden`` (the
+            state before the first trained layer) or, where the whole encoder is frozen, ``pooled``; with
+            ``text_extract`` adapters also ``extract`` (prompts, extract layers, text width).
         """
         start = self.first_trained_layer("text")
         eos = input_ids.argmax(dim=-1)

@@ -5,9 +5,9 @@ A kind is one module in this folder with one registered settings class; it is fo
 
 import importlib
 import pkgutil
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
 from pydantic.fields import FieldInfo
 
 from pipeline.training.settings import TrainingSettings
@@ -16,6 +16,20 @@ if TYPE_CHECKING:
     from pipeline.models.segmenter import Segmenter
 
 _KINDS: dict[str, type["VariantSettings"]] = {}
+
+
+def _each_once(values: list) -> list:
+    if len(set(values)) != len(values):
+        raise ValueError(f"{values} names one twice")
+    return values
+
+
+# What kinds choose from. Layers are counted from 1; the vision layers after the tenth never reach CLIPSeg's decoder.
+VisionLayers = Annotated[list[Annotated[int, Field(ge=1, le=10)]], AfterValidator(_each_once)]
+TextLayers = Annotated[list[Annotated[int, Field(ge=1, le=12)]], AfterValidator(_each_once)]
+Branches = Annotated[list[Literal["vision", "text", "conditional"]], AfterValidator(_each_once)]
+SubLayers = Annotated[list[Literal["attention", "mlp"]], AfterValidator(_each_once)]
+Projections = Annotated[list[Literal["q_proj", "k_proj", "v_proj", "out_proj"]], AfterValidator(_each_once)]
 
 
 def _constrained(field: FieldInfo) -> Any:
@@ -49,6 +63,10 @@ class VariantSettings(BaseModel):
         """Add this kind's modules to ``segmenter`` and mark what training updates. All else stays frozen."""
         raise NotImplementedError
 
+    def trainable_parameters(self, segmenter: "Segmenter") -> int:
+        """How many parameters a table calls trainable: as a rule all that training updates."""
+        return sum(value.numel() for value in segmenter.trainable_parameters().values())
+
 
 def register(kind: str):
     """Class decorator: makes a :class:`VariantSettings` subclass available as ``kind`` in config.yaml."""
@@ -78,4 +96,15 @@ def parse_variant(value: dict[str, Any]) -> VariantSettings:
     return known[kind].model_validate(value)
 
 
-__all__ = ["TrainingOverrides", "VariantSettings", "kinds", "parse_variant", "register"]
+__all__ = [
+    "Branches",
+    "Projections",
+    "SubLayers",
+    "TextLayers",
+    "TrainingOverrides",
+    "VariantSettings",
+    "VisionLayers",
+    "kinds",
+    "parse_variant",
+    "register",
+]

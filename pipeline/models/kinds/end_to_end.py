@@ -14,3 +14,7 @@ class EndToEnd(VariantSettings):
     def attach(self, segmenter) -> None:
         for parameter in segmenter.influential_parameters().values():
             parameter.requires_grad_(True)
+
+    def trainable_parameters(self, segmenter) -> int:
+        # As the papers count: the whole model, whether or not a gradient can reach it.
+        return sum(value.numel() for value in segmenter.parameters())

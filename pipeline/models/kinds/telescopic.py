@@ -4,10 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline.models.kinds import VariantSettings, register
+from pipeline.models.kinds import Branches, SubLayers, TextLayers, VariantSettings, VisionLayers, register
 from pipeline.models.widths import resolve_widths
 
-Layer = Annotated[int, Field(ge=1, le=12)]
 Width = Annotated[int, Field(ge=8)]
 
 
@@ -16,16 +15,16 @@ class Telescopic(VariantSettings):
     """The defaults are the paper's 613,297 parameters. Layers are counted from 1."""
 
     kind: Literal["telescopic"] = "telescopic"
-    branches: list[Literal["vision", "text", "conditional"]] = Field(
+    branches: Branches = Field(
         ["vision", "text", "conditional"], min_length=1, description="Where adapters stand [studied]"
     )
     base_dimension: int = Field(64, ge=8, description="D, from which the widths are derived [studied]")
     schedule: Literal["telescopic", "uniform", "reversed"] | list[Width] = Field(
         "telescopic", description="Widths of the vision adapters by depth, or one width for each vision layer [studied]"
     )
-    vision_layers: list[Layer] = Field(list(range(1, 10)), min_length=1, description="Adapted vision layers [studied]")
-    text_layers: list[Layer] = Field([10, 11, 12], min_length=1, description="Adapted text layers [studied]")
-    placement: list[Literal["attention", "mlp"]] = Field(
+    vision_layers: VisionLayers = Field(list(range(1, 10)), min_length=1, description="Adapted vision layers [studied]")
+    text_layers: TextLayers = Field([10, 11, 12], min_length=1, description="Adapted text layers [studied]")
+    placement: SubLayers = Field(
         ["attention", "mlp"], min_length=1, description="Sub-layers whose output is adapted [studied]"
     )
     text_width: Width | None = Field(None, description="Width of the text adapters; max(8, D // 4) if absent")
@@ -37,10 +36,6 @@ class Telescopic(VariantSettings):
 
     @model_validator(mode="after")
     def _consistent(self) -> "Telescopic":
-        for name in ("vision_layers", "text_layers", "branches", "placement"):
-            values = getattr(self, name)
-            if len(set(values)) != len(values):
-                raise ValueError(f"{name}: {values} names one twice")
         self.vision_widths()
         return self
 

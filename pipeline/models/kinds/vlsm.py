@@ -1,12 +1,10 @@
 """VLSM-Adapter (github.com/naamiinepal/vlsm-adapter): dense and shallow adapters in CLIPSeg."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field
 
-from pipeline.models.kinds import VariantSettings, register
-
-Layer = Annotated[int, Field(ge=1, le=12)]
+from pipeline.models.kinds import Branches, TextLayers, VariantSettings, VisionLayers, register
 
 
 @register("vlsm_dense")
@@ -14,10 +12,13 @@ class VlsmDense(VariantSettings):
     """Two adapters in each adapted layer of both encoders; 3,237,376 parameters at full size."""
 
     kind: Literal["vlsm_dense"] = "vlsm_dense"
+    branches: Branches = Field(
+        ["vision", "text", "conditional"], min_length=1, description="Where adapters stand [studied]"
+    )
     width: int = Field(64, ge=1, description="Bottleneck width in both encoders")
-    conditional_width: int | None = Field(256, ge=1, description="Width of the conditional adapter; null: none")
-    vision_layers: list[Layer] = Field(list(range(1, 10)), description="Adapted vision layers, counted from 1")
-    text_layers: list[Layer] = Field(list(range(1, 10)), description="Adapted text layers, counted from 1")
+    conditional_width: int = Field(256, ge=1, description="Width of the conditional adapter")
+    vision_layers: VisionLayers = Field(list(range(1, 10)), min_length=1, description="Adapted vision layers [studied]")
+    text_layers: TextLayers = Field(list(range(1, 10)), min_length=1, description="Adapted text layers [studied]")
 
     def attach(self, segmenter) -> None:
         from pipeline.models.adapters import VlsmAdapter
@@ -27,10 +28,10 @@ class VlsmDense(VariantSettings):
             ("vision", self.vision_layers, config.vision_config.hidden_size),
             ("text", self.text_layers, config.text_config.hidden_size),
         ):
-            for layer in layers:
+            for layer in layers if encoder in self.branches else []:
                 for place in ("attention", "mlp"):
                     segmenter.add_adapter(f"{encoder}_{layer}_{place}", VlsmAdapter(features, self.width))
-        if self.conditional_width is not None:
+        if "conditional" in self.branches:
             segmenter.add_adapter("conditional", VlsmAdapter(config.projection_dim, self.conditional_width))
 
 

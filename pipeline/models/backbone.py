@@ -1,0 +1,79 @@
+"""CLIPSeg from a folder, at random, or empty. Nothing here touches the network; pipeline.models.fetch does."""
+
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+from transformers import CLIPSegConfig, CLIPSegForImageSegmentation
+
+from pipeline.models.folder import CONFIG, WEIGHTS, misfit, read_config
+from pipeline.runtime.errors import PipelineError
+
+
+def full_size_config() -> CLIPSegConfig:
+    """The configuration of CIDAS/clipseg-rd64-refined: 150,747,746 parameters."""
+    return CLIPSegConfig(
+        text_config={"bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2},
+        vision_config={"patch_size": 16, "image_size": 224},
+        use_complex_transposed_convolution=True,
+    )
+
+
+def empty_backbone(config: CLIPSegConfig, attention: str = "sdpa") -> CLIPSegForImageSegmentation:
+    """A CLIPSeg of this configuration without storage (meta device), for counting and for filling."""
+    with torch.device("meta"):
+        model = CLIPSegForImageSegmentation(config)
+    return _with_attention(model, attention).eval()
+
+
+def random_backbone(config: CLIPSegConfig, seed: int, attention: str = "sdpa") -> CLIPSegForImageSegmentation:
+    """A CLIPSeg of this configuration with transformers' random start; the global generator is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = CLIPSegForImageSegmentation(config)
+    return _with_attention(model, attention).eval()
+
+
+def load_backbone(folder: str | Path, attention: str = "sdpa") -> CLIPSegForImageSegmentation:
+    """The CLIPSeg of a folder in transformers' format, in evaluation mode and float32. Never touches the network.
+
+    Args:
+        folder: holds config.json and model.safetensors.
+        attention: ``sdpa`` or ``eager``, in both encoders and in the decoder.
+
+    Raises:
+        PipelineError: a file is missing or broken, or the weights are not those of the configuration.
+    """
+    path = Path(folder) / WEIGHTS
+    config = read_config(folder)
+    model = empty_backbone(config, attention)
+    try:
+        state = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise PipelineError(f"{path}: cannot be read ({error}); fetch or pretrain the backbone again") from None
+    reason = misfit(config, {name: tuple(tensor.shape) for name, tensor in state.items()})
+    if reason:
+        raise PipelineError(f"{path}: not the weights of {CONFIG} beside it: {reason}")
+    state = {name: state[name].float() for name in model.state_dict()}
+    # assign: the file's memory-mapped tensors become the parameters, so that nothing is initialised or copied.
+    model.load_state_dict(state, assign=True)
+    _fill_positions(model)
+    return model
+
+
+def _with_attention(model: CLIPSegForImageSegmentation, attention: str) -> CLIPSegForImageSegmentation:
+    # transformers' set_attn_implementation leaves out the decoder, which has a configuration of its own.
+    for module in model.modules():
+        if hasattr(module, "config"):
+            module.config._attn_implementation = attention
+    return model
+
+
+def _fill_positions(model: nn.Module) -> None:
+    """Position numbers are buffers that no file holds; on the meta device they were left empty."""
+    for module in model.modules():
+        buffer = getattr(module, "position_ids", None)
+        if buffer is not None:
+            module.position_ids = nn.Buffer(torch.arange(buffer.shape[-1]).expand(1, -1), persistent=False)

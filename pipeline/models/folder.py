@@ -1,0 +1,49 @@
+"""What config.json and model.safetensors of a backbone's folder must hold."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from transformers import CLIPSegConfig, CLIPSegForImageSegmentation
+
+from pipeline.runtime.errors import PipelineError
+
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+
+
+def read_config(folder: str | Path) -> CLIPSegConfig:
+    """The configuration of a backbone's folder.
+
+    Raises:
+        PipelineError: config.json is missing, or not CLIPSeg's.
+    """
+    path = Path(folder) / CONFIG
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["model_type"] != "clipseg":
+            raise PipelineError(f"{path}: model_type is {content['model_type']!r}; only 'clipseg' can be used")
+        return CLIPSegConfig.from_dict(content)
+    except OSError as error:
+        raise PipelineError(
+            f"{path}: cannot be read ({error.strerror}); fetch or pretrain the backbone first"
+        ) from None
+    except (ValueError, TypeError, KeyError) as error:
+        raise PipelineError(f"{path}: not a CLIPSeg configuration ({error!r})") from None
+
+
+def misfit(config: CLIPSegConfig, shapes: Mapping[str, tuple[int, ...]]) -> str | None:
+    """How the names and shapes in a weights file differ from those of a CLIPSeg; none if they fit."""
+    with torch.device("meta"):
+        model = CLIPSegForImageSegmentation(config)
+    own = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    missing = sorted(own.keys() - shapes.keys())
+    # Older files store the position numbers too.
+    foreign = sorted(name for name in shapes.keys() - own.keys() if not name.endswith(".position_ids"))
+    other = sorted(name for name in own.keys() & shapes.keys() if own[name] != shapes[name])
+    if not (missing or foreign or other):
+        return None
+    return (
+        f"{len(missing)} tensors missing {missing[:3]}, {len(foreign)} foreign {foreign[:3]}, "
+        f"{len(other)} of another shape {other[:3]}"
+    )
