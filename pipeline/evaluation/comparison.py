@@ -1,0 +1,95 @@
+"""Table ``comparison``: each variant against a reference, with intervals, tests and what they cannot show.
+
+python -m pipeline.evaluation.comparison --runs-file runs.txt --reference telescopic
+    --output-csv comparison.csv --output-md comparison.md --output-tex comparison.tex
+"""
+
+import argparse
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from pipeline.evaluation.pairing import pair_cases
+from pipeline.evaluation.provenance import describe_runs
+from pipeline.evaluation.remarks import explanation, format_p, limits
+from pipeline.evaluation.runs import add_run_options, chosen_runs, json_option
+from pipeline.evaluation.statistics import compare
+from pipeline.reporting.inputs import dataset_label, variant_label
+from pipeline.reporting.markup import NOT_AVAILABLE, Cell, Table, latex, markdown
+from pipeline.runtime.atomic import write_csv, write_text
+from pipeline.runtime.errors import PipelineError, run_command
+
+HEADER = ["Variant", "Dataset", "Cases", "DSC (%) [95% CI]", "Difference [95% CI]", "p", "p (Holm)", "r", "d_z"]
+
+
+def _number(value: float, pattern: str) -> str:
+    return NOT_AVAILABLE if pd.isna(value) else format(value, pattern)
+
+
+def render(table: pd.DataFrame, labels: Mapping[str, str], footnotes: Sequence[str], note: str) -> Table:
+    """The table for print; variants in the order of the runs, the average last."""
+    rows, rules, previous = [], set(), None
+    for row in table.itertuples():
+        if previous not in (None, row.dataset):
+            rules.add(len(rows))
+        previous = row.dataset
+        gap = f"{row.difference:+.2f} [{row.difference_low:+.2f}, {row.difference_high:+.2f}]"
+        cells = [
+            dataset_label(row.dataset),
+            str(row.cases),
+            f"{row.mean:.2f} [{row.mean_low:.2f}, {row.mean_high:.2f}]",
+            "reference" if row.variant == row.reference else gap,
+            format_p(row.p),
+            format_p(row.p_holm),
+            _number(row.rank_biserial, "+.2f"),
+            _number(row.cohens_dz, "+.2f"),
+        ]
+        rows.append((variant_label(labels, row.variant), [Cell(cell) for cell in cells]))
+    return Table(
+        title=f"DSC against {variant_label(labels, table['reference'].iloc[0])}, paired by case",
+        header=HEADER,
+        rows=rows,
+        footnotes=footnotes,
+        note=note,
+        label="comparison",
+        rules=frozenset(rules),
+    )
+
+
+def _rounded(table: pd.DataFrame) -> pd.DataFrame:
+    """Floats to nine digits, so that the last bits, which differ between processors, do not show in the CSV."""
+    floats = [column for column in table if table[column].dtype == float]
+    return table.assign(**{column: [float(f"{value:.9g}") for value in table[column]] for column in floats})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_run_options(parser)
+    parser.add_argument("--reference", required=True, help="variant that all others are compared with")
+    parser.add_argument("--labels", default="{}", help="JSON object: name of each variant in the table")
+    parser.add_argument("--bootstrap", type=int, default=10_000, help="resamples for the 95%% intervals")
+    parser.add_argument("--note", default="", help="provenance that the table shows; may be empty")
+    parser.add_argument("--output-csv", required=True)
+    parser.add_argument("--output-md", required=True)
+    parser.add_argument("--output-tex", required=True)
+    arguments = parser.parse_args()
+    runs = chosen_runs(arguments)
+    labels = json_option("--labels", arguments.labels, dict)
+    if arguments.reference not in {run.variant for run in runs}:
+        raise PipelineError(f"--reference: no run of {arguments.reference!r} is given; name a variant that has runs")
+    paired = pair_cases(runs)
+    table = compare(paired, arguments.reference, arguments.bootstrap)
+    limit = " ".join(limits(paired, variant_label(labels, arguments.reference)))
+    footnotes = [
+        *explanation(table, paired, labels, arguments.bootstrap),
+        f"What cannot be concluded: {limit}",
+        describe_runs(runs),
+    ]
+    printed = render(table, labels, footnotes, arguments.note)
+    write_csv(arguments.output_csv, _rounded(table))
+    write_text(arguments.output_md, markdown(printed))
+    write_text(arguments.output_tex, latex(printed))
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,137 @@
+"""Does the study reproduce the reported DSC? Does the demo reproduce its baseline?
+
+python -m pipeline.evaluation.regression --dsc results/dsc.csv --reported workflow/resources/reported.csv
+    --datasets '["kvasir_seg", "busi"]' --output results/regression.json --table results/tables/regression.md
+python -m pipeline.evaluation.regression --dsc results/demo/dsc.csv --baseline tests/regression/demo.json
+
+Exit status 1 if a row that must reproduce differs, or if anything differs from the baseline.
+"""
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipeline.evaluation.baseline import compare_with_baseline
+from pipeline.evaluation.pairing import pair_cases
+from pipeline.evaluation.provenance import describe_runs
+from pipeline.evaluation.reproduction import COUNTERPARTS, half_widths, judge
+from pipeline.evaluation.runs import add_run_options, chosen_runs, json_option
+from pipeline.evaluation.verdict import pronounce
+from pipeline.reporting.inputs import dataset_label, read_dsc, read_reported
+from pipeline.reporting.markup import NOT_AVAILABLE, Cell, Table, markdown
+from pipeline.runtime.atomic import write_json, write_text
+from pipeline.runtime.errors import PipelineError, run_command
+
+HEADER = [
+    "Reported method",
+    "Variant",
+    "Dataset",
+    "Source",
+    "Reported",
+    "Measured",
+    "Difference",
+    "Tolerance",
+    "Verdict",
+]
+TOLERANCE_NOTE = (
+    "DSC in points. Tolerance: half width of the 95% intervals of the mean over seeds (t) and over test cases "
+    "(bootstrap), combined as root of the summed squares, and at least {minimum:g}. A wide tolerance means that the "
+    "test set is too small to tell, not that the row is right."
+)
+COUNTERPART_NOTE = (
+    "The reported end-to-end numbers come, as far as their public code shows, from training the decoder alone: they "
+    "are compared with both variants."
+)
+
+
+def _points(value: float | None, pattern: str = ".2f") -> str:
+    return NOT_AVAILABLE if value is None else format(value, pattern)
+
+
+def render(rows: Sequence[Mapping[str, Any]], footnotes: Sequence[str], note: str) -> Table:
+    """The table of ``rows`` (:func:`pipeline.evaluation.reproduction.judge`) for print."""
+    printed = []
+    for row in rows:
+        verdict = row["verdict"] + (" (must reproduce)" if row["must_reproduce"] else "")
+        cells = [
+            row["variant"],
+            dataset_label(row["dataset"]),
+            row["source"],
+            _points(row["reported"]),
+            _points(row["value"]),
+            _points(row["difference"], "+.2f"),
+            _points(row["tolerance"]),
+            verdict,
+        ]
+        printed.append((row["method"], [Cell(cell) for cell in cells]))
+    return Table("Reported DSC and what was measured", HEADER, printed, footnotes, note, "regression")
+
+
+def _against_reported(arguments: argparse.Namespace) -> None:
+    for option in ("datasets", "output", "table"):
+        if getattr(arguments, option) is None:
+            raise PipelineError(f"--reported: --{option} is missing; give it too")
+    datasets = json_option("--datasets", arguments.datasets, list)
+    must = json_option("--must-reproduce", arguments.must_reproduce, list)
+    runs = chosen_runs(arguments)
+    widths = half_widths(pair_cases(runs), arguments.bootstrap)
+    rows = judge(
+        read_dsc(arguments.dsc),
+        read_reported(arguments.reported),
+        datasets,
+        widths,
+        arguments.tolerance,
+        must,
+        arguments.comparable == "true",
+    )
+    footnotes = [TOLERANCE_NOTE.format(minimum=arguments.tolerance)]
+    if any(row["method"] in COUNTERPARTS for row in rows):
+        footnotes.append(COUNTERPART_NOTE)
+    if runs:
+        footnotes.append(describe_runs(runs))
+    record = {
+        "unit": "DSC points",
+        "datasets": datasets,
+        "smallest_tolerance": arguments.tolerance,
+        "comparable": arguments.comparable == "true",
+        "note": arguments.note,
+        "rows": rows,
+    }
+    write_json(arguments.output, record)
+    write_text(arguments.table, markdown(render(rows, footnotes, arguments.note)))
+    if not arguments.write_only:
+        pronounce(rows, datasets, arguments.output)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dsc", required=True, help="dsc.csv; for --baseline, the runs lie in runs/ beside it")
+    against = parser.add_mutually_exclusive_group(required=True)
+    against.add_argument("--reported", help="reported.csv: compare with reported numbers")
+    against.add_argument("--baseline", help="JSON file that pipeline.evaluation.rebaseline wrote: compare with that")
+    add_run_options(parser, required=False)
+    parser.add_argument("--datasets", help="JSON list: the study's datasets")
+    parser.add_argument("--must-reproduce", default="[]", help="JSON list: variants whose rows must reproduce")
+    parser.add_argument("--tolerance", type=float, default=1.0, help="smallest tolerance, DSC points")
+    parser.add_argument("--bootstrap", type=int, default=10_000, help="resamples for the intervals over cases")
+    parser.add_argument(
+        "--comparable", choices=["true", "false"], default="true",
+        help="false: other images or another backbone than the paper's, so no row is judged",
+    )  # fmt: skip
+    parser.add_argument("--note", default="", help="provenance that the table shows; may be empty")
+    parser.add_argument("--output", help="regression.json")
+    parser.add_argument("--table", help="the Markdown table")
+    parser.add_argument(
+        "--write-only", action="store_true",
+        help="leave the exit status to pipeline.evaluation.verdict, as a workflow deletes what a failed job wrote",
+    )  # fmt: skip
+    arguments = parser.parse_args()
+    if arguments.reported is not None:
+        _against_reported(arguments)
+    else:
+        print(compare_with_baseline(arguments.dsc, arguments.baseline), file=sys.stderr)
+
+
+if __name__ == "__main__":
+    run_command(main)
