@@ -1,0 +1,70 @@
+"""Print the main table to the terminal and say where tables and figures are.
+
+python -m pipeline.reporting.show --results results/demo
+"""
+
+import argparse
+import csv
+from pathlib import Path
+
+from pipeline.reporting.markup import NOT_AVAILABLE
+from pipeline.runtime.errors import PipelineError, run_command
+
+LABELS = {"kvasir_seg": "Kvasir-SEG", "clinicdb": "ClinicDB", "bkai": "BKAI", "isic16": "ISIC16", "busi": "BUSI"}
+
+
+def _score(row: dict[str, str], column: str) -> str:
+    if row[column] == NOT_AVAILABLE:
+        return NOT_AVAILABLE
+    spread = row[f"{column}_sd"]
+    return f"{float(row[column]):.1f}" + (f" ± {float(spread):.1f}" if spread != NOT_AVAILABLE else "")
+
+
+def show(results: str | Path) -> str:
+    """The main table's measured rows as plain text, then the paths of tables and figures.
+
+    Args:
+        results: folder with ``tables/main.csv`` and ``tables/main.md``.
+
+    Raises:
+        PipelineError: the main table is missing or broken.
+    """
+    results = Path(results)
+    path = results / "tables" / "main.csv"
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = [row for row in csv.DictReader(file) if row["reported_only"] == "False"]
+        notes = [
+            line.removeprefix("> ")
+            for line in path.with_suffix(".md").read_text(encoding="utf-8").splitlines()
+            if line.startswith("> ")
+        ]
+        columns = [name.removesuffix("_sd") for name in rows[0] if name.endswith("_sd")]
+        cells = [[row["label"], *(_score(row, column) for column in columns)] for row in rows]
+    except (OSError, KeyError, IndexError, ValueError) as error:
+        raise PipelineError(f"{path}: cannot be read as the main table ({error!r}); run its rule again") from None
+    table = [["DSC, %", *(LABELS.get(column, column.capitalize()) for column in columns)], *cells]
+    widths = [max(len(line[at]) for line in table) for at in range(len(table[0]))]
+    lines = [
+        "  ".join(
+            [line[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))]
+        )
+        for line in table
+    ]
+    lines.insert(1, "-" * len(lines[0]))
+    figures = sorted(figure.stem for figure in results.glob("*.pdf"))
+    lines += ["", *notes, *([""] if notes else [])]
+    lines.append(f"Tables:  {results / 'tables'}/ (.csv, .md, .tex)")
+    lines.append(f"Figures: {results}/ (.pdf, .png): {', '.join(figures) or 'none yet'}")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--results", required=True, help="folder of the results")
+    arguments = parser.parse_args()
+    print(show(arguments.results))
+
+
+if __name__ == "__main__":
+    run_command(main)

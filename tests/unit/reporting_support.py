@@ -1,0 +1,407 @@
+"""Seeded synthetic results in the contracts on disk, and checks on rendered figures."""
+
+import itertools
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+REPORTED = Path(__file__).parents[2] / "workflow" / "resources" / "reported.csv"
+DATASETS = ["kvasir_seg", "clinicdb", "bkai", "isic16", "busi"]
+VARIANTS = [
+    "zero_shot",
+    "decoder_only",
+    "end_to_end",
+    "vlsm_dense",
+    "vlsm_shallow",
+    "uniform",
+    "lora",
+    "telescopic",
+]
+LABELS = {
+    "zero_shot": "CLIPSeg (zero-shot)",
+    "decoder_only": "CLIPSeg, decoder only",
+    "end_to_end": "CLIPSeg, end-to-end",
+    "vlsm_dense": "VLSM-Adapter (dense)",
+    "vlsm_shallow": "VLSM-Adapter (shallow)",
+    "uniform": "Uniform adapters",
+    "lora": "LoRA",
+    "telescopic": "Telescopic Adapters",
+}
+QUALITY = {
+    "zero_shot": 0.35,
+    "decoder_only": 0.83,
+    "end_to_end": 0.86,
+    "vlsm_dense": 0.845,
+    "vlsm_shallow": 0.832,
+    "uniform": 0.851,
+    "lora": 0.848,
+    "telescopic": 0.856,
+}
+PARAMETERS = {
+    "zero_shot": 0,
+    "decoder_only": 1_127_009,
+    "end_to_end": 150_747_746,
+    "vlsm_dense": 3_237_376,
+    "vlsm_shallow": 4_201_984,
+    "uniform": 613_297,
+    "lora": 608_256,
+    "telescopic": 613_297,
+}
+HARDNESS = {"kvasir_seg": 0.03, "clinicdb": 0.05, "bkai": 0.02, "isic16": 0.07, "busi": -0.19}
+
+
+def write_runs(root: Path, datasets, variants, seeds, cases=24, quality=None, epochs=30) -> list[str]:
+    """Runs with per_case.csv, history.csv and manifest.json under ``root``/runs; returns their folders."""
+    quality = QUALITY | (quality or {})
+    folders = []
+    for dataset in datasets:
+        difficulty = np.random.default_rng(len(dataset)).normal(0, 0.08, cases)
+        for at, variant in enumerate(variants):
+            for seed in seeds:
+                generator = np.random.default_rng([at, seed, len(dataset)])
+                folder = root / "runs" / dataset / variant / f"seed{seed}"
+                folder.mkdir(parents=True)
+                level = quality.get(variant, 0.8) + HARDNESS[dataset] + generator.normal(0, 0.004)
+                scores = np.clip(level + difficulty + generator.normal(0, 0.02, cases), 0, 1)
+                pd.DataFrame(
+                    {
+                        "case": [f"case{index:03d}" for index in range(cases)],
+                        "prompt": "polyp",
+                        "dsc": scores,
+                        "iou": scores / (2 - scores),
+                        "hd95": 100 * (1 - scores),
+                        "target_pixels": 900,
+                        "predicted_pixels": 880,
+                    }
+                ).to_csv(folder / "per_case.csv", index=False)
+                length = 0 if variant == "zero_shot" else max(1, epochs - int(generator.integers(0, 8)))
+                epoch = np.arange(1, length + 1)
+                shape = 1 - np.exp(-epoch / 5)
+                pd.DataFrame(
+                    {
+                        "epoch": epoch,
+                        "learning_rate": 1e-3 * 0.3 ** (epoch // 14),
+                        "train_loss": 1.6 - 1.1 * shape + generator.normal(0, 0.01, length),
+                        "val_loss": 1.5 - 0.9 * shape + generator.normal(0, 0.02, length),
+                        "val_dsc": np.clip(level * shape + generator.normal(0, 0.01, length), 0, 1),
+                        "seconds": 1.0,
+                        "images_per_second": 200.0,
+                    }
+                ).to_csv(folder / "history.csv", index=False)
+                folders.append(str(folder))
+    return folders
+
+
+def write_dsc(root: Path, folders) -> Path:
+    """dsc.csv from the runs' per-case scores."""
+    rows = []
+    for text in folders:
+        folder = Path(text)
+        table = pd.read_csv(folder / "per_case.csv")
+        rows.append(
+            {
+                "dataset": folder.parts[-3],
+                "variant": folder.parts[-2],
+                "seed": int(folder.name.removeprefix("seed")),
+                "cases": len(table),
+                "dsc": table["dsc"].mean(),
+                "iou": table["iou"].mean(),
+                "hd95": table["hd95"].mean(),
+                "misses": 0,
+            }
+        )
+    path = root / "dsc.csv"
+    pd.DataFrame(rows).to_csv(path, index=False)
+    return path
+
+
+def write_cost(root: Path, variants=VARIANTS) -> Path:
+    """cost.csv of ``variants``."""
+    rows = [
+        {
+            "variant": variant,
+            "trainable_parameters": PARAMETERS.get(variant, 613_297),
+            "total_parameters": 150_747_746 + (0 if variant == "end_to_end" else PARAMETERS.get(variant, 613_297)),
+            "trainable_percent": 100 * PARAMETERS.get(variant, 613_297) / 151_000_000,
+            "inference_gmacs": 41.86 + PARAMETERS.get(variant, 613_297) / 5e6,
+            "inference_gflops": 84.1,
+            "training_gflops": 180.0,
+        }
+        for variant in variants
+    ]
+    path = root / "cost.csv"
+    pd.DataFrame(rows).to_csv(path, index=False)
+    return path
+
+
+def run_main(module, *options) -> None:
+    """Call a module's ``main`` as its command line would be; structured values become JSON."""
+    words = [option if isinstance(option, str) else json.dumps(option) for option in map(_plain, options)]
+    before = sys.argv
+    sys.argv = [module.__name__, *words]
+    try:
+        module.main()
+    finally:
+        sys.argv = before
+
+
+def _plain(value):
+    return str(value) if isinstance(value, Path) else value
+
+
+def texts(figure):
+    """Every visible, non-empty text of ``figure`` with its box in pixels."""
+    from matplotlib.text import Text
+
+    figure.draw_without_rendering()
+    renderer = figure.canvas.get_renderer()
+    found = {}
+    for artist in figure.findobj(Text):
+        content = artist.get_text().strip()
+        if content and _drawn(artist):
+            found[id(artist)] = (content, Text.get_window_extent(artist, renderer))
+    # Axis objects create tick labels lazily and keep ones beyond the limits: take only those inside the axis.
+    outside = set()
+    for axes in figure.findobj(lambda artist: hasattr(artist, "get_xticklabels")):
+        for axis, interval in ((axes.xaxis, axes.viewLim.intervalx), (axes.yaxis, axes.viewLim.intervaly)):
+            low, high = sorted(interval)
+            slack = (high - low) * 1e-6
+            for tick in [*axis.get_major_ticks(), *axis.get_minor_ticks()]:
+                if not low - slack <= tick.get_loc() <= high + slack or not axes.axison:
+                    outside.update({id(tick.label1), id(tick.label2)})
+    return [value for key, value in found.items() if key not in outside]
+
+
+def _drawn(artist) -> bool:
+    while artist is not None:
+        if not artist.get_visible():
+            return False
+        artist = getattr(artist, "axes", None) if getattr(artist, "axes", None) is not artist else None
+    return True
+
+
+def overlaps(figure, slack=1.0):
+    """Pairs of texts whose boxes overlap by more than ``slack`` pixels in both directions."""
+    pairs = []
+    for (first, a), (second, b) in itertools.combinations(texts(figure), 2):
+        width = min(a.x1, b.x1) - max(a.x0, b.x0)
+        height = min(a.y1, b.y1) - max(a.y0, b.y0)
+        if width > slack and height > slack:
+            pairs.append((first, second))
+    return pairs
+
+
+def clipped(figure, slack=1.0):
+    """Texts that stick out of the figure."""
+    box = figure.bbox
+    return [
+        content
+        for content, extent in texts(figure)
+        if extent.x0 < box.x0 - slack
+        or extent.y0 < box.y0 - slack
+        or extent.x1 > box.x1 + slack
+        or extent.y1 > box.y1 + slack
+    ]
+
+
+def too_small(figure, smallest=6.99):
+    """Texts below the smallest legible size, points."""
+    from matplotlib.text import Text
+
+    return [
+        artist.get_text()
+        for artist in figure.findobj(Text)
+        if artist.get_text().strip() and artist.get_visible() and artist.get_fontsize() < smallest
+    ]
+
+
+def write_gallery(root: Path, dataset: str, variants, failures=3, shape=(96, 120)) -> Path:
+    """A gallery with blob images: best, median, worst and failures."""
+    height, width = shape
+    rows, columns = np.mgrid[:height, :width]
+    generator = np.random.default_rng(len(dataset))
+    roles = ["best", "median", "worst", *["failure"] * failures]
+    arrays = {
+        "cases": np.array([f"{dataset}_cju0qkwl35piu0993l0dewei{index}" for index in range(len(roles))]),
+        "roles": np.array(roles),
+        "prompts": np.array(["one small round polyp"] * len(roles)),
+        "variants": np.array(list(variants)),
+    }
+    scores = np.zeros((len(roles), len(variants)))
+    for index in range(len(roles)):
+        centre = generator.uniform(0.35, 0.65, 2) * (height, width)
+        distance = np.hypot(rows - centre[0], (columns - centre[1]) * 0.8)
+        target = distance < height * 0.22
+        image = np.stack([150 + 60 * target, 80 + 30 * target, 70 + 10 * np.sin(columns / 5)], axis=2)
+        arrays[f"image_{index}"] = np.clip(image + generator.normal(0, 12, (*shape, 1)), 0, 255).astype(np.uint8)
+        arrays[f"target_{index}"] = target
+        predictions = []
+        for at, _ in enumerate(variants):
+            shift = (index + 1) * 3 * (len(variants) - at) / len(variants)
+            predictions.append(np.hypot(rows - centre[0] - shift, (columns - centre[1] - shift) * 0.8) < height * 0.2)
+            both = (predictions[-1] & target).sum()
+            scores[index, at] = 2 * both / (predictions[-1].sum() + target.sum())
+        if index == len(roles) - 1:
+            predictions[0] = np.zeros(shape, dtype=bool)
+            scores[index, 0] = 0
+        arrays[f"prediction_{index}"] = np.stack(predictions)
+    arrays["dsc"] = scores
+    path = root / "gallery" / f"{dataset}.npz"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(path, **arrays)
+    return path
+
+
+def _depth(**settings):
+    return {"kind": "telescopic", **settings}
+
+
+DEPTH = {
+    "telescopic": _depth(),
+    "uniform": _depth(schedule="uniform"),
+    "reversed": _depth(schedule="reversed"),
+    "base_16": _depth(base_dimension=16),
+    "base_32": _depth(base_dimension=32),
+    "base_128": _depth(base_dimension=128),
+    "base_256": _depth(base_dimension=256),
+    "layers_1_3": _depth(vision_layers=[1, 2, 3], schedule=[54, 54, 54]),
+    "layers_4_6": _depth(vision_layers=[4, 5, 6], schedule=[54, 54, 54]),
+    "layers_7_9": _depth(vision_layers=[7, 8, 9], schedule=[54, 54, 54]),
+    "attention_only": _depth(placement=["attention"]),
+    "mlp_only": _depth(placement=["mlp"]),
+    "lora": {"kind": "lora"},
+}
+DEPTH_LABELS = {
+    "telescopic": "Telescopic (D = 64)",
+    "uniform": "Uniform, equal parameters",
+    "reversed": "Reversed telescopic",
+    "base_16": "Telescopic, D = 16",
+    "base_32": "Telescopic, D = 32",
+    "base_128": "Telescopic, D = 128",
+    "base_256": "Telescopic, D = 256",
+    "layers_1_3": "Layers 1–3 only, equal parameters",
+    "layers_4_6": "Layers 4–6 only, equal parameters",
+    "layers_7_9": "Layers 7–9 only, equal parameters",
+    "attention_only": "After attention only",
+    "mlp_only": "After the MLP only",
+    "lora": "LoRA",
+}
+
+
+def write_manifests(folders, gpu=False) -> None:
+    """A manifest beside each run's scores."""
+    for index, text in enumerate(folders):
+        memory = {"host_mib": 900.0 + index % 7} | ({"gpu_mib": 4000.0 + 10 * (index % 5)} if gpu else {})
+        trained = 0.0 if "/zero_shot/" in text else 75.0 + index % 11
+        record = {"training_seconds": trained, "wall_seconds": trained + 5, "peak_memory": memory}
+        (Path(text) / "manifest.json").write_text(json.dumps(record))
+
+
+def write_alphas(folders, settings) -> None:
+    """weights.safetensors with the residual scales that each variant's settings imply."""
+    from safetensors.numpy import save_file
+
+    for index, text in enumerate(folders):
+        folder = Path(text)
+        variant = settings[folder.parts[-2]]
+        generator = np.random.default_rng(index)
+        start = variant.get("alpha", 0.1)
+        tensors = {}
+        if variant["kind"] == "telescopic":
+            for place in ("attention", "mlp"):
+                for layer in variant.get("vision_layers", range(1, 10)):
+                    value = start + 0.02 * layer + generator.normal(0, 0.02)
+                    tensors[f"adapters.vision_{layer}_{place}.scale"] = np.array([value], dtype=np.float32)
+                for layer in variant.get("text_layers", [10, 11, 12]):
+                    value = start + generator.normal(0, 0.02)
+                    tensors[f"adapters.text_{layer}_{place}.scale"] = np.array([value], dtype=np.float32)
+            tensors["adapters.conditional.scale"] = np.array([start + 0.15], dtype=np.float32)
+        tensors["adapters.other.down.weight"] = np.zeros((2, 2), dtype=np.float32)
+        save_file(tensors, folder / "weights.safetensors", metadata={"variant": json.dumps(variant)})
+
+
+def write_transfer(root: Path, variants, datasets, seeds=(41,)) -> Path:
+    """transfer.csv with higher DSC on the diagonal."""
+    generator = np.random.default_rng(5)
+    rows = [
+        {
+            "variant": variant,
+            "train_dataset": train,
+            "test_dataset": test,
+            "seed": seed,
+            "cases": 20,
+            "dsc": 0.85 + HARDNESS[test] if train == test else float(generator.uniform(0.1, 0.7)),
+        }
+        for variant in variants
+        for train in datasets
+        for test in datasets
+        for seed in seeds
+    ]
+    path = root / "transfer.csv"
+    pd.DataFrame(rows).to_csv(path, index=False)
+    return path
+
+
+def write_dataset(root: Path, dataset: str, cases=30, shape=(90, 120)) -> Path:
+    """A standardised dataset: images/, masks/, cases.csv; the last case has an empty mask."""
+    from PIL import Image
+
+    folder = root / "datasets" / dataset
+    (folder / "images").mkdir(parents=True)
+    (folder / "masks").mkdir()
+    height, width = shape
+    rows, columns = np.mgrid[:height, :width]
+    generator = np.random.default_rng(len(dataset))
+    records = []
+    for index in range(cases):
+        radius = 0 if index == cases - 1 else 5 + index
+        mask = np.hypot(rows - height / 2, columns - width / 2) < radius
+        image = np.stack([120 + 80 * mask, 90 + 20 * mask, 80 + 10 * np.sin(columns / 4)], axis=2)
+        image = np.clip(image + generator.normal(0, 8, image.shape), 0, 255).astype(np.uint8)
+        Image.fromarray(image).save(folder / "images" / f"case{index:02d}.jpg")
+        Image.fromarray((255 * mask).astype(np.uint8)).save(folder / "masks" / f"case{index:02d}.png")
+        records.append(
+            {
+                "case": f"case{index:02d}",
+                "split": ("train", "val", "test")[index % 3],
+                "image": f"case{index:02d}.jpg",
+                "width": width,
+                "height": height,
+                "foreground": int(mask.sum()),
+            }
+        )
+    pd.DataFrame(records).to_csv(folder / "cases.csv", index=False)
+    return folder
+
+
+def write_comparison(root: Path, variants, datasets, reference="telescopic") -> Path:
+    """comparison.csv (points) with made-up intervals and p values."""
+    rows = []
+    for at, dataset in enumerate([*datasets, "average"]):
+        for index, variant in enumerate(name for name in variants if name != reference):
+            gap = QUALITY.get(variant, 0.85) - QUALITY[reference] + 0.003 * ((at + index) % 3 - 1)
+            rows.append(
+                {
+                    "dataset": dataset,
+                    "variant": variant,
+                    "reference": reference,
+                    "cases": 100,
+                    "seeds": 3,
+                    "mean": 100 * (QUALITY[reference] + gap),
+                    "mean_low": 100 * (QUALITY[reference] + gap) - 2,
+                    "mean_high": 100 * (QUALITY[reference] + gap) + 2,
+                    "difference": 100 * gap,
+                    "difference_low": 100 * gap - 0.8,
+                    "difference_high": 100 * gap + 0.8,
+                    "p": 0.001 if abs(gap) > 0.008 else 0.4,
+                    "p_holm": 0.004 if abs(gap) > 0.008 else 1.0,
+                    "rank_biserial": gap * 10,
+                    "cohens_dz": gap * 12,
+                }
+            )
+    path = root / "comparison.csv"
+    pd.DataFrame(rows).to_csv(path, index=False)
+    return path
