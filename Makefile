@@ -8,7 +8,7 @@ PYTHON3 ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 READY := $(VENV)/.ready-$(SET)
-DEMO := snakemake --cores $(CORES) --configfile workflow/config/demo.yaml
+DEMO := snakemake all --cores $(CORES) --configfile workflow/config/demo.yaml
 
 .PHONY: setup demo test format clean
 
@@ -22,7 +22,7 @@ $(READY): envs/requirements-$(SET).txt pyproject.toml
 	touch $@
 
 demo: $(READY)
-	$(RUN) $(DEMO) all
+	$(RUN) $(DEMO)
 	@$(RUN) python -m pipeline.reporting.show --results results/demo
 
 test: $(READY)
