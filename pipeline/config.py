@@ -72,9 +72,9 @@ class PhantomBackbone(_Settings):
     """A tiny CLIPSeg that the workflow itself pretrains on text-prompted coloured shapes (the demo)."""
 
     source: Literal["phantom"]
-    image_size: int = Field(96, multiple_of=16, ge=32, description="Side of the pretraining images, pixels")
+    image_size: int = Field(64, multiple_of=16, ge=32, description="Side of the pretraining images, pixels")
     steps: int = Field(400, ge=1, description="Pretraining steps")
-    batch_size: int = Field(32, ge=1, description="Images per pretraining step")
+    batch_size: int = Field(16, ge=1, description="Images per pretraining step")
     learning_rate: float = Field(1e-3, gt=0, description="AdamW's peak learning rate in pretraining")
     seed: int = Field(7, ge=0, description="Seed of weights and shapes")
 

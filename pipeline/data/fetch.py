@@ -1,6 +1,7 @@
 """Bring a dataset's archives, or its split lists, from a folder of the user's, a mirror or the official source."""
 
 import argparse
+import contextlib
 import json
 import os
 import shutil
@@ -118,12 +119,21 @@ class Fetcher:
         raise PipelineError(f"{self._dataset}: {archive.name} cannot be had. {' Then: '.join(reasons)}")
 
 
-def _place(source: Path, target: Path) -> None:
-    """Give ``target`` the file ``source``: a second name for it where the file system can, else a copy."""
+def _place(source: Path, target: Path, own: bool) -> None:
+    """Give ``target`` the file ``source``: a download gets a second name where the file system can, else it is copied.
+
+    The user's ``own`` file is copied: a second name would share its permissions with what later steps and Snakemake do.
+    """
+    if not own:
+        with contextlib.suppress(OSError):
+            os.link(source, target)
+            return
     try:
-        os.link(source, target)
-    except OSError:
         shutil.copyfile(source, target)
+    except OSError as error:
+        raise PipelineError(
+            f"{source}: cannot be copied to {target.parent} ({error.strerror}); make room there"
+        ) from None
 
 
 def fetch_archives(
@@ -164,7 +174,7 @@ def fetch_archives(
     with atomic_folder(output) as target:
         for archive in dataset_facts(dataset).archives:
             path = fetcher.archive(archive)
-            _place(path, target / path.name)
+            _place(path, target / path.name, own=path.parent != cache)
     if not official:
         # Nothing could tell whether these are still what the mirror serves next time.
         shutil.rmtree(cache, ignore_errors=True)

@@ -133,7 +133,8 @@ def _compare_folders(dataset: str, folder: Path, cases: Sequence[Case]) -> None:
         for name, names in known.items()
         if (folder / name).is_dir()
         for path in sorted((folder / name).iterdir())
-        if path.name not in names
+        # Hidden files are the file system's and Snakemake's own (.snakemake_timestamp in a folder that is an output).
+        if path.name not in names and not path.name.startswith(".")
     ]
     _refuse(dataset, "files belong to no case", extra, "Standardise the dataset again")
 

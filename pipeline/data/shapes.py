@@ -1,7 +1,8 @@
 """Coloured shapes on textured backgrounds with prompts that name them: what the demo's backbone is pretrained on.
 
-Another domain than the phantoms of the datasets: flat shapes instead of tissue, several in each picture, and a prompt that
-chooses among them. Words for colour, outline and size are shared with the phantoms' prompts, so that text can transfer.
+Another domain than the phantoms of the datasets: flat shapes instead of tissue, several in each picture, and a prompt
+that chooses among them. Words for colour, outline and size are shared with the phantoms' prompts, so that text can
+transfer.
 """
 
 from dataclasses import dataclass
@@ -64,7 +65,7 @@ def _noise(rng: Generator, batch: int, side: int, cells: int, channels: int) -> 
 
 
 def _distance(outline: str, u: Array, v: Array, phase: Array) -> Array:
-    """0 at a shape's centre, 1 on its outline; ``u`` and ``v`` in radii, ``phase`` turns the waves of irregular ones."""
+    """0 at a shape's centre, 1 on its outline; ``u``, ``v`` in radii, ``phase`` turns the waves of irregular ones."""
     if outline == "square":
         return np.maximum(np.abs(u), np.abs(v)) / 0.86
     if outline == "triangular":
@@ -106,12 +107,14 @@ def draw_shapes(rng: Generator, batch: int, side: int, queries: int = 1) -> Shap
     pixels = np.arange(side, dtype=np.float32)
     for index, name in enumerate(OUTLINES):
         chosen = outline == index
-        of = lambda values: values[chosen].astype(np.float32)[:, None, None]  # noqa: E731
-        down, right = pixels[None, :, None] - of(y), pixels[None, None, :] - of(x)
-        cosine, sine = of(np.cos(angle)), of(np.sin(angle))
-        u = (right * cosine + down * sine) / (of(radius) * of(stretch))
-        v = (down * cosine - right * sine) * (of(stretch) / of(radius))
-        inside[chosen] = _distance(name, u, v, of(phase)) < 1
+        row, column, length, cosine, sine, longer, turned = (
+            values[chosen].astype(np.float32)[:, None, None]
+            for values in (y, x, radius, np.cos(angle), np.sin(angle), stretch, phase)
+        )
+        down, right = pixels[None, :, None] - row, pixels[None, None, :] - column
+        u = (right * cosine + down * sine) / (length * longer)
+        v = (down * cosine - right * sine) * (longer / length)
+        inside[chosen] = _distance(name, u, v, turned) < 1
     for index in range(OBJECTS - 1):
         # Later shapes lie above earlier ones.
         inside[:, index] &= ~inside[:, index + 1 :].any(axis=1)

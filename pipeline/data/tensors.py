@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -100,7 +101,18 @@ def prepare(folder: str | Path, size: int, threads: int, output: str | Path) -> 
     with atomic_folder(output) as target:
 
         def create(name: str, shape: tuple[int, ...]) -> np.ndarray:
-            return np.lib.format.open_memmap(target / f"{name}.npy", mode="w+", dtype=np.uint8, shape=shape)
+            path = target / f"{name}.npy"
+            array = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+            try:
+                with path.open("r+b") as file:
+                    # Without room set aside, a disk that fills up kills a process that writes to mapped memory.
+                    os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+            except OSError as error:
+                raise PipelineError(
+                    f"{path.parent.parent}: no room for {path.name}, {path.stat().st_size / 2**20:.0f} MiB "
+                    f"({error.strerror}); make room and run again"
+                ) from None
+            return array
 
         images = create("images", (len(cases), size, size, 3))
         masks = create("masks", (len(cases), size, size))

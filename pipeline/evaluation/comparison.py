@@ -12,9 +12,9 @@ import pandas as pd
 from pipeline.evaluation.pairing import pair_cases
 from pipeline.evaluation.provenance import describe_runs
 from pipeline.evaluation.remarks import explanation, format_p, limits
-from pipeline.evaluation.runs import add_run_options, chosen_runs, json_option
+from pipeline.evaluation.runs import Run, add_run_options, chosen_runs
 from pipeline.evaluation.statistics import compare
-from pipeline.reporting.inputs import dataset_label, variant_label
+from pipeline.reporting.inputs import add_labels, dataset_label, variant_label
 from pipeline.reporting.markup import NOT_AVAILABLE, Cell, Table, latex, markdown
 from pipeline.runtime.atomic import write_csv, write_text
 from pipeline.runtime.errors import PipelineError, run_command
@@ -62,31 +62,51 @@ def _rounded(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(**{column: [float(f"{value:.9g}") for value in table[column]] for column in floats})
 
 
+def build(
+    runs: Sequence[Run], reference: str, labels: Mapping[str, str], samples: int, note: str
+) -> tuple[pd.DataFrame, Table]:
+    """The table ``comparison`` of ``runs``, for machines and for print.
+
+    Args:
+        runs: Run folders with per_case.csv and manifest.json; datasets and variants keep their order.
+        reference: The variant that all others are compared with.
+        labels: Name of each variant in print.
+        samples: Bootstrap resamples.
+        note: Provenance that the table shows; may be empty.
+
+    Returns:
+        As :func:`pipeline.evaluation.statistics.compare`, and the same with remarks below it.
+
+    Raises:
+        PipelineError: a run's files are missing or damaged, or the reference has no run.
+    """
+    if reference not in {run.variant for run in runs}:
+        raise PipelineError(f"--reference: no run of {reference!r} is given; name a variant that has runs")
+    paired = pair_cases(runs)
+    table = compare(paired, reference, samples)
+    footnotes = [
+        *explanation(table, paired, labels, samples),
+        "What cannot be concluded: " + " ".join(limits(paired, variant_label(labels, reference))),
+        describe_runs(runs),
+    ]
+    return _rounded(table), render(table, labels, footnotes, note)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_run_options(parser)
     parser.add_argument("--reference", required=True, help="variant that all others are compared with")
-    parser.add_argument("--labels", default="{}", help="JSON object: name of each variant in the table")
+    add_labels(parser)
     parser.add_argument("--bootstrap", type=int, default=10_000, help="resamples for the 95%% intervals")
     parser.add_argument("--note", default="", help="provenance that the table shows; may be empty")
     parser.add_argument("--output-csv", required=True)
     parser.add_argument("--output-md", required=True)
     parser.add_argument("--output-tex", required=True)
     arguments = parser.parse_args()
-    runs = chosen_runs(arguments)
-    labels = json_option("--labels", arguments.labels, dict)
-    if arguments.reference not in {run.variant for run in runs}:
-        raise PipelineError(f"--reference: no run of {arguments.reference!r} is given; name a variant that has runs")
-    paired = pair_cases(runs)
-    table = compare(paired, arguments.reference, arguments.bootstrap)
-    limit = " ".join(limits(paired, variant_label(labels, arguments.reference)))
-    footnotes = [
-        *explanation(table, paired, labels, arguments.bootstrap),
-        f"What cannot be concluded: {limit}",
-        describe_runs(runs),
-    ]
-    printed = render(table, labels, footnotes, arguments.note)
-    write_csv(arguments.output_csv, _rounded(table))
+    table, printed = build(
+        chosen_runs(arguments), arguments.reference, arguments.labels, arguments.bootstrap, arguments.note
+    )
+    write_csv(arguments.output_csv, table)
     write_text(arguments.output_md, markdown(printed))
     write_text(arguments.output_tex, latex(printed))
 

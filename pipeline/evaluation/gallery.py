@@ -1,6 +1,7 @@
 """Predictions of several variants for a few test cases of one dataset, for the qualitative figures.
 
-The cases are chosen by rule from the first variant's scores: best, median and worst DSC, and as failures the next worst.
+The cases are chosen by rule from the first variant's scores: best, median and worst DSC, then the next worst as
+failures.
 """
 
 import argparse

@@ -12,11 +12,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pandas as pd
+
 from pipeline.evaluation.baseline import compare_with_baseline
 from pipeline.evaluation.pairing import pair_cases
 from pipeline.evaluation.provenance import describe_runs
 from pipeline.evaluation.reproduction import COUNTERPARTS, half_widths, judge
-from pipeline.evaluation.runs import add_run_options, chosen_runs, json_option
+from pipeline.evaluation.runs import Run, add_run_options, chosen_runs, json_option
 from pipeline.evaluation.verdict import pronounce
 from pipeline.reporting.inputs import dataset_label, read_dsc, read_reported
 from pipeline.reporting.markup import NOT_AVAILABLE, Cell, Table, markdown
@@ -68,40 +70,66 @@ def render(rows: Sequence[Mapping[str, Any]], footnotes: Sequence[str], note: st
     return Table("Reported DSC and what was measured", HEADER, printed, footnotes, note, "regression")
 
 
-def _against_reported(arguments: argparse.Namespace) -> None:
-    for option in ("datasets", "output", "table"):
-        if getattr(arguments, option) is None:
-            raise PipelineError(f"--reported: --{option} is missing; give it too")
-    datasets = json_option("--datasets", arguments.datasets, list)
-    must = json_option("--must-reproduce", arguments.must_reproduce, list)
-    runs = chosen_runs(arguments)
-    widths = half_widths(pair_cases(runs), arguments.bootstrap)
-    rows = judge(
-        read_dsc(arguments.dsc),
-        read_reported(arguments.reported),
-        datasets,
-        widths,
-        arguments.tolerance,
-        must,
-        arguments.comparable == "true",
-    )
-    footnotes = [TOLERANCE_NOTE.format(minimum=arguments.tolerance)]
+def build(
+    dsc: pd.DataFrame,
+    reported: pd.DataFrame,
+    runs: Sequence[Run],
+    datasets: Sequence[str],
+    must_reproduce: Sequence[str],
+    tolerance: float,
+    samples: int,
+    comparable: bool,
+    note: str,
+) -> tuple[dict[str, Any], Table]:
+    """The record regression.json and its table.
+
+    Args:
+        runs: Runs whose per-case scores widen the tolerance; may be empty.
+        samples: Bootstrap resamples.
+        note: Provenance that the table shows; may be empty.
+
+    The others are those of :func:`pipeline.evaluation.reproduction.judge`.
+    """
+    widths = half_widths(pair_cases(runs), samples)
+    rows = judge(dsc, reported, datasets, widths, tolerance, must_reproduce, comparable)
+    footnotes = [TOLERANCE_NOTE.format(minimum=tolerance)]
     if any(row["method"] in COUNTERPARTS for row in rows):
         footnotes.append(COUNTERPART_NOTE)
     if runs:
         footnotes.append(describe_runs(runs))
     record = {
         "unit": "DSC points",
-        "datasets": datasets,
-        "smallest_tolerance": arguments.tolerance,
-        "comparable": arguments.comparable == "true",
-        "note": arguments.note,
+        "datasets": list(datasets),
+        "must_reproduce": list(must_reproduce),
+        "smallest_tolerance": tolerance,
+        "resamples": samples,
+        "comparable": comparable,
+        "note": note,
         "rows": rows,
     }
+    return record, render(rows, footnotes, note)
+
+
+def _against_reported(arguments: argparse.Namespace) -> None:
+    for option in ("datasets", "output", "table"):
+        if getattr(arguments, option) is None:
+            raise PipelineError(f"--reported: --{option} is missing; give it too")
+    datasets = json_option("--datasets", arguments.datasets, list)
+    record, table = build(
+        read_dsc(arguments.dsc),
+        read_reported(arguments.reported),
+        chosen_runs(arguments),
+        datasets,
+        json_option("--must-reproduce", arguments.must_reproduce, list),
+        arguments.tolerance,
+        arguments.bootstrap,
+        arguments.comparable == "true",
+        arguments.note,
+    )
     write_json(arguments.output, record)
-    write_text(arguments.table, markdown(render(rows, footnotes, arguments.note)))
+    write_text(arguments.table, markdown(table))
     if not arguments.write_only:
-        pronounce(rows, datasets, arguments.output)
+        pronounce(record["rows"], datasets, arguments.output)
 
 
 def main() -> None:

@@ -25,8 +25,8 @@ from pipeline.runtime.atomic import atomic_path
 from pipeline.runtime.errors import PipelineError, run_command
 from pipeline.runtime.progress import log
 
-# Where Lightning puts the model, and what such files hold beside tensors: the hyper-parameters of optimiser, schedule and
-# loss. Names under these roots are replaced by an inert class, and names elsewhere make the file foreign.
+# Where Lightning puts the model, and what such files hold beside tensors: the hyper-parameters of optimiser, schedule
+# and loss. Names under these roots are replaced by an inert class, and names elsewhere make the file foreign.
 NET = "net."
 INERT = (
     "collections.",
@@ -108,8 +108,8 @@ def _read_state(path: Path) -> dict[str, Tensor]:
     foreign = sorted(name for name in unknown if not f"{name}.".startswith(INERT))
     if foreign:
         raise PipelineError(
-            f"{path}: refused, as it names {', '.join(foreign[:5])}, which no checkpoint of these models needs; nothing "
-            "in it was executed"
+            f"{path}: refused, as it names {', '.join(foreign[:5])}, which no checkpoint of these models needs; "
+            "nothing in it was executed"
         )
     try:
         with torch.serialization.safe_globals([(_Inert, name) for name in unknown]):
@@ -127,7 +127,9 @@ def _without_duplicates(path: Path, state: dict[str, Tensor]) -> dict[str, Tenso
     """VLSM-Adapter's shallow model refers to its CLIP twice, so its file holds it twice."""
     copies = {name: tensor for name, tensor in state.items() if name.startswith("clip.")}
     different = [
-        name for name, tensor in copies.items() if not torch.equal(state.get(f"clipseg.{name}", tensor[:0]), tensor)
+        name
+        for name, tensor in copies.items()
+        if f"clipseg.{name}" not in state or not torch.equal(state[f"clipseg.{name}"], tensor)
     ]
     if different:
         raise PipelineError(

@@ -1,17 +1,27 @@
 """What goes into the model: normalised images and token ids."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
 from transformers import CLIPTokenizer, PreTrainedTokenizerBase
 
+from pipeline.runtime.errors import PipelineError
+
 IMAGE_MEAN = (0.485, 0.456, 0.406)
 IMAGE_STD = (0.229, 0.224, 0.225)
 
 
-def load_tokenizer(folder) -> PreTrainedTokenizerBase:
-    """CLIP's tokenizer from a backbone's folder."""
+def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerBase:
+    """CLIP's tokenizer from a backbone's folder.
+
+    Raises:
+        PipelineError: the folder lacks its files.
+    """
+    missing = [name for name in ("vocab.json", "merges.txt") if not (Path(folder) / name).is_file()]
+    if missing:
+        raise PipelineError(f"{folder}: no {' and no '.join(missing)} for the tokenizer; fetch the backbone again")
     return CLIPTokenizer.from_pretrained(str(folder), local_files_only=True)
 
 

@@ -64,6 +64,19 @@ def load_weights(path: str | Path, backbone: CLIPSegForImageSegmentation) -> Seg
     return segmenter.eval()
 
 
+def read_metadata(path: str | Path) -> dict[str, str]:
+    """What :func:`save_weights` wrote beside the tensors: the variant's settings as JSON, and the extra entries.
+
+    Raises:
+        PipelineError: the file is missing or broken.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            return dict(file.metadata() or {})
+    except (SafetensorError, OSError) as error:
+        raise PipelineError(f"{path}: cannot be read as a run's weights ({error})") from None
+
+
 def read_variant(path: str | Path) -> dict[str, Any]:
     """The settings of the variant that a weights file belongs to.
 
@@ -71,13 +84,6 @@ def read_variant(path: str | Path) -> dict[str, Any]:
         PipelineError: the file is missing, broken or not one of a run.
     """
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise PipelineError(f"{path}: cannot be read as a run's weights ({error})") from None
-    try:
-        return dict(json.loads(metadata["variant"]))
+        return dict(json.loads(read_metadata(path)["variant"]))
     except (KeyError, ValueError, TypeError):
-        raise PipelineError(
-            f"{path}: holds no variant's settings; it is not the weights.safetensors of a run"
-        ) from None
+        raise PipelineError(f"{path}: holds no variant's settings; it is no weights.safetensors of a run") from None

@@ -7,14 +7,18 @@ from zipfile import BadZipFile
 
 import numpy as np
 from contourpy import contour_generator
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
+from PIL import Image
 
 from pipeline.reporting.inputs import dataset_label, dataset_order, variant_label
 from pipeline.reporting.style import (
     BLACK,
     PAGE_HEIGHT,
+    PNG_DPI,
     SKY,
     SMALL_FONT_SIZE,
     TEXT_WIDTH,
@@ -28,6 +32,9 @@ from pipeline.reporting.style import (
 from pipeline.runtime.errors import PipelineError
 
 TARGET_COLOUR, PREDICTION_COLOUR = SKY, YELLOW
+DASHES = (0, (2.0, 1.4))
+HALF_LINE = 0.6
+"""Half the width of a border, points."""
 GAP = 0.03
 LEFT = 0.34
 LEGEND_HEIGHT = 0.2
@@ -85,14 +92,48 @@ def _cell_size(columns: int, rows: int, aspect: float, used_height: float) -> tu
     return height * aspect, height
 
 
-def outline_mask(axes, mask: np.ndarray, box: tuple[float, float, float, float], colour: str) -> None:
-    """Draw the border of ``mask`` (H, W) bool, scaled to ``box`` (left, top, right, bottom in the axes' data units)."""
-    left, top, right, bottom = box
-    height, width = mask.shape
-    for line in contour_generator(z=mask.astype(np.float32)).lines(0.5):
-        xs = left + (line[:, 0] + 0.5) / width * (right - left)
-        ys = top + (line[:, 1] + 0.5) / height * (bottom - top)
-        axes.plot(xs, ys, color=colour, linewidth=0.9, path_effects=[withStroke(linewidth=1.8, foreground=BLACK)])
+def _shrink(image: np.ndarray, size: tuple[float, float]) -> np.ndarray:
+    """``image`` with no more pixels than are printed in ``size`` (width, height in inches)."""
+    pixels = tuple(max(1, round(side * PNG_DPI)) for side in size)
+    if pixels[0] >= image.shape[1]:
+        return image
+    return np.asarray(Image.fromarray(image).resize(pixels, Image.Resampling.LANCZOS))
+
+
+def _borders(mask: np.ndarray, box: tuple[float, float, float, float]) -> list[np.ndarray]:
+    """Borders of ``mask`` (H, W) bool as (N, 2) points, scaled to ``box`` (left, top, right, bottom, inches)."""
+    low, high = np.array(box[:2]), np.array(box[2:])
+    # A rim of background closes the line where the mask touches the image's edge.
+    lines = contour_generator(z=np.pad(mask, 1).astype(np.float32)).lines(0.5)
+    inset = HALF_LINE / 72  # along an edge, the line stays within the image
+    return [np.clip(low + (line - 0.5) / mask.shape[::-1] * (high - low), low + inset, high - inset) for line in lines]
+
+
+def outline_masks(
+    axes, box: tuple[float, float, float, float], target: np.ndarray, prediction: np.ndarray | None = None
+) -> None:
+    """Draw the borders of a target and, if there is one, a prediction, (H, W) bool each, into ``box``.
+
+    The prediction is a solid line and the target a dashed one above it, so that both show where they agree.
+
+    Args:
+        axes: its data units are inches.
+        box: left, top, right, bottom.
+    """
+    edge = Rectangle(box[:2], box[2] - box[0], box[3] - box[1], transform=axes.transData)
+    targets = _borders(target, box)
+    layers = [(targets, BLACK, 1.9, "-")]
+    if prediction is None:
+        layers.append((targets, TARGET_COLOUR, 1.0, "-"))
+    else:
+        predictions = _borders(prediction, box)
+        layers += [(predictions, BLACK, 1.9, "-"), (predictions, PREDICTION_COLOUR, 1.0, "-")]
+        layers.append((targets, TARGET_COLOUR, 1.0, DASHES))
+    for lines, colour, width, style in layers:
+        if lines:
+            drawn = LineCollection(lines, colors=colour, linewidths=width, linestyles=style, zorder=2)
+            axes.add_collection(drawn, autolim=False)
+            drawn.set_clip_path(edge)
 
 
 def case_grid(
@@ -156,16 +197,16 @@ def case_grid(
         top += height + GAP + (GROUP_GAP if first and row else 0)
         scale = min(width / case.image.shape[1], height / case.image.shape[0])
         fitted = (case.image.shape[1] * scale, case.image.shape[0] * scale)
+        picture = _shrink(case.image, fitted)
         # The first column shows the bare image: what was segmented, without our lines on it.
         for column, variant in enumerate([None, *variants]):
             left = LEFT + column * (width + GAP) + (width - fitted[0]) / 2
             upper = top + (height - fitted[1]) / 2
             box = (left, upper, left + fitted[0], upper + fitted[1])
-            axes.imshow(case.image, extent=(box[0], box[2], box[3], box[1]), aspect="auto")
+            axes.imshow(picture, extent=(box[0], box[2], box[3], box[1]), aspect="auto")
             if variant is None:
                 continue
-            outline_mask(axes, case.target, box, TARGET_COLOUR)
-            outline_mask(axes, case.predictions[variant], box, PREDICTION_COLOUR)
+            outline_masks(axes, box, case.target, case.predictions[variant])
             axes.text(
                 LEFT + column * (width + GAP) + 0.03,
                 top + height - 0.03,
@@ -182,13 +223,18 @@ def case_grid(
             extent = count * (height + GAP) - GAP
             label = shorten(dataset_label(case.dataset), extent)
             axes.text(0.1, top + extent / 2, label, rotation=90, ha="center", va="center", weight="bold")
-    stroke = [withStroke(linewidth=2.2, foreground=BLACK)]
     handles = [
-        Line2D([], [], color=TARGET_COLOUR, linewidth=1.2, path_effects=stroke, label="target"),
-        Line2D([], [], color=PREDICTION_COLOUR, linewidth=1.2, path_effects=stroke, label="prediction"),
+        (
+            Line2D([], [], color=BLACK, linewidth=2.2),
+            Line2D([], [], color=TARGET_COLOUR, linewidth=1.2, linestyle=DASHES),
+        ),
+        Line2D(
+            [], [], color=PREDICTION_COLOUR, linewidth=1.2, path_effects=[withStroke(linewidth=2.2, foreground=BLACK)]
+        ),
     ]
     corner = (0.05 / total_width, 1 - 0.02 / total_height)
-    figure.legend(handles=handles, loc="upper left", ncols=2, borderaxespad=0, bbox_to_anchor=corner)
+    names = ["target", "prediction"]
+    figure.legend(handles, names, loc="upper left", ncols=2, borderaxespad=0, bbox_to_anchor=corner)
     axes.text(1.75, 0.105, "number: DSC of the case, %", va="center", **small)
     # Images change the limits to their own extent.
     axes.set_xlim(0, total_width)

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from PIL import Image, UnidentifiedImageError
 
-from pipeline.reporting.casegrid import TARGET_COLOUR, outline_mask
+from pipeline.reporting.casegrid import outline_masks
 from pipeline.reporting.inputs import add_output, dataset_label, json_value, read_table
 from pipeline.reporting.style import (
     BLUE,
@@ -74,7 +74,7 @@ def data_overview(folders: Sequence[str | Path], note: str = "") -> Figure:
         PipelineError: a file is missing or broken.
     """
     folders = [Path(folder) for folder in folders]
-    height = TOP + len(folders) * (CELL_HEIGHT + ROW_GAP) + 0.16
+    height = TOP + len(folders) * (CELL_HEIGHT + ROW_GAP) + 0.08
     figure = new_figure(TEXT_WIDTH, height, note)
     figure.set_layout_engine("none")
     total = height + footer_height(note, TEXT_WIDTH)
@@ -95,7 +95,7 @@ def data_overview(folders: Sequence[str | Path], note: str = "") -> Figure:
             upper = top + (CELL_HEIGHT - high) / 2
             box = (left, upper, left + wide, upper + high)
             canvas.imshow(picture, extent=(box[0], box[2], box[3], box[1]), aspect="auto")
-            outline_mask(canvas, mask, box, TARGET_COLOUR)
+            outline_masks(canvas, box, mask)
             text = f"{100 * case['share']:.2g}%"
             middle = LEFT + column * (CELL_WIDTH + GAP) + CELL_WIDTH / 2
             canvas.text(middle, top + CELL_HEIGHT + 0.09, text, size=SMALL_FONT_SIZE, **centre)

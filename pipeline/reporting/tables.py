@@ -5,12 +5,15 @@ python -m pipeline.reporting.tables main --dsc results/dsc.csv --reported report
 """
 
 import argparse
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from pipeline.evaluation.provenance import describe_runs
+from pipeline.evaluation.runs import Run, add_run_options, chosen_runs
 from pipeline.reporting.inputs import (
     AVERAGE,
     REPORTED_ONLY,
@@ -349,6 +352,15 @@ def ablation_table(
     return (frame if cost is not None else frame.drop(columns="trainable_parameters")), table
 
 
+def with_provenance(table: Table, runs: Sequence[Run]) -> Table:
+    """``table`` with a footnote that says from which runs, code and data it was made; as it is without ``runs``.
+
+    Raises:
+        PipelineError: a run lacks its per-case scores or its manifest.
+    """
+    return dataclasses.replace(table, footnotes=[*table.footnotes, describe_runs(runs)]) if runs else table
+
+
 def write(frame: pd.DataFrame, table: Table, output: str | Path) -> None:
     """Write ``output``.csv, .md and .tex; what was not run is ``n/a`` in all three."""
     output = Path(output)
@@ -367,6 +379,8 @@ def main() -> None:
     parser.add_argument("--datasets", type=json_value("--datasets", list), required=True, help="JSON list, in order")
     parser.add_argument("--reference", help="variant that the others are compared with (ablation)")
     parser.add_argument("--title", default="Ablation", help="heading (ablation)")
+    # For the footnote on provenance: the runs that --dsc was collected from.
+    add_run_options(parser, required=False)
     add_variants(parser)
     add_labels(parser)
     add_output(parser, "without ending: .csv, .md and .tex are written")
@@ -391,7 +405,7 @@ def main() -> None:
         frame, table = ablation_table(
             dsc, *selection, arguments.reference, arguments.title, labels, name, note, cost, comparison
         )
-    write(frame, table, arguments.output)
+    write(frame, with_provenance(table, chosen_runs(arguments)), arguments.output)
 
 
 if __name__ == "__main__":

@@ -49,6 +49,8 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     try:
         yield temporary
         temporary.chmod(0o777 & ~_umask())
+        for entry in temporary.rglob("*"):
+            entry.chmod((0o777 if entry.is_dir() else 0o666) & ~_umask())
         if path.exists():
             shutil.rmtree(path)
         temporary.replace(path)

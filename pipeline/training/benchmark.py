@@ -11,6 +11,7 @@ import argparse
 import multiprocessing
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -137,8 +138,8 @@ def _measure(task: dict[str, Any]) -> dict[str, Any]:
 
 
 def _in_own_process(task: dict[str, Any]) -> dict[str, Any]:
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_measure, (task,))
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(_measure, task).result()
 
 
 def benchmark(

@@ -42,8 +42,9 @@ def write_run(
     (folder / "summary.json").write_text(json.dumps(summarise(table)))
     record = {f"{name}_sha256": f"{dataset}-{name}-".ljust(64, "0") for name in ("code", "data", "backbone")}
     (folder / "manifest.json").write_text(json.dumps(record))
+    shapes = {"down": [64, 8]} if shapes is None else shapes
     header = {"__metadata__": {"seed": str(seed)}}
-    header |= {name: {"dtype": "F32", "shape": shape} for name, shape in (shapes or {"down": [64, 8]}).items()}
+    header |= {name: {"dtype": "F32", "shape": shape} for name, shape in shapes.items()}
     text = json.dumps(header).encode()
     (folder / "weights.safetensors").write_bytes(len(text).to_bytes(8, "little") + text)
     history = pd.DataFrame(losses, columns=["train_loss", "val_loss"])

@@ -239,6 +239,14 @@ def test_own_archives_come_before_any_download(mirror, output):
     assert mirror.requests == []
 
 
+def test_own_archives_stay_as_they_are(mirror, output):
+    own = mirror.folder / "Dataset_BUSI.zip"
+    own.chmod(0o444)
+    fetch_archives("busi", output, folder=mirror.folder)
+    assert own.stat().st_mode & 0o777 == 0o444
+    assert own.stat().st_nlink == 1
+
+
 def test_own_archives_under_another_accepted_name(tmp_path, output):
     folder, _ = data_support.make_clinicdb().write(tmp_path)
     fetch_archives("clinicdb", output, folder=folder)
@@ -360,6 +368,22 @@ def test_split_lists_from_a_folder(tmp_path):
     fetch_annotations("busi", output, folder=tmp_path / "annotations", official=False)
     assert sorted(path.name for path in output.iterdir()) == ["test.json", "train.json", "val.json"]
     with pytest.raises(PipelineError, match="not the pinned split list: SHA-256"):
+        fetch_annotations("busi", tmp_path / "again", folder=tmp_path / "annotations")
+    assert not (tmp_path / "again").exists()
+
+
+def test_one_byte_of_a_split_list_changed(tmp_path, monkeypatch):
+    data_support.make_busi().write(tmp_path)
+    lists = tmp_path / "annotations" / "busi"
+    facts = sources.dataset_facts("busi")
+    sums = {split: file_sha256(lists / f"{split}.json") for split in sources.SPLITS}
+    pinned = facts.model_copy(update={"annotations": facts.annotations.model_copy(update={"sha256": sums})})
+    monkeypatch.setattr(fetch_module, "dataset_facts", lambda name: pinned)
+    fetch_annotations("busi", tmp_path / "lists", folder=tmp_path / "annotations")
+    content = (lists / "val.json").read_text()
+    (lists / "val.json").write_text(content.replace("lesion", "lesiom", 1))
+    assert len(content) == (lists / "val.json").stat().st_size
+    with pytest.raises(PipelineError, match=rf"val\.json: not the pinned split list: SHA-256 .*expected {sums['val']}"):
         fetch_annotations("busi", tmp_path / "again", folder=tmp_path / "annotations")
     assert not (tmp_path / "again").exists()
 

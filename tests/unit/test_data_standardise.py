@@ -176,6 +176,16 @@ def test_a_grey_image_where_colour_is_usual_is_kept_as_grey(tmp_path):
         assert file.mode == "L"
 
 
+def test_a_colour_image_where_grey_is_usual_is_kept_in_colour(tmp_path):
+    made = data_support.make_busi()
+    colour = data_support.scene(np.random.default_rng(9))
+    made.members[made.path("malignant (2).png")] = encode(colour)
+    output = run(made, tmp_path)
+    with Image.open(output / "images" / "2_malignant.png") as file:
+        assert file.mode == "RGB"
+        assert (np.asarray(file) == colour).all()
+
+
 def test_a_colour_picture_in_place_of_a_mask(tmp_path):
     made = data_support.make_kvasir()
     made.members[made.path("masks/cju0.jpg")] = made.members[made.path("images/cju0.jpg")]

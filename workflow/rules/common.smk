@@ -175,13 +175,15 @@ def schedule_variants():
 
 def figures():
     """File names of all figures, without their endings."""
-    names = ["pareto", "qualitative", "failures", "training_curves", "width_schedule"]
+    names = ["pareto", "comparison", "qualitative", "failures", "training_curves", "width_schedule", "cost"]
+    names += ["data_overview", "transfer"] + ["alpha_by_depth"] * bool(alpha_runs())
+    names += ["data_efficiency"] * ("data" in STUDY.ablations)
     return names + [f"ablation_{name}" for name in STUDY.ablations]
 
 
 def tables():
     """File names of all tables that have a LaTeX form, without their endings."""
-    return ["main", "efficiency", *(f"ablation_{name}" for name in STUDY.ablations)]
+    return ["main", "efficiency", "comparison", *(f"ablation_{name}" for name in STUDY.ablations)]
 
 
 def everything():
@@ -189,6 +191,9 @@ def everything():
     return [
         *(f"{R}/{name}.{ending}" for name in figures() for ending in ("pdf", "png")),
         *(f"{R}/tables/{name}.{ending}" for name in tables() for ending in ("csv", "md", "tex")),
+        f"{R}/tables/data_audit.md",
+        f"{R}/paper.md",
+        f"{R}/regression.passed",
     ]
 
 
@@ -206,3 +211,10 @@ def folder(paths):
 def stem(path):
     """A path without its ending."""
     return Path(path).with_suffix("")
+
+
+def alpha_runs():
+    """Runs of the variant that others are compared with, if its residual scales are learned."""
+    variant = STUDY.evaluation.comparisons_reference
+    learned = variant in STUDY.main and getattr(STUDY.variants[variant], "alpha_learned", False)
+    return grid([variant]) if learned else []

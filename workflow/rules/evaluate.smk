@@ -99,6 +99,7 @@ rule gallery:
 rule comparison:
     input:
         scores(grid(STUDY.main)),
+        files(grid(STUDY.main), "manifest.json"),
         code=code("pipeline.evaluation.comparison"),
     output:
         csv=f"{R}/tables/comparison.csv",
@@ -125,9 +126,10 @@ rule comparison:
         " --output-csv {output.csv} --output-md {output.markdown} --output-tex {output.latex} > {log} 2>&1"
 
 
-rule regression:
+rule regression_table:
     input:
         scores(grid(STUDY.main)),
+        files(grid(STUDY.main), "manifest.json"),
         dsc=f"{R}/dsc.csv",
         reported="workflow/resources/reported.csv",
         code=code("pipeline.evaluation.regression"),
@@ -140,7 +142,7 @@ rule regression:
             labels={"table": "regression"},
         ),
     log:
-        f"{R}/logs/regression.log",
+        f"{R}/logs/regression_table.log",
     conda:
         "../../envs/environment.yaml"
     params:
@@ -154,7 +156,22 @@ rule regression:
         "python -m pipeline.evaluation.regression --dsc {input.dsc} --reported {input.reported}"
         " --runs {params.runs:q} --datasets {params.datasets:q} --must-reproduce {params.must:q}"
         " --tolerance {params.tolerance} --comparable {params.comparable} --note {params.note:q}"
-        " --output {output.json} --table {output.table} > {log} 2>&1"
+        " --write-only --output {output.json} --table {output.table} > {log} 2>&1"
+
+
+# Fails if a row that should reproduce does not; a rule of its own, since Snakemake deletes what a failed job wrote.
+rule regression:
+    input:
+        verdicts=f"{R}/regression.json",
+        code=code("pipeline.evaluation.verdict"),
+    output:
+        touch(f"{R}/regression.passed"),
+    log:
+        f"{R}/logs/regression.log",
+    conda:
+        "../../envs/environment.yaml"
+    shell:
+        "python -m pipeline.evaluation.verdict {input.verdicts} > {log} 2>&1 || (cat {log} >&2; exit 1)"
 
 
 rule transfer_run:

@@ -249,3 +249,168 @@ if "depth" in STUDY.ablations:
             " --settings {params.settings:q} {params.shared} --output {output.pdf} > {log} 2>&1"
 
     ruleorder: ablation_depth > ablation
+
+
+rule comparison_figure:
+    input:
+        comparison=f"{R}/tables/comparison.csv",
+        code=code("pipeline.reporting.comparison"),
+    output:
+        pdf=f"{R}/comparison.pdf",
+        png=report(
+            f"{R}/comparison.png",
+            caption="../report/comparison.rst",
+            category="Figures",
+            labels={"figure": "comparison"},
+        ),
+    log:
+        f"{R}/logs/comparison.log",
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        shared=figure_options(STUDY.main),
+    shell:
+        "python -m pipeline.reporting.comparison --comparison {input.comparison} {params.shared} --output {output.pdf} > {log} 2>&1"
+
+
+rule transfer_figure:
+    input:
+        transfer=f"{R}/tables/transfer.csv",
+        code=code("pipeline.reporting.transfer"),
+    output:
+        pdf=f"{R}/transfer.pdf",
+        png=report(
+            f"{R}/transfer.png",
+            caption="../report/transfer.rst",
+            category="Figures",
+            labels={"figure": "transfer"},
+        ),
+    log:
+        f"{R}/logs/transfer_figure.log",
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        shared=figure_options([STUDY.evaluation.comparisons_reference]),
+    shell:
+        "python -m pipeline.reporting.transfer --transfer {input.transfer} {params.shared} --output {output.pdf} > {log} 2>&1"
+
+
+rule cost_figure:
+    input:
+        files(grid(STUDY.main), "manifest.json"),
+        cost=f"{R}/cost.csv",
+        code=code("pipeline.reporting.cost"),
+    output:
+        pdf=f"{R}/cost.pdf",
+        png=report(
+            f"{R}/cost.png",
+            caption="../report/cost.rst",
+            category="Figures",
+            labels={"figure": "cost"},
+        ),
+    log:
+        f"{R}/logs/cost_figure.log",
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        shared=figure_options(STUDY.main),
+        runs=compact(grid(STUDY.main)),
+    shell:
+        "python -m pipeline.reporting.cost --cost {input.cost} --runs {params.runs:q} {params.shared} --output {output.pdf} > {log} 2>&1"
+
+
+rule alpha_by_depth:
+    input:
+        files(alpha_runs(), "weights.safetensors"),
+        code=code("pipeline.reporting.alpha_by_depth"),
+    output:
+        pdf=f"{R}/alpha_by_depth.pdf",
+        png=report(
+            f"{R}/alpha_by_depth.png",
+            caption="../report/alpha_by_depth.rst",
+            category="Figures",
+            labels={"figure": "alpha by depth"},
+        ),
+    log:
+        f"{R}/logs/alpha_by_depth.log",
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        shared=figure_options([STUDY.evaluation.comparisons_reference]),
+        runs=compact(alpha_runs()),
+    shell:
+        "python -m pipeline.reporting.alpha_by_depth --runs {params.runs:q} {params.shared} --output {output.pdf} > {log} 2>&1"
+
+
+rule data_overview:
+    input:
+        expand(f"{R}/datasets/{{dataset}}/integrity.json", dataset=STUDY.datasets),
+        code=code("pipeline.reporting.data_overview"),
+    output:
+        pdf=f"{R}/data_overview.pdf",
+        png=report(
+            f"{R}/data_overview.png",
+            caption="../report/data_overview.rst",
+            category="Data",
+            labels={"figure": "data overview"},
+        ),
+    log:
+        f"{R}/logs/data_overview.log",
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        shared=options(note=note()),
+        datasets=compact([f"{R}/datasets/{dataset}" for dataset in STUDY.datasets]),
+    shell:
+        "python -m pipeline.reporting.data_overview --datasets {params.datasets:q} {params.shared} --output {output.pdf} > {log} 2>&1"
+
+
+if "data" in STUDY.ablations:
+
+    rule data_efficiency:
+        input:
+            scores(family("data")),
+            code=code("pipeline.reporting.data_efficiency"),
+        output:
+            pdf=f"{R}/data_efficiency.pdf",
+            png=report(
+                f"{R}/data_efficiency.png",
+                caption="../report/data_efficiency.rst",
+                category="Ablations",
+                labels={"figure": "data efficiency"},
+            ),
+        log:
+            f"{R}/logs/data_efficiency.log",
+        conda:
+            "../../envs/environment.yaml"
+        params:
+            shared=options(note=note(), points=compact(data_points())),
+            runs=compact(family("data")),
+        shell:
+            "python -m pipeline.reporting.data_efficiency --runs {params.runs:q} {params.shared} --output {output.pdf} > {log} 2>&1"
+
+
+rule paper:
+    input:
+        regression=f"{R}/regression.json",
+        dsc=f"{R}/dsc.csv",
+        cost=f"{R}/cost.csv",
+        comparison=f"{R}/tables/comparison.csv",
+        components=f"{R}/tables/ablation_components.csv" if "components" in STUDY.ablations else [],
+        reported="workflow/resources/reported.csv",
+        code=code("pipeline.reporting.paper"),
+    output:
+        report(f"{R}/paper.md", caption="../report/paper.rst", category="Paper"),
+    log:
+        f"{R}/logs/paper.log",
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        shared=figure_options(STUDY.main),
+        components=lambda wildcards, input: options(components=input.components or None),
+        figures=compact(figures()),
+        tables=compact(tables()),
+    shell:
+        "python -m pipeline.reporting.paper --regression {input.regression} --dsc {input.dsc} --cost {input.cost}"
+        " --reported {input.reported} --comparison {input.comparison} {params.components}"
+        " --figures {params.figures:q} --tables {params.tables:q} {params.shared} --output {output} > {log} 2>&1"

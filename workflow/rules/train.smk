@@ -12,7 +12,7 @@ if STUDY.backbone.source == "phantom":
         priority: 10
         conda:
             "../../envs/environment.yaml"
-        threads: 2
+        threads: 1
         resources:
             mem_mb=2000,
             runtime=10,
@@ -20,7 +20,7 @@ if STUDY.backbone.source == "phantom":
             backbone=lambda wildcards, output: folder(output.backbone),
             settings=compact(STUDY.backbone.model_dump(mode="json")),
         shell:
-            "python -m pipeline.runtime.start pipeline.training.pretrain --settings {params.settings:q} --threads 2"
+            "python -m pipeline.runtime.start pipeline.training.pretrain --settings {params.settings:q} --threads {threads}"
             " --output {params.backbone} > {log} 2>&1"
 
 else:

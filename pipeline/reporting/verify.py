@@ -1,0 +1,246 @@
+"""Recompute a study's tables from its per-case scores and say whether they agree.
+
+python -m pipeline.reporting.verify results
+
+Taken as given: the runs' per_case.csv, and for the tables cost.csv and the reported numbers. Computed again from these
+alone: dsc.csv, ablations/*.csv, the tables comparison, main, efficiency and ablation_*, and regression.json with its
+table. Which runs, names, order and note a table has is read off the table itself. Other tables are named as not
+checked. Exit status 1 if a file does not agree.
+"""
+
+import argparse
+import json
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from pipeline.evaluation import comparison, regression
+from pipeline.evaluation.collect import collect
+from pipeline.evaluation.runs import Run
+from pipeline.reporting import tables
+from pipeline.reporting.inputs import read_cost, read_dsc, read_reported, read_table
+from pipeline.reporting.markup import Table, latex, markdown
+from pipeline.runtime.errors import PipelineError, run_command
+
+REPORTED = "workflow/resources/reported.csv"
+# The last bits of a mean differ between processors; every number in print has far fewer digits than this.
+TOLERANCE = 1e-8
+_DECIMAL = re.compile(r"(?<![\w.])\d+\.\d+(?:e[-+]?\d+)?(?![\w.])")
+Rendered = dict[str, str]
+"""Text of each file, by its ending."""
+
+
+class Finding(NamedTuple):
+    """One file: its path below the results folder, and what is wrong with it, or None."""
+
+    path: str
+    problem: str | None
+
+
+class _Printed:
+    """What a Markdown table says that its CSV does not: title, note, names of the rows, and which is the reference."""
+
+    def __init__(self, path: Path):
+        try:
+            self.text = path.read_text(encoding="utf-8")
+        except OSError as error:
+            raise PipelineError(f"{path}: cannot be read ({error.strerror}); run its rule again") from None
+        lines = self.text.splitlines()
+        self.title = lines[0].strip("*") if lines else ""
+        self.note = next((line[2:] for line in lines if line.startswith("> ")), "")
+        rows = [line.strip("| ").split(" | ") for line in lines if line.startswith("| ")][2:]
+        self.names = [cells[0].replace("\\|", "|") for cells in rows]
+        marked = [index for index, cells in enumerate(rows) if cells[-1] == "reference"]
+        self.reference = marked[0] if marked else None
+        self.has_provenance = any(line.startswith("Made from ") for line in lines)
+
+
+def _same(one: str, other: str) -> bool:
+    """Whether two lines are equal but for rounding in their numbers."""
+    if one == other:
+        return True
+    pairs = zip(_DECIMAL.findall(one), _DECIMAL.findall(other), strict=False)
+    return _DECIMAL.split(one) == _DECIMAL.split(other) and all(
+        math.isclose(float(left), float(right), rel_tol=TOLERANCE, abs_tol=TOLERANCE) for left, right in pairs
+    )
+
+
+def _first_difference(found: str, expected: str) -> str | None:
+    """The first line in which two texts differ, or None."""
+    left, right = found.splitlines(), expected.splitlines()
+    for number, (one, other) in enumerate(zip(left, right, strict=False), start=1):
+        if not _same(one, other):
+            return f"line {number} is\n    {one}\n  but the per-case scores give\n    {other}"
+    if len(left) != len(right):
+        return f"has {len(left)} lines, but the per-case scores give {len(right)}"
+    return None
+
+
+def _csv(frame: pd.DataFrame) -> str:
+    return frame.to_csv(index=False, lineterminator="\n")
+
+
+def _render(made: Sequence[tuple[pd.DataFrame, Table]], runs: Sequence[Run]) -> list[Rendered]:
+    """What :func:`pipeline.reporting.tables.write` writes of each table; with its provenance if ``runs`` are given."""
+    result = []
+    for frame, bare in made:
+        table = tables.with_provenance(bare, runs)
+        shown = frame.astype(object).where(frame.notna(), tables.NOT_AVAILABLE)
+        result.append({"csv": _csv(shown), "md": markdown(table), "tex": latex(table)})
+    return result
+
+
+class Study:
+    """A results folder, with what its per-case scores give."""
+
+    def __init__(self, results: Path, reported: Path):
+        self.results = results
+        self.reported = read_reported(reported)
+        self.runs = self._runs("dsc.csv")
+        self.dsc = collect(self.runs)
+        # The tables list datasets in the study's order, which is that of the runs.
+        self.datasets = list(dict.fromkeys(run.dataset for run in self.runs))
+        self.comparison: pd.DataFrame | None = None
+
+    def _runs(self, name: str) -> list[Run]:
+        rows = read_dsc(self.results / name).itertuples()
+        folders = self.results / "runs"
+        return [
+            Run(row.dataset, row.variant, int(row.seed), folders / row.dataset / row.variant / f"seed{row.seed}")
+            for row in rows
+        ]
+
+    def check(self) -> Iterator[Finding]:
+        """All files that are there, in the order in which they depend on each other."""
+        yield self._compare("dsc.csv", _csv(self.dsc))
+        steps: list[tuple[str, Callable[[str], Sequence[Rendered]]]] = [
+            ("tables/comparison", self._comparison),
+            ("tables/main", self._main),
+            ("tables/efficiency", self._efficiency),
+        ]
+        for path in sorted((self.results / "ablations").glob("*.csv")):
+            yield self._compare(f"ablations/{path.name}", _csv(collect(self._runs(f"ablations/{path.name}"))))
+            steps.append((f"tables/ablation_{path.stem}", self._ablation))
+        for name, step in steps:
+            if (self.results / f"{name}.csv").is_file():
+                yield from self._agree(name, step(name))
+        if (self.results / "regression.json").is_file():
+            yield from self._regression()
+
+    def _compare(self, name: str, expected: str) -> Finding:
+        try:
+            found = (self.results / name).read_text(encoding="utf-8")
+        except OSError as error:
+            return Finding(name, f"cannot be read ({error.strerror})")
+        return Finding(name, _first_difference(found, expected))
+
+    def _agree(self, name: str, candidates: Sequence[Rendered]) -> Iterator[Finding]:
+        """Compare a table's files with those of ``candidates`` of which most agree."""
+        findings = [
+            [self._compare(f"{name}.{ending}", expected) for ending, expected in rendered.items()]
+            for rendered in candidates
+        ]
+        yield from min(findings, key=lambda files: sum(finding.problem is not None for finding in files))
+
+    def _comparison(self, name: str) -> list[Rendered]:
+        stored = read_table(self.results / f"{name}.csv", ["variant", "reference"])
+        printed = _Printed(self.results / f"{name}.md")
+        resamples = re.search(r"(\d+) resamples", printed.text)
+        if not len(stored) or resamples is None:
+            raise PipelineError(f"{self.results / name}.md: does not say how often it resampled; run its rule again")
+        labels = dict(zip(stored["variant"], printed.names, strict=False))
+        self.comparison, table = comparison.build(
+            self.runs, stored["reference"].iloc[0], labels, int(resamples.group(1)), printed.note
+        )
+        return [{"csv": _csv(self.comparison), "md": markdown(table), "tex": latex(table)}]
+
+    def _comparisons(self) -> list[pd.DataFrame | None]:
+        """A table is with or without marks of significance."""
+        return [None] if self.comparison is None else [None, self.comparison]
+
+    def _main(self, name: str) -> list[Rendered]:
+        variants = self._variants(name)
+        printed = _Printed(self.results / f"{name}.md")
+        selection = (self.dsc, self.reported, variants, self.datasets, self._labels(name), printed.note)
+        made = [tables.main_table(*selection, marks) for marks in self._comparisons()]
+        return _render(made, self.runs if printed.has_provenance else [])
+
+    def _efficiency(self, name: str) -> list[Rendered]:
+        printed = _Printed(self.results / f"{name}.md")
+        selection = (self.reported, self._variants(name), self.datasets, self._labels(name), printed.note)
+        made = tables.efficiency_table(self.dsc, read_cost(self.results / "cost.csv"), *selection)
+        return _render([made], self.runs if printed.has_provenance else [])
+
+    def _ablation(self, name: str) -> list[Rendered]:
+        printed = _Printed(self.results / f"{name}.md")
+        variants = self._variants(name)
+        if printed.reference is None or printed.reference >= len(variants):
+            raise PipelineError(f"{self.results / name}.md: names no reference; run its rule again")
+        family = name.removeprefix("tables/ablation_")
+        runs = self._runs(f"ablations/{family}.csv")
+        dsc = collect(runs)
+        stored = read_table(self.results / f"{name}.csv", ["variant"])
+        datasets = [dataset for dataset in dict.fromkeys(dsc["dataset"]) if dataset in stored]
+        cost = read_cost(self.results / "cost.csv") if "trainable_parameters" in stored else None
+        selection = (dsc, variants, datasets, variants[printed.reference], printed.title.removesuffix(": DSC (%)"))
+        more = (self._labels(name), Path(name).name, printed.note, cost)
+        made = [tables.ablation_table(*selection, *more, marks) for marks in self._comparisons()]
+        return _render(made, runs if printed.has_provenance else [])
+
+    def _variants(self, name: str) -> list[str]:
+        rows = read_table(self.results / f"{name}.csv", ["variant"])
+        own = ~rows["reported_only"].astype(bool) if "reported_only" in rows else slice(None)
+        return rows.loc[own, "variant"].tolist()
+
+    def _labels(self, name: str) -> Mapping[str, str]:
+        rows = read_table(self.results / f"{name}.csv", ["variant", "label"])
+        return dict(zip(rows["variant"], rows["label"], strict=True))
+
+    def _regression(self) -> Iterator[Finding]:
+        path = self.results / "regression.json"
+        try:
+            stored = json.loads(path.read_text(encoding="utf-8"))
+            with_cases = any(row["case_half_width"] is not None for row in stored["rows"])
+            settings = [stored[key] for key in ("datasets", "must_reproduce", "smallest_tolerance", "resamples")]
+            settings += [stored["comparable"], stored["note"]]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise PipelineError(f"{path}: cannot be read ({error!r}); run its rule again") from None
+        runs = self.runs if with_cases else []
+        record, table = regression.build(self.dsc, self.reported, runs, *settings)
+        yield self._compare("regression.json", json.dumps(record, indent=2, sort_keys=True) + "\n")
+        yield self._compare("tables/regression.md", markdown(table))
+
+
+def unchecked(results: Path, findings: Sequence[Finding]) -> list[str]:
+    """Tables that :meth:`Study.check` did not compute again: made from something else, or parts of them missing."""
+    seen = {finding.path for finding in findings}
+    names = (path.relative_to(results).as_posix() for path in sorted((results / "tables").glob("*.*")))
+    return [name for name in names if name not in seen]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("results", type=Path, help="the study's results folder")
+    parser.add_argument("--reported", type=Path, default=Path(REPORTED), help="reported.csv")
+    arguments = parser.parse_args()
+    study = Study(arguments.results, arguments.reported)
+    findings = list(study.check())
+    for finding in findings:
+        print(f"{'agrees ' if finding.problem is None else 'DIFFERS'} {finding.path}")
+    for name in unchecked(arguments.results, findings):
+        print(f"not checked {name}")
+    problems = [f"  {finding.path}: {finding.problem}" for finding in findings if finding.problem is not None]
+    if problems:
+        raise PipelineError(
+            f"{len(problems)} of {len(findings)} files are not what the {len(study.runs)} runs' per-case scores give; "
+            "run their rules again\n" + "\n".join(problems)
+        )
+    print(f"{len(findings)} files agree with the per-case scores of {len(study.runs)} runs")
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,165 @@
+"""Exact parameter counts at full size, from the configuration alone."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from model_support import full_size_counts
+
+from pipeline.config import read_study
+from pipeline.cost.parameters import BRANCHES, branch, count_parameters
+from pipeline.models.backbone import empty_backbone, full_size_config
+from pipeline.models.kinds import parse_variant
+from pipeline.models.variants import build_segmenter, list_variants
+from pipeline.models.widths import resolve_widths, telescopic_widths
+
+FULL_SIZE = 150_747_746
+
+# Settings, what a table calls trainable, and what training updates, by branch.
+COUNTS = {
+    "zero_shot": ({"kind": "zero_shot"}, 0, {}),
+    "decoder_only": ({"kind": "decoder_only"}, 1_127_009, {"decoder": 1_127_009}),
+    "end_to_end": (
+        {"kind": "end_to_end"},
+        150_747_746,
+        {"vision": 71_622_144, "text": 63_165_952, "conditional": 262_144, "decoder": 1_127_009},
+    ),
+    "telescopic": (
+        {"kind": "telescopic"},
+        613_297,
+        {"vision": 498_330, "text": 98_502, "conditional": 16_417, "refinement": 48},
+    ),
+    "uniform": (
+        {"kind": "telescopic", "schedule": "uniform"},
+        613_297,
+        {"vision": 498_330, "text": 98_502, "conditional": 16_417, "refinement": 48},
+    ),
+    "reversed": (
+        {"kind": "telescopic", "schedule": "reversed"},
+        613_297,
+        {"vision": 498_330, "text": 98_502, "conditional": 16_417, "refinement": 48},
+    ),
+    "conditional_width_8": (
+        {"kind": "telescopic", "conditional_width": 8},
+        605_089,
+        {"vision": 498_330, "text": 98_502, "conditional": 8_209, "refinement": 48},
+    ),
+    "paper_text_layers": (
+        {"kind": "telescopic", "text_layers": [7, 8, 9]},
+        613_297,
+        {"vision": 498_330, "text": 98_502, "conditional": 16_417, "refinement": 48},
+    ),
+    "fixed_alpha": (
+        # One scale fewer in each of 18 + 6 + 1 adapters.
+        {"kind": "telescopic", "alpha_learned": False},
+        613_272,
+        {"vision": 498_312, "text": 98_496, "conditional": 16_416, "refinement": 48},
+    ),
+    "vlsm_dense": (
+        {"kind": "vlsm_dense"},
+        3_237_376,
+        {"vision": 1_784_448, "text": 1_190_016, "conditional": 262_912},
+    ),
+    "vlsm_dense_vision": ({"kind": "vlsm_dense", "branches": ["vision"]}, 1_784_448, {"vision": 1_784_448}),
+    "vlsm_shallow": (
+        {"kind": "vlsm_shallow"},
+        4_201_984,
+        {"vision": 2_363_136, "text": 1_575_936, "conditional": 262_912},
+    ),
+    # Rank 9 on four projections: 9 layers of 2 * 768 * 9 each, 3 of 2 * 512 * 9 each. Rank 10 would be further off.
+    "lora": ({"kind": "lora"}, 608_256, {"vision": 497_664, "text": 110_592}),
+}
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_parameters_at_full_size(name):
+    settings, trainable, branches = COUNTS[name]
+    parsed = parse_variant(settings)
+    segmenter = build_segmenter(parsed, empty_backbone(full_size_config()))
+    counts = count_parameters(segmenter, parsed)
+    assert counts.trainable == trainable
+    assert {key: value for key, value in counts.by_branch.items() if value} == branches
+    assert counts.updated == sum(branches.values())
+    added = 0 if settings["kind"] in ("zero_shot", "decoder_only", "end_to_end") else trainable
+    assert counts.total == FULL_SIZE + added
+    # Nothing was allocated for that.
+    assert all(value.is_meta for value in segmenter.parameters())
+
+
+def test_end_to_end_updates_what_can_influence_the_mask():
+    assert sum(full_size_counts("end_to_end").values()) == 136_177_249
+    # Vision layers 11 and 12 of 7,087,872 each, post_layernorm, visual_projection, logit_scale.
+    assert FULL_SIZE - 136_177_249 == 2 * 7_087_872 + 2 * 768 + 768 * 512 + 1
+
+
+def test_lora_rank_is_the_closest_to_the_telescopic_total():
+    totals = {}
+    for rank in (8, 9, 10):
+        segmenter = build_segmenter({"kind": "lora", "rank": rank}, empty_backbone(full_size_config()))
+        totals[rank] = sum(value.numel() for value in segmenter.trainable_parameters().values())
+    assert min(totals, key=lambda rank: abs(totals[rank] - 613_297)) == parse_variant({"kind": "lora"}).rank == 9
+
+
+def test_lora_changes_exactly_the_named_modules():
+    counts = full_size_counts("lora")
+    changed = {name.rsplit(".lora_", 1)[0] for name in counts}
+    assert len(changed) == (9 + 3) * 4
+    assert len(counts) == 2 * len(changed)
+    by_encoder = Counter(name.split(".")[2] for name in changed)
+    assert by_encoder == {"vision_model": 36, "text_model": 12}
+    layers = {int(name.split(".layers.")[1].split(".")[0]) for name in changed if ".text_model." in name}
+    assert layers == {9, 10, 11}
+
+
+def test_lora_refuses_layers_that_are_not_there():
+    config = full_size_config()
+    config.vision_config.num_hidden_layers = 5
+    config.extract_layers = [1, 2, 3]
+    with pytest.raises(ValueError, match=r"lora: 32 modules match .* name 48"):
+        build_segmenter("lora", empty_backbone(config))
+
+
+def test_widths_of_the_schedules():
+    assert telescopic_widths(9, 64) == [8, 8, 10, 14, 17, 21, 24, 28, 32]
+    assert resolve_widths("reversed", 9) == [32, 28, 24, 21, 17, 14, 10, 8, 8]
+    assert resolve_widths("uniform", 9) == [18] * 9
+    assert resolve_widths("telescopic", 3, 16) == [8, 8, 8]
+    with pytest.raises(ValueError, match="lists 2 widths for 9 vision layers"):
+        resolve_widths([8, 8], 9)
+    with pytest.raises(ValueError, match="'wide' is unknown; allowed: telescopic, uniform, reversed"):
+        resolve_widths("wide", 9)
+
+
+def test_widths_are_clamped_to_a_quarter_of_the_features():
+    segmenter = build_segmenter(
+        {"kind": "telescopic", "schedule": [512] * 9, "text_width": 200}, empty_backbone(full_size_config())
+    )
+    assert segmenter.adapters["vision_9_mlp"].down.weight.shape == (192, 768)
+    assert segmenter.adapters["text_12_mlp"].down.weight.shape == (128, 512)
+
+
+def test_equal_budgets_of_the_study_are_equal():
+    """Variants of config.yaml that are compared at equal parameters differ by scales and normalisations only."""
+    study = read_study(Path(__file__).parents[2] / "config.yaml")
+    totals = {}
+    for name in ("telescopic", "reversed", "layers_1_3", "layers_4_6", "layers_7_9", "after_attention", "after_mlp"):
+        segmenter = build_segmenter(study.variants[name], empty_backbone(full_size_config()))
+        totals[name] = sum(value.numel() for value in segmenter.trainable_parameters().values())
+    # Twelve vision adapters fewer, each with one scale.
+    assert {totals[f"layers_{layers}"] for layers in ("1_3", "4_6", "7_9")} == {613_297 - 12}
+    # Half the adapters, 9 + 3, at twice the width: as many weights and normalisations, 12 scales fewer.
+    assert totals["after_attention"] == totals["after_mlp"] == 613_297 - 12
+    assert totals["reversed"] == totals["telescopic"] == 613_297
+
+
+def test_branches_cover_what_can_influence_the_mask():
+    for variant in list_variants():
+        for name in full_size_counts(variant):
+            assert branch(name) in BRANCHES
+    with pytest.raises(ValueError, match="belongs to no branch"):
+        branch("clipseg.clip.visual_projection.weight")
+
+
+def test_an_unknown_variant_is_named():
+    with pytest.raises(ValueError, match="variant 'telescopical' is unknown; allowed: decoder_only, end_to_end, lora"):
+        build_segmenter("telescopical", empty_backbone(full_size_config()))
