@@ -77,11 +77,14 @@ def _distance(outline: str, u: Array, v: Array, phase: Array) -> Array:
     return radius
 
 
-def draw_shapes(rng: Generator, batch: int, side: int, queries: int = 1) -> ShapeBatch:
+def draw_shapes(
+    rng: Generator, batch: int, side: int, queries: int = 1, templates: tuple[str, ...] = TEMPLATES
+) -> ShapeBatch:
     """Draw ``batch`` pictures of OBJECTS shapes and ask ``queries`` times for some of what is in each.
 
     Args:
         side: of the pictures, in pixels.
+        templates: of the prompts, from which each is drawn.
     """
     colours = np.array(list(COLOURS.values()), np.float32)
     # Colours differ within a picture; outlines and sizes may repeat.
@@ -136,7 +139,7 @@ def draw_shapes(rng: Generator, batch: int, side: int, queries: int = 1) -> Shap
     for row in range(batch):
         prompts.append([])
         for query, wanted in enumerate(rng.permutation(np.arange(queries) % OBJECTS)):
-            template = TEMPLATES[rng.integers(len(TEMPLATES))]
+            template = templates[rng.integers(len(templates))]
             fits = np.ones(OBJECTS, bool)
             for word, values in (("colour", colour), ("outline", outline), ("size", size)):
                 if f"{{{word}}}" in template:

@@ -37,9 +37,9 @@ HEADER = [
     "Verdict",
 ]
 TOLERANCE_NOTE = (
-    "DSC in points. Tolerance: half width of the 95% intervals of the mean over seeds (t) and over test cases "
-    "(bootstrap), combined as root of the summed squares, and at least {minimum:g}. A wide tolerance means that the "
-    "test set is too small to tell, not that the row is right."
+    "DSC in points. Tolerance: 1.96 standard errors of the mean over seeds and half the width of the 95% interval "
+    "over test cases (bootstrap), combined as root of the summed squares, and at least {minimum:g}. A wide tolerance "
+    "means that the test set is too small to tell, not that the row is right."
 )
 COUNTERPART_NOTE = (
     "The reported end-to-end numbers come, as far as their public code shows, from training the decoder alone: they "

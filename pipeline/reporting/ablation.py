@@ -29,8 +29,10 @@ from pipeline.reporting.style import (
     BLUE,
     COLUMN_WIDTH,
     GREY,
+    PAGE_HEIGHT,
     TEXT_WIDTH,
     VERMILLION,
+    footer_height,
     legend_columns,
     new_figure,
     save,
@@ -117,14 +119,18 @@ def ablation(
     single = len(datasets) == 1
     width = COLUMN_WIDTH if single and side is None else TEXT_WIDTH
     names = [wrap(variant_label(labels, variant), 1.4 if width == TEXT_WIDTH else 1.0) for variant in variants]
-    row = 0.05 + 0.11 * max(len(name.splitlines()) for name in names)
-    block = row * len(variants) + 0.1
+    lines = max(len(name.splitlines()) for name in names)
     handles = _legend(cases["seed"].nunique() > 1)
     legend_ncols = legend_columns([handle.get_label() for handle in handles], width)
     heading = 0.17 * (-(-len(handles) // legend_ncols) + bool(title)) + 0.1
+    margins = 0.2 if not single else 0.15
+    blocks = 1 if single else 2
+    fitting = (PAGE_HEIGHT - footer_height(note, width) - heading - margins) / blocks - 0.5
+    row = min(0.05 + 0.11 * lines, max(0.115 * lines, fitting / len(variants)))
+    block = row * len(variants) + 0.1
     # One dataset: DSC and difference side by side; several: one below the other, a column each.
-    shape = (1, 2) if single else (2, len(datasets))
-    figure = new_figure(width, heading + shape[0] * (block + 0.4) + (0.2 if not single else 0.15), note)
+    shape = (blocks, 2 if single else len(datasets))
+    figure = new_figure(width, heading + blocks * (block + 0.4) + margins, note)
     extra = 0 if side is None else 1
     panel_width = (width - 1.5) / shape[1]
     ratios = ([side[0]] if side else []) + [panel_width] * shape[1]

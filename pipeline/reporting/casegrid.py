@@ -169,12 +169,13 @@ def case_grid(
     breaks = GROUP_GAP * (len({case.dataset for case in chosen}) - 1)
     used = LEGEND_HEIGHT + breaks + footer_height(note, SMALLEST_WIDTH)
     width, _ = _cell_size(columns, len(chosen), aspect, used + 0.5)
-    upright = any(text_width(word, SMALL_FONT_SIZE) > width for text in headings for word in text.split())
+    wrapped = [wrap(text, width, SMALL_FONT_SIZE) for text in headings]
+    upright = any(text_width(line, SMALL_FONT_SIZE) > width for text in wrapped for line in text.splitlines())
     if upright:
         headings = [shorten(text, 1.3, SMALL_FONT_SIZE) for text in headings]
         heading_height = 0.06 + max(text_width(text, SMALL_FONT_SIZE) for text in headings)
     else:
-        headings = [wrap(text, width, SMALL_FONT_SIZE) for text in headings]
+        headings = wrapped
         heading_height = 0.06 + 0.12 * max(len(text.splitlines()) for text in headings)
     width, height = _cell_size(columns, len(chosen), aspect, used + heading_height)
     # The legend's text needs some width even where there are few columns.

@@ -36,7 +36,6 @@ MEASURES = {
     "inference_gmacs": "Inference,\nGMAC an image",
     "training_gflops": "Training step,\nGFLOP an image",
     "memory_gib": "Peak memory,\nGiB",
-    "minutes": "Training,\nminutes a run",
 }
 
 
@@ -44,7 +43,7 @@ def read_manifests(runs: Sequence[Run]) -> pd.DataFrame:
     """Peak memory and time of each run that trained.
 
     Returns:
-        Columns variant, memory_gib (of the GPU where there is one, else of the host), minutes, on_gpu.
+        Columns variant, memory_gib (of the GPU where there is one, else of the host), seconds, on_gpu.
 
     Raises:
         PipelineError: a manifest is missing or broken.
@@ -63,11 +62,11 @@ def read_manifests(runs: Sequence[Run]) -> pd.DataFrame:
                 {
                     "variant": run.variant,
                     "memory_gib": mebibytes / 1024,
-                    "minutes": seconds / 60,
+                    "seconds": seconds,
                     "on_gpu": "gpu_mib" in memory,
                 }
             )
-    return pd.DataFrame(rows, columns=["variant", "memory_gib", "minutes", "on_gpu"])
+    return pd.DataFrame(rows, columns=["variant", "memory_gib", "seconds", "on_gpu"])
 
 
 def _shown(value: float) -> str:
@@ -94,12 +93,14 @@ def cost(
         for column in ("trainable_parameters", "inference_gmacs", "training_gflops")
         if column in table and table[column].reindex(variants).notna().any()
     }
-    grouped = runs.groupby("variant")
     ranges = {}
-    for column in ("memory_gib", "minutes"):
-        if len(runs):
-            known[column] = grouped[column].mean().reindex(variants)
-            ranges[column] = (grouped[column].min().reindex(variants), grouped[column].max().reindex(variants))
+    if len(runs):
+        unit, length = _unit(runs["seconds"].max())
+        measured = {"memory_gib": runs["memory_gib"], unit: runs["seconds"] / length}
+        for column, values in measured.items():
+            grouped = values.groupby(runs["variant"])
+            known[column] = grouped.mean().reindex(variants)
+            ranges[column] = (grouped.min().reindex(variants), grouped.max().reindex(variants))
     if not known:
         raise PipelineError(f"cost: nothing is known of {', '.join(variants)}; check cost.csv and --variants")
     look = looks(variants)
@@ -136,7 +137,14 @@ def cost(
     return figure
 
 
+def _unit(seconds: float) -> tuple[str, float]:
+    """The unit in which a time is best read, and its length in seconds."""
+    return next((unit for unit in (("hours", 3600.0), ("minutes", 60.0)) if seconds >= 2 * unit[1]), ("seconds", 1.0))
+
+
 def _title(column: str, runs: pd.DataFrame) -> str:
+    if column in ("hours", "minutes", "seconds"):
+        return f"Training,\n{column} a run"
     if column != "memory_gib" or runs["on_gpu"].nunique() != 1:
         return MEASURES[column]
     return f"Peak {'GPU' if runs['on_gpu'].iloc[0] else 'host'}\nmemory, GiB"

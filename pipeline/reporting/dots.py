@@ -3,11 +3,14 @@
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.patheffects import withStroke
 
 from pipeline.reporting.style import GREY, LIGHT_GREY, SMALL_FONT_SIZE
 
-FAR = 4.0
-"""A row whose interval reaches this many times farther than the next one is cut off, so that the others can be read."""
+FAR = 2.5
+"""Rows whose intervals reach this many times farther than all others are cut off, so that the others can be read."""
+NEAR_ROWS = 3
+"""How many others there must be."""
 
 
 def stripe_rows(axes, names: Sequence[str]) -> None:
@@ -33,12 +36,12 @@ def interval(axes, at: int, values: tuple[float, float, float], colour: str, fil
 
 
 def far_rows(lows: Sequence[float], highs: Sequence[float]) -> list[bool]:
-    """Which rows, fewer than half of all, reach so much farther from zero than the others that they would hide them."""
+    """Which few rows reach so much farther than the others (rows of zeros aside) that they would hide them."""
     reach = np.nan_to_num(np.maximum(np.abs(lows), np.abs(highs)))
     order = np.argsort(-reach, kind="stable")
-    for count in range(1, (len(reach) + 1) // 2):
-        nearest_far, farthest_near = reach[order[count - 1]], reach[order[count]]
-        if farthest_near > 0 and nearest_far > FAR * farthest_near:
+    rows = int((reach > 0).sum())
+    for count in range(1, min((rows + 1) // 2, rows - NEAR_ROWS + 1)):
+        if reach[order[count - 1]] > FAR * reach[order[count]]:
             return [index in order[:count] for index in range(len(reach))]
     return [False] * len(reach)
 
@@ -50,7 +53,8 @@ def off_scale(axes, at: int, value: float, colour: str) -> None:
     axes.plot(edge, at, marker, transform=place, color=colour, markersize=3.5, zorder=3)
     offset = {"xytext": (shift, 0), "textcoords": "offset points", "ha": side, "va": "center"}
     text = f"{value:+.1f}".replace("-", "−")
-    axes.annotate(text, (edge, at), xycoords=place, size=SMALL_FONT_SIZE, color=colour, **offset)
+    halo = [withStroke(linewidth=2, foreground="white")]
+    axes.annotate(text, (edge, at), xycoords=place, size=SMALL_FONT_SIZE, color=colour, path_effects=halo, **offset)
 
 
 def differences(

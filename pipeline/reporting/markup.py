@@ -73,7 +73,7 @@ def markdown(table: Table) -> str:
     lines.append("| --- |" + " ---: |" * (len(table.header) - 1))
     lines += ["| " + " | ".join([text(name), *map(cell, cells)]) + " |" for name, cells in table.rows]
     if table.footnotes:
-        lines += ["", *[line for footnote in table.footnotes for line in (footnote, "")]]
+        lines += ["", *[line for footnote in table.footnotes for line in (footnote.replace("*", "\\*"), "")]]
     return "\n".join(lines).rstrip() + "\n"
 
 

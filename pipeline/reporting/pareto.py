@@ -171,12 +171,13 @@ def pareto(
         if method not in named
     ]
     others = [point for method, point in theirs.items() if method in named]
+    bars = [[(x, y - sd), (x, y + sd)] for x, y, sd in ours.values() if sd]
     for axes, (low, high) in zip(panels, parts, strict=True):
         label_points(
             axes,
             [text for text in texts if low <= text.y <= high],
             [point for point in others if low <= point[1] <= high],
-            fronts,
+            [*fronts, *bars],
         )
     return figure
 

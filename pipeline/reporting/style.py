@@ -1,6 +1,7 @@
 """The one style of all figures: fonts, palette, sizes, the provenance footer and how a figure is written."""
 
 import itertools
+import re
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -134,13 +135,20 @@ def text_width(text: str, size: float = FONT_SIZE) -> float:
 
 
 def wrap(text: str, width: float, size: float = FONT_SIZE) -> str:
-    """``text`` with line breaks so that no line is wider than ``width`` inches (single words may be)."""
-    lines: list[str] = []
+    """``text`` with line breaks so that no line is wider than ``width`` inches, if its words allow it.
+
+    Lines break at spaces, and after the hyphen of a word that is too wide by itself.
+    """
+    parts: list[tuple[str, str]] = []
     for word in text.split():
-        if lines and text_width(f"{lines[-1]} {word}", size) <= width:
-            lines[-1] += f" {word}"
+        pieces = re.findall(r"[^-]+-?|-", word) if text_width(word, size) > width else [word]
+        parts += [(" ", pieces[0]), *(("", piece) for piece in pieces[1:])]
+    lines: list[str] = []
+    for joint, part in parts:
+        if lines and text_width(f"{lines[-1]}{joint}{part}", size) <= width:
+            lines[-1] += joint + part
         else:
-            lines.append(word)
+            lines.append(part)
     return "\n".join(lines)
 
 
@@ -184,7 +192,6 @@ def new_figure(width: float, height: float, note: str = "", pad: float = 0.03) -
             footer,
             fontsize=SMALL_FONT_SIZE,
             color="#444444",
-            style="italic",
             va="bottom",
             ha="left",
             linespacing=1.15,
@@ -329,10 +336,14 @@ def label_points(
 
 
 def legend_columns(labels: Sequence[str], width: float) -> int:
-    """The most columns with which a legend of ``labels`` is at most ``width`` inches wide (column spacing 1.2)."""
+    """How many columns a legend of ``labels`` should have to fit into ``width`` inches (column spacing 1.2)."""
     widths = [text_width(label, SMALL_FONT_SIZE) + 0.36 for label in labels]
-    for count in range(len(labels), 1, -1):
+
+    def fits(count: int) -> bool:
         # matplotlib fills columns one after the other.
-        if sum(max(column) for column in np.array_split(widths, count)) <= width - 0.1:
-            return count
-    return 1
+        return sum(max(column) for column in np.array_split(widths, count)) <= width - 0.1
+
+    most = next((count for count in range(len(labels), 1, -1) if fits(count)), 1)
+    # As many rows, but filled evenly.
+    even = -(-len(labels) // -(-len(labels) // most))
+    return even if fits(even) else most

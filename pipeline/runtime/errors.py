@@ -1,5 +1,6 @@
 """Errors that a user can act on, and the one way in which a command line reports them."""
 
+import errno
 import sys
 from collections.abc import Callable
 
@@ -14,6 +15,13 @@ def run_command(main: Callable[[], None]) -> None:
         main()
     except PipelineError as error:
         print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        print(
+            f"error: {error.filename or 'output'}: no space left on the disk; free some and run again", file=sys.stderr
+        )
         sys.exit(1)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

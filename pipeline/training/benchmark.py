@@ -97,7 +97,7 @@ def _measure(task: dict[str, Any]) -> dict[str, Any]:
     settings = TrainingSettings(batch_size=task["batch_size"])
     pairs = [tuple(map(Path, pair)) for pair in task["pairs"]]
     with compute_device() as device:
-        set_mode(deterministic=False, threads=task["threads"])
+        set_mode(device, deterministic=False, threads=task["threads"])
         config = full_size_config() if task["size"] == "full" else tiny_config()
         tokenizer = load_tokenizer(task["tokenizer"])
         prompts = [PROMPTS[index % len(PROMPTS)] for index in range(len(pairs))]

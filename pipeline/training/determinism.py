@@ -5,12 +5,14 @@ import os
 import torch
 
 
-def set_mode(deterministic: bool, threads: int) -> str:
+def set_mode(device: str, deterministic: bool, threads: int) -> str:
     """Fix the number of CPU threads and choose CUDA's kernels; returns what the manifest calls the mode.
 
     The number of threads comes from the configuration and not from the machine, since sums over threads depend on it.
     """
     torch.set_num_threads(threads)
+    if device == "cpu":
+        return "deterministic"
     if not deterministic:
         torch.backends.cuda.matmul.allow_tf32 = True
         torch.backends.cudnn.allow_tf32 = True

@@ -79,7 +79,7 @@ def train_run(
     configuration = {"variant": variant, "training": settings.model_dump(), "seed": seed, "threads": threads}
     fingerprint = hashlib.sha256(json.dumps([configuration, hashes], sort_keys=True).encode()).hexdigest()
     with compute_device() as device:
-        mode = set_mode(settings.deterministic, threads)
+        mode = set_mode(device, settings.deterministic, threads)
         log(f"{name}: on {device}, {mode}, seed {seed}")
         # Adapters are initialised from the global generator: the same start for the same seed and variant.
         torch.manual_seed(seed)

@@ -17,6 +17,24 @@ torch.set_num_threads(1)
 
 SIZE = 64
 
+# Each kind at its defaults, and the switches that change what is trained.
+VARIANTS = {
+    "zero_shot": {"kind": "zero_shot"},
+    "decoder_only": {"kind": "decoder_only"},
+    "end_to_end": {"kind": "end_to_end"},
+    "telescopic": {"kind": "telescopic"},
+    "uniform": {"kind": "telescopic", "schedule": "uniform"},
+    "reversed": {"kind": "telescopic", "schedule": "reversed"},
+    "alpha_from_0": {"kind": "telescopic", "alpha": 0},
+    "alpha_fixed": {"kind": "telescopic", "alpha_learned": False},
+    "text_1_3": {"kind": "telescopic", "text_layers": [1, 2, 3]},
+    "conditional_plain": {"kind": "telescopic", "branches": ["conditional"], "mask_refinement": False},
+    "vlsm_dense": {"kind": "vlsm_dense"},
+    "vlsm_dense_vision": {"kind": "vlsm_dense", "branches": ["vision"]},
+    "vlsm_shallow": {"kind": "vlsm_shallow"},
+    "lora": {"kind": "lora"},
+}
+
 
 def scaled_backbone(config: CLIPSegConfig, seed: int = 0, attention: str = "sdpa") -> CLIPSegForImageSegmentation:
     """A random CLIPSeg whose states and logits are of order one, so that tolerances mean something."""

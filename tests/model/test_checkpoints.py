@@ -334,8 +334,7 @@ def stored_run(folder: Path, variant: dict) -> Path:
 
 EXPORTED = {
     "telescopic": {"kind": "telescopic"},
-    "uniform": {"kind": "telescopic", "schedule": "uniform"},
-    "vision": {"kind": "telescopic", "branches": ["vision"], "mask_refinement": False},
+    "vision": {"kind": "telescopic", "schedule": "uniform", "branches": ["vision"], "mask_refinement": False},
     "fixed_alpha": {"kind": "telescopic", "alpha_learned": False},
     "vlsm_dense": {"kind": "vlsm_dense"},
     "vlsm_shallow": {"kind": "vlsm_shallow"},

@@ -80,7 +80,8 @@ class Archives:
             with zipfile.ZipFile(archives / name, "w") as file:
                 for (archive, path), content in self.members.items():
                     if archive == name:
-                        file.writestr(path, content)
+                        # Without the time of day, so that the same members give the same archive.
+                        file.writestr(zipfile.ZipInfo(path), content)
         for split, records in self.lists.items():
             (lists / f"{split}.json").write_text(json.dumps(records))
         return archives, lists

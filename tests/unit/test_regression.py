@@ -103,14 +103,14 @@ def test_a_study_on_other_data_is_never_judged():
 
 
 def test_tolerance_grows_with_the_spread_of_seeds_and_cases():
-    # Seeds at -1, 0, +1: standard deviation 1, and t_0.975 with 2 degrees of freedom is 4.302653.
+    # Seeds at -1, 0, +1: standard deviation 1, standard error 1 / sqrt(3).
     rows = _dsc("telescopic", {"busi": PAPER["busi"] - 3}, {41: -1.0, 42: 0.0, 43: 1.0})
     row = _judge(rows)["telescopic", "busi", "paper"]
-    assert row["seed_half_width"] == pytest.approx(4.302653 / math.sqrt(3), abs=1e-6)
+    assert row["seed_half_width"] == pytest.approx(1.96 / math.sqrt(3), abs=1e-6)
     assert row["case_half_width"] is None
     assert (row["tolerance"], row["verdict"]) == (row["seed_half_width"], "differs")
-    row = _judge(rows, widths={("telescopic", "busi"): 2.0})["telescopic", "busi", "paper"]
-    assert row["tolerance"] == pytest.approx(math.hypot(row["seed_half_width"], 2.0))
+    row = _judge(rows, widths={("telescopic", "busi"): 3.0})["telescopic", "busi", "paper"]
+    assert row["tolerance"] == pytest.approx(math.hypot(row["seed_half_width"], 3.0))
     assert row["verdict"] == "reproduces"
     assert seed_half_width(Score(65.0, None, 1)) is None
 

@@ -11,7 +11,7 @@ from scipy.stats import bootstrap
 from pipeline.evaluation.runs import parse_runs
 from pipeline.models.kinds import parse_variant
 from pipeline.reporting.alpha_by_depth import read_alphas
-from pipeline.reporting.cost import read_manifests
+from pipeline.reporting.cost import _unit, read_manifests
 from pipeline.reporting.data_overview import QUANTILES, choose_cases
 from pipeline.reporting.dots import far_rows
 from pipeline.reporting.inputs import dataset_order, read_cases, variant_label
@@ -136,13 +136,14 @@ def test_kinds_without_telescopic_adapters_have_no_schedule():
 
 
 def test_far_rows_are_few_and_far():
-    lows, highs = [-50.5, -3.0, -1.0, np.nan], [-50.1, -2.0, 1.0, np.nan]
-    assert far_rows(lows, highs) == [True, False, False, False]
+    lows, highs = [-50.5, -3.0, -1.0, -1.0, np.nan], [-50.1, -2.0, 1.0, 1.0, np.nan]
+    assert far_rows(lows, highs) == [True, False, False, False, False]
     assert far_rows([-50, -45, -2, -1, -1], [-49, -44, 0, 0, 0]) == [True, True, False, False, False]
-    assert far_rows([-3, -1, 0], [-2, 1, 0]) == [False, False, False]
-    # Two rows: neither of them is the odd one out.
-    assert far_rows([-50, -1], [-49, 1]) == [False, False]
-    assert far_rows([0, 0, 0], [0, 0, 0]) == [False, False, False]
+    assert far_rows([-5, -3, -3, -3], [-4, 1, 1, 1]) == [False] * 4
+    # Too few others to say which is the odd one out; the reference's row of zeros does not count.
+    assert far_rows([-50, -1, -1], [-49, 1, 1]) == [False] * 3
+    assert far_rows([-50, 0, -1, -1], [-49, 0, 1, 1]) == [False] * 4
+    assert far_rows([0, 0, 0], [0, 0, 0]) == [False] * 3
 
 
 def test_overview_shows_quantiles_of_the_cases_with_foreground():
@@ -187,7 +188,12 @@ def test_manifests_prefer_the_gpus_memory(tmp_path):
         record = {"peak_memory": memory, "training_seconds": seconds}
         (folder.folder / "manifest.json").write_text(json.dumps(record))
     table = read_manifests(parse_runs(folders))
-    assert table.to_dict("records") == [{"variant": "telescopic", "memory_gib": 2.0, "minutes": 1.5, "on_gpu": True}]
+    assert table.to_dict("records") == [{"variant": "telescopic", "memory_gib": 2.0, "seconds": 90.0, "on_gpu": True}]
+
+
+@pytest.mark.parametrize(("seconds", "unit"), [(4, "seconds"), (119, "seconds"), (120, "minutes"), (7200, "hours")])
+def test_times_have_a_fitting_unit(seconds, unit):
+    assert _unit(seconds)[0] == unit
 
 
 def test_cases_keep_their_names_as_text(tmp_path):

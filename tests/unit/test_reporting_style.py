@@ -103,6 +103,8 @@ def test_wrap_and_shorten_keep_to_the_width():
     lines = wrap(text, 1.0).splitlines()
     assert " ".join(lines) == text and len(lines) == 3
     assert all(text_width(line) <= 1.0 for line in lines)
+    assert wrap("VLSM-Adapter (dense)", 0.75, 7).splitlines() == ["VLSM-Adapter", "(dense)"]
+    assert wrap("VLSM-Adapter (dense)", 0.55, 7).splitlines() == ["VLSM-", "Adapter", "(dense)"]
     cut = shorten("cju0qkwl35piu0993l0dewei2", 0.6, 7)
     assert text_width(cut, 7) <= 0.6 and cut.startswith("cju") and cut.endswith("ei2") and "…" in cut
     assert shorten("busi", 0.6, 7) == "busi"
@@ -117,6 +119,8 @@ def test_text_width_is_what_is_drawn():
 
 def test_legend_columns_fit():
     assert legend_columns(["a", "b", "c"], TEXT_WIDTH) == 3
+    # Six would fit, but four and three look better than six and one.
+    assert legend_columns(["a rather long name"] * 6 + ["z"], 5 * (text_width("a rather long name", 7) + 0.4)) == 4
     assert legend_columns(["x" * 60, "y" * 60], 3.3) == 1
 
 

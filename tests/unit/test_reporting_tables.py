@@ -192,7 +192,7 @@ TABLE = Table(
         ("x|y", [Cell("90.00", rank="second")]),
         ("z", [Cell()]),
     ],
-    footnotes=["Mean ± sd."],
+    footnotes=["Mean ± sd.", "*: p < 0.05."],
     note="Demo: 1 < 2.",
     label="test",
     rules=frozenset({2}),
@@ -205,7 +205,7 @@ def test_markdown_is_exactly_this():
         "| Method | A_1 |\n| --- | ---: |\n"
         "| 50% & more | **91.20** ± 0.30<sup>\\*\\*</sup> [90.00<sup>a</sup>] |\n"
         "| x\\|y | <u>90.00</u> |\n"
-        "| z | n/a |\n\nMean ± sd.\n"
+        "| z | n/a |\n\nMean ± sd.\n\n\\*: p < 0.05.\n"
     )
 
 
@@ -213,7 +213,7 @@ def test_latex_is_exactly_this():
     assert latex(TABLE) == (
         "% needs \\usepackage{booktabs} and \\usepackage{graphicx}\n"
         "\\begin{table*}\n  \\centering\n"
-        "  \\caption{DSC (\\%). Mean $\\pm$ sd. Demo: 1 $<$ 2.}\n  \\label{tab:test}\n"
+        "  \\caption{DSC (\\%). Mean $\\pm$ sd. *: p $<$ 0.05. Demo: 1 $<$ 2.}\n  \\label{tab:test}\n"
         "  \\resizebox{\\textwidth}{!}{%\n  \\begin{tabular}{lr}\n    \\toprule\n"
         "    Method & A\\_1 \\\\\n    \\midrule\n"
         "    50\\% \\& more & \\textbf{91.20}\\,$\\pm$\\,0.30$^{**}$ [90.00$^{\\mathrm{a}}$] \\\\\n"

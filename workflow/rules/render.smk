@@ -1,5 +1,7 @@
 rule table_main:
     input:
+        scores(grid(STUDY.main)),
+        files(grid(STUDY.main), "manifest.json"),
         dsc=f"{R}/dsc.csv",
         comparison=f"{R}/tables/comparison.csv",
         reported="workflow/resources/reported.csv",
@@ -15,17 +17,20 @@ rule table_main:
     conda:
         "../../envs/environment.yaml"
     params:
+        runs=compact(grid(STUDY.main)),
         stem=lambda wildcards, output: stem(output.csv),
         shared=figure_options(STUDY.main),
         datasets=compact(STUDY.datasets),
     shell:
         "python -m pipeline.reporting.tables main --dsc {input.dsc} --comparison {input.comparison}"
-        " --reported {input.reported} --datasets {params.datasets:q} {params.shared}"
+        " --reported {input.reported} --datasets {params.datasets:q} --runs {params.runs:q} {params.shared}"
         " --output {params.stem} > {log} 2>&1"
 
 
 rule table_efficiency:
     input:
+        scores(grid(STUDY.main)),
+        files(grid(STUDY.main), "manifest.json"),
         dsc=f"{R}/dsc.csv",
         cost=f"{R}/cost.csv",
         reported="workflow/resources/reported.csv",
@@ -44,17 +49,19 @@ rule table_efficiency:
     conda:
         "../../envs/environment.yaml"
     params:
+        runs=compact(grid(STUDY.main)),
         stem=lambda wildcards, output: stem(output.csv),
         shared=figure_options(STUDY.main),
         datasets=compact(STUDY.datasets),
     shell:
         "python -m pipeline.reporting.tables efficiency --dsc {input.dsc} --cost {input.cost}"
-        " --reported {input.reported} --datasets {params.datasets:q} {params.shared}"
+        " --reported {input.reported} --datasets {params.datasets:q} --runs {params.runs:q} {params.shared}"
         " --output {params.stem} > {log} 2>&1"
 
 
 rule table_ablation:
     input:
+        lambda wildcards: scores(family(wildcards.family)) + files(family(wildcards.family), "manifest.json"),
         dsc=f"{R}/ablations/{{family}}.csv",
         cost=f"{R}/cost.csv",
         code=code("pipeline.reporting.tables"),
@@ -72,6 +79,7 @@ rule table_ablation:
     conda:
         "../../envs/environment.yaml"
     params:
+        runs=lambda wildcards: compact(family(wildcards.family)),
         stem=lambda wildcards, output: stem(output.csv),
         shared=lambda wildcards: figure_options(STUDY.ablations[wildcards.family].variants),
         reference=lambda wildcards: STUDY.ablations[wildcards.family].reference,
@@ -79,7 +87,7 @@ rule table_ablation:
         datasets=lambda wildcards: compact(STUDY.ablations[wildcards.family].datasets or STUDY.datasets),
     shell:
         "python -m pipeline.reporting.tables ablation --dsc {input.dsc} --cost {input.cost}"
-        " --reference {params.reference} --title {params.title:q} --datasets {params.datasets:q} {params.shared}"
+        " --reference {params.reference} --title {params.title:q} --datasets {params.datasets:q} --runs {params.runs:q} {params.shared}"
         " --output {params.stem} > {log} 2>&1"
 
 

@@ -1,0 +1,179 @@
+"""What is trained: every such tensor gets a gradient and moves; everything else stays as it is, bit for bit."""
+
+import pytest
+import torch
+from model_support import VARIANTS, inputs, tiny
+from torch import nn
+
+from pipeline.models.segmenter import Segmenter
+from pipeline.models.variants import build_segmenter
+from pipeline.training.loss import dice_bce_loss
+
+TRAINED = [name for name in VARIANTS if name != "zero_shot"]
+STEPS = 10
+
+
+@pytest.fixture
+def batch():
+    """Two images, larger than the position table, with prompts of different lengths."""
+    return inputs(tiny().config, batch=2, size=96)
+
+
+def shift_invariant(name: str) -> bool:
+    """A key's bias adds the same number to all scores of a query, and softmax does not see what all have in common.
+
+    Its gradient is zero in exact arithmetic, and a rounding error in floating point: it cannot influence the mask.
+    """
+    return name.endswith("self_attn.k_proj.bias")
+
+
+def train(segmenter: Segmenter, batch: dict, steps: int) -> list[dict[str, torch.Tensor]]:
+    """Some steps of AdamW without weight decay (which moves tensors by itself); the gradients of each step."""
+    target = (batch["pixel_values"][:, :1] > 0.3).float()
+    optimizer = torch.optim.AdamW(segmenter.trainable_parameters().values(), lr=1e-3, weight_decay=0)
+    history = []
+    segmenter.train()
+    for _ in range(steps):
+        optimizer.zero_grad()
+        dice_bce_loss(segmenter(**batch), target, 1.5, 1.0).backward()
+        history.append({name: value.grad.clone() for name, value in segmenter.trainable_parameters().items()})
+        optimizer.step()
+    return history
+
+
+@pytest.mark.parametrize("variant", TRAINED)
+def test_trained_tensors_move_and_frozen_ones_do_not(batch, variant):
+    torch.manual_seed(0)
+    segmenter = build_segmenter(VARIANTS[variant], tiny())
+    before = {name: value.clone() for name, value in segmenter.state_dict().items()}
+    trained = segmenter.trainable_parameters().keys()
+    first, second, *_ = train(segmenter, batch, STEPS)
+    assert first.keys() == trained
+    for name, gradient in first.items():
+        # Behind a factor that starts at zero (LoRA's second matrix, a scale of 0) the first gradient is exactly zero.
+        behind = ".lora_A." in name or (variant == "alpha_from_0" and not name.endswith(".scale"))
+        later = second[name] if behind else gradient
+        assert later.isfinite().all() and (shift_invariant(name) or later.any()), name
+    # The refinement's batch norm counts and averages what it has seen.
+    statistics = tuple(f"adapters.refinement.cnn.1.{name}" for name in ("running_", "num_batches_tracked"))
+    for name, value in segmenter.state_dict().items():
+        if name in trained or name.startswith(statistics):
+            assert shift_invariant(name) or not torch.equal(value, before[name]), f"{name} did not move"
+        else:
+            assert torch.equal(value, before[name]), f"frozen {name} changed"
+    for name, value in segmenter.named_parameters():
+        assert value.requires_grad == (name in trained)
+        assert value.requires_grad or value.grad is None, f"frozen {name} has a gradient"
+
+
+def test_a_scale_that_starts_at_zero_learns_first(batch):
+    """With alpha = 0 nothing behind it has a gradient in the first step; once it has moved, everything has."""
+    torch.manual_seed(0)
+    segmenter = build_segmenter({"kind": "telescopic", "alpha": 0}, tiny())
+    first, second = train(segmenter, batch, 2)
+    for name, gradient in first.items():
+        moves = name.endswith(".scale") or ".refinement." in name
+        assert bool(gradient.any()) == moves, name
+    assert all(gradient.any() for gradient in second.values())
+
+
+# ------------------------------------------------------------------ end to end
+
+
+@pytest.fixture(scope="module")
+def all_gradients():
+    """Gradients of every parameter of CLIPSeg in float64, with all of them unfrozen, influential or not."""
+    segmenter = Segmenter(tiny().double())
+    segmenter.requires_grad_(True)
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randn(2, 3, 96, 96, generator=generator, dtype=torch.float64)
+    ids = torch.randint(1, 400, (2, 77), generator=generator)
+    ids[:, -1] = segmenter.clipseg.config.text_config.vocab_size - 1
+    weight = torch.randn(2, 1, 96, 96, generator=generator, dtype=torch.float64)
+    (segmenter(pixels, ids) * weight).sum().backward()
+    return segmenter, {name: value.grad for name, value in segmenter.clipseg.named_parameters()}
+
+
+def test_every_parameter_that_can_influence_the_mask_has_a_gradient(all_gradients):
+    segmenter, gradients = all_gradients
+    influential = segmenter.influential_parameters()
+    assert len(influential) > 300
+    largest = max(gradients[name].norm().item() for name in influential)
+    for name in influential:
+        size = gradients[name].norm().item() / largest
+        if shift_invariant(name):
+            # Rounding of float64, far below the smallest gradient that means something.
+            assert size < 1e-13, name
+        else:
+            assert size > 1e-10, name
+    assert sum(shift_invariant(name) for name in influential) == 10 + 12 + 3
+
+
+def test_nothing_else_has_a_gradient(all_gradients):
+    segmenter, gradients = all_gradients
+    without = {name for name, gradient in gradients.items() if gradient is None}
+    assert without == gradients.keys() - segmenter.influential_parameters().keys()
+    vision = "clip.vision_model"
+    unread = (f"{vision}.encoder.layers.10.", f"{vision}.encoder.layers.11.", f"{vision}.post_layernorm.")
+    others = {name for name in without if not name.startswith(unread)}
+    assert others == {"clip.visual_projection.weight", "clip.logit_scale"}
+    # Two layers of sixteen tensors each.
+    assert len(without) == 2 * 16 + 2 + 2
+
+
+def test_a_keys_bias_cannot_influence_the_mask(batch):
+    """What makes its gradient zero: any value of it gives the same logits."""
+    segmenter = Segmenter(tiny().double()).eval()
+    pixels = batch["pixel_values"].double()
+    with torch.no_grad():
+        expected = segmenter(pixels, batch["input_ids"])
+        for name, value in segmenter.named_parameters():
+            if shift_invariant(name):
+                value += torch.randn(value.shape, generator=torch.Generator().manual_seed(1)).double()
+        moved = (segmenter(pixels, batch["input_ids"]) - expected).abs().max()
+        segmenter.clipseg.clip.vision_model.encoder.layers[9].self_attn.q_proj.bias += 1
+        other = (segmenter(pixels, batch["input_ids"]) - expected).abs().max()
+    assert moved < 1e-10 < 1e-4 < other
+
+
+def test_the_released_forward_trains_no_encoder(batch):
+    """The trap of the protocol: transformers runs both encoders without gradients, so only the decoder learns."""
+    model = tiny().requires_grad_(True)
+    model(**batch).logits.sum().backward()
+    reached = {name for name, value in model.named_parameters() if value.grad is not None}
+    decoder = {f"decoder.{name}" for name, _ in model.decoder.named_parameters()}
+    assert decoder <= reached
+    assert {name for name in reached - decoder if ".encoder." in name} == set()
+
+
+# ------------------------------------------------------------------ places
+
+
+def test_an_adapter_stands_where_it_can_be_trained():
+    segmenter = Segmenter(tiny())
+    with pytest.raises(
+        ValueError, match="no place 'vision_11_mlp' that influences the mask; places: vision_1_attention"
+    ):
+        segmenter.add_adapter("vision_11_mlp", nn.Identity())
+    segmenter.add_adapter("vision_10_mlp", nn.Identity())
+    with pytest.raises(ValueError, match="two adapters at 'vision_10_mlp'"):
+        segmenter.add_adapter("vision_10_mlp", nn.Identity())
+
+
+def test_every_place_changes_the_mask(batch):
+    """An adapter at any place is applied: the logits depend on it."""
+
+    class Double(nn.Module):
+        def forward(self, x):
+            return 2 * x
+
+    segmenter = Segmenter(tiny()).eval()
+    with torch.no_grad():
+        expected = segmenter(**batch)
+        # Extracted text states are added to the feature, all three of them or none.
+        places = [place for place in segmenter.places() if not place.startswith("text_extract_")]
+        assert len(places) == 2 * 10 + 2 * 12 + 3 + 2
+        for place in places:
+            segmenter.adapters.clear()
+            segmenter.add_adapter(place, Double())
+            assert (segmenter(**batch) - expected).abs().max() > 1e-3, place
