@@ -146,7 +146,7 @@ def _pareto(
     fact = (
         f"{variant_label(labels, METHOD)} is {'on' if on_front else 'not on'} the measured Pareto front of "
         f"{len(points)} variants, and "
-        + (f"{', '.join(ahead)} reach a higher average DSC" if ahead else "no other variant but end-to-end is better")
+        + (f"a higher average DSC is reached by {', '.join(ahead)}" if ahead else "none but end-to-end is better")
     )
     if note:
         return f"**Not comparable**: {_because(note)}. Here, {fact}."
@@ -164,7 +164,7 @@ def _components(table: pd.DataFrame | None, note: str) -> str:
     gains = (rows.loc[METHOD, columns] - rows.loc["vision", columns]).astype(float).dropna()
     if gains.empty:
         return "**Not run**: vision alone or the full method has no run."
-    words = ", ".join(f"{dataset_label(name)} {value:+.2f}" for name, value in gains.items())
+    words = ", ".join(f"{value:+.2f} ({dataset_label(name)})" for name, value in gains.items())
     fact = f"text and conditional adapters change DSC against vision adapters alone by {words} points"
     if note:
         return f"**Not comparable**: {_because(note)}. Here, {fact}."

@@ -6,6 +6,7 @@ python -m pipeline.reporting.tables main --dsc results/dsc.csv --reported report
 
 import argparse
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -229,8 +230,8 @@ def efficiency_table(
         return ranks([None if pd.isna(value) else float(value) for value in frame[column]], decimals, largest)
 
     rank_per_million = column_ranks("dsc_per_million", DECIMALS, True)
-    rank_gmacs = column_ranks("inference_gmacs", DECIMALS, False)
-    rank_training = column_ranks("training_gflops", 1, False)
+    decimals = {name: _decimals(frame[name]) for name in ("inference_gmacs", "training_gflops")}
+    rank_gmacs, rank_training = (column_ranks(name, places, False) for name, places in decimals.items())
     printed = []
     for index, record in enumerate(records):
         said = None if record["dsc_source"] is None else Reported(record["dsc_reported"], record["dsc_source"])
@@ -243,8 +244,8 @@ def efficiency_table(
                 source=source,
             ),
             Cell(_number(record["trainable_percent"], ".3g")),
-            Cell(_number(record["inference_gmacs"], ".2f"), rank=rank_gmacs[index]),
-            Cell(_number(record["training_gflops"], ".1f"), rank=rank_training[index]),
+            Cell(_number(record["inference_gmacs"], f".{decimals['inference_gmacs']}f"), rank=rank_gmacs[index]),
+            Cell(_number(record["training_gflops"], f".{decimals['training_gflops']}f"), rank=rank_training[index]),
             _dsc_cell(score, scores.rank[record["variant"], average], said),
             Cell(
                 _number(record["dsc_per_million"], f".{DECIMALS}f"),
@@ -274,6 +275,12 @@ def efficiency_table(
         rules=frozenset({len(variants)} if alone else ()),
     )
     return frame, table
+
+
+def _decimals(values: pd.Series) -> int:
+    """Decimals with which the smallest of ``values`` above zero shows three significant digits; at least two."""
+    positive = [float(value) for value in values.dropna() if value > 0]
+    return max(2, 2 - math.floor(math.log10(min(positive)))) if positive else 2
 
 
 def _number(value: Any, pattern: str) -> str:

@@ -247,6 +247,28 @@ def test_own_archives_stay_as_they_are(mirror, output):
     assert own.stat().st_nlink == 1
 
 
+def test_own_archives_are_copied_and_not_linked(mirror, output):
+    own = mirror.folder / "Dataset_BUSI.zip"
+    own.chmod(0o444)
+    fetch_archives("busi", output, folder=mirror.folder, official=False)
+    assert not (output / own.name).samefile(own)
+    (output / own.name).unlink()
+    assert own.stat().st_nlink == 1
+    assert own.stat().st_mode & 0o777 == 0o444
+
+
+def test_no_room_for_a_copy_of_an_own_archive(mirror, output, monkeypatch):
+    def full(source, target):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(fetch_module.shutil, "copyfile", full)
+    with pytest.raises(
+        PipelineError, match=r"Dataset_BUSI\.zip: cannot be copied .*No space left on device.*make room"
+    ):
+        fetch_archives("busi", output, folder=mirror.folder, official=False)
+    assert not output.exists()
+
+
 def test_own_archives_under_another_accepted_name(tmp_path, output):
     folder, _ = data_support.make_clinicdb().write(tmp_path)
     fetch_archives("clinicdb", output, folder=folder)

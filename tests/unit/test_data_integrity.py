@@ -113,6 +113,13 @@ def test_a_file_that_belongs_to_no_case(tmp_path):
         check(made, folder, annotations)
 
 
+def test_snakemakes_own_file_is_no_stray(tmp_path):
+    made = data_support.make_busi()
+    folder, annotations = prepare(made, tmp_path)
+    (folder / "images" / ".snakemake_timestamp").touch()
+    assert check(made, folder, annotations)["cases"] == {"train": 3, "val": 1, "test": 1}
+
+
 def test_lists_that_changed_since(tmp_path):
     made = data_support.make_busi()
     folder, annotations = prepare(made, tmp_path)

@@ -1,5 +1,6 @@
 """Prepared tensors and their reader."""
 
+import errno
 import io
 
 import data_support
@@ -120,6 +121,16 @@ def test_two_runs_write_the_same_bytes(folder, tensors, tmp_path):
     prepare(folder, SIZE, 1, tmp_path / "again")
     for path in tensors.iterdir():
         assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes()
+
+
+def test_a_full_disk_is_seen_before_anything_is_written(folder, tmp_path, monkeypatch):
+    def full(descriptor, offset, length):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("pipeline.data.tensors.os.posix_fallocate", full)
+    with pytest.raises(PipelineError, match=r"no room for images\.npy, 0 MiB \(No space left on device\); make room"):
+        prepare(folder, SIZE, 1, tmp_path / "t")
+    assert not (tmp_path / "t").exists()
 
 
 def test_what_is_not_there(tensors, tmp_path):

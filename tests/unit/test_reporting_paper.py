@@ -77,7 +77,7 @@ def test_everything_reproduces():
     assert "**Reproduces**: 1 of 1 measured rows within tolerance; largest difference -0.08 points" in sections[2]
     assert "| Telescopic Adapters | Average | 85.58 | 85.50 | -0.08 | reproduces |" in sections[2]
     assert "**Reproduces**: Telescopic Adapters is on the measured Pareto front of 3 variants" in sections[4]
-    assert "**Reproduces** the remark that on BUSI" in sections[5] and "BUSI -0.50" in sections[5]
+    assert "**Reproduces** the remark that on BUSI" in sections[5] and "-0.50 (BUSI) points" in sections[5]
     assert "**Supported**" in sections[6] and "+0.60 DSC points (Average; 95% interval +0.30 to +0.90)" in sections[6]
     assert "Not judged" in sections[7]
 
@@ -103,7 +103,7 @@ def test_nothing_reproduces():
     assert "**Does not reproduce**: 605,089 trained parameters" in sections[1]
     assert "**Does not reproduce**: 0 of 1 measured rows" in sections[2] and "-5.58" in sections[2]
     assert "**Does not reproduce**: Telescopic Adapters is on" in sections[4]
-    assert "Uniform adapters reach a higher average DSC" in sections[4]
+    assert "a higher average DSC is reached by Uniform adapters" in sections[4]
     assert "**Does not reproduce** the remark" in sections[5]
     assert "**Contradicted**" in sections[6] and "-0.60 DSC points" in sections[6]
 

@@ -275,3 +275,8 @@ def test_show_prints_the_measured_rows_and_where_things_are(tmp_path, facts, cap
     assert "Not comparable." in lines and lines[-1].endswith("pareto") and str(tmp_path) in lines[-1]
     with pytest.raises(PipelineError, match="main table"):
         show_results(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(("values", "decimals"), [([41.86, 72.0], 2), ([0.0989, 0.12, None], 4), ([0.0], 2), ([], 2)])
+def test_small_costs_keep_three_digits(values, decimals):
+    assert tables._decimals(pd.Series(values, dtype=float)) == decimals

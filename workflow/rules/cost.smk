@@ -16,5 +16,6 @@ rule cost:
         backbone=compact(STUDY.backbone.model_dump(mode="json")),
         image_size=STUDY.image_size,
     shell:
-        "python -m pipeline.runtime.start pipeline.cost.count --variants {params.variants:q} --backbone-settings {params.backbone:q}"
+        "python -m pipeline.runtime.start pipeline.cost.count --variants {params.variants:q}"
+        " --backbone-settings {params.backbone:q}"
         " --image-size {params.image_size} --output {output.table} --detail {output.detail} > {log} 2>&1"

@@ -24,7 +24,8 @@ rule evaluate:
         threads=STUDY.jobs.threads,
         folder=lambda wildcards, output: folder(output),
     shell:
-        "python -m pipeline.runtime.start pipeline.evaluation.evaluate --tensors {params.tensors} --backbone {params.backbone}"
+        "python -m pipeline.runtime.start pipeline.evaluation.evaluate --tensors {params.tensors}"
+        " --backbone {params.backbone}"
         " --weights {input.weights} --prompt-type {params.prompt_type} --seed {wildcards.seed}"
         " --threshold {params.threshold} --batch-size {params.batch_size} --threads {params.threads}"
         " --output {params.folder} > {log} 2>&1"
@@ -91,7 +92,8 @@ rule gallery:
         threshold=STUDY.evaluation.threshold,
         threads=STUDY.jobs.threads,
     shell:
-        "python -m pipeline.runtime.start pipeline.evaluation.gallery --tensors {params.tensors} --images {input.images}"
+        "python -m pipeline.runtime.start pipeline.evaluation.gallery --tensors {params.tensors}"
+        " --images {input.images}"
         " --backbone {params.backbone} --runs {params.runs:q} --threshold {params.threshold} --threads {params.threads}"
         " --output {output} > {log} 2>&1"
 
@@ -199,7 +201,8 @@ rule transfer_run:
         batch_size=STUDY.evaluation.batch_size,
         threads=STUDY.jobs.threads,
     shell:
-        "python -m pipeline.runtime.start pipeline.evaluation.transfer --tensors {params.tensors:q} --backbone {params.backbone}"
+        "python -m pipeline.runtime.start pipeline.evaluation.transfer --tensors {params.tensors:q}"
+        " --backbone {params.backbone}"
         " --weights {input.weights} --variant {wildcards.variant} --train-dataset {wildcards.dataset}"
         " --prompt-type {params.prompt_type} --seed {wildcards.seed} --threshold {params.threshold}"
         " --batch-size {params.batch_size} --threads {params.threads} --output {output} > {log} 2>&1"

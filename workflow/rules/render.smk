@@ -87,7 +87,8 @@ rule table_ablation:
         datasets=lambda wildcards: compact(STUDY.ablations[wildcards.family].datasets or STUDY.datasets),
     shell:
         "python -m pipeline.reporting.tables ablation --dsc {input.dsc} --cost {input.cost}"
-        " --reference {params.reference} --title {params.title:q} --datasets {params.datasets:q} --runs {params.runs:q} {params.shared}"
+        " --reference {params.reference} --title {params.title:q} --datasets {params.datasets:q}"
+        " --runs {params.runs:q} {params.shared}"
         " --output {params.stem} > {log} 2>&1"
 
 
@@ -278,7 +279,8 @@ rule comparison_figure:
     params:
         shared=figure_options(STUDY.main),
     shell:
-        "python -m pipeline.reporting.comparison --comparison {input.comparison} {params.shared} --output {output.pdf} > {log} 2>&1"
+        "python -m pipeline.reporting.comparison --comparison {input.comparison} {params.shared}"
+        " --output {output.pdf} > {log} 2>&1"
 
 
 rule transfer_figure:
@@ -300,7 +302,8 @@ rule transfer_figure:
     params:
         shared=figure_options([STUDY.evaluation.comparisons_reference]),
     shell:
-        "python -m pipeline.reporting.transfer --transfer {input.transfer} {params.shared} --output {output.pdf} > {log} 2>&1"
+        "python -m pipeline.reporting.transfer --transfer {input.transfer} {params.shared}"
+        " --output {output.pdf} > {log} 2>&1"
 
 
 rule cost_figure:
@@ -324,7 +327,8 @@ rule cost_figure:
         shared=figure_options(STUDY.main),
         runs=compact(grid(STUDY.main)),
     shell:
-        "python -m pipeline.reporting.cost --cost {input.cost} --runs {params.runs:q} {params.shared} --output {output.pdf} > {log} 2>&1"
+        "python -m pipeline.reporting.cost --cost {input.cost} --runs {params.runs:q} {params.shared}"
+        " --output {output.pdf} > {log} 2>&1"
 
 
 rule alpha_by_depth:
@@ -347,7 +351,8 @@ rule alpha_by_depth:
         shared=figure_options([STUDY.evaluation.comparisons_reference]),
         runs=compact(alpha_runs()),
     shell:
-        "python -m pipeline.reporting.alpha_by_depth --runs {params.runs:q} {params.shared} --output {output.pdf} > {log} 2>&1"
+        "python -m pipeline.reporting.alpha_by_depth --runs {params.runs:q} {params.shared}"
+        " --output {output.pdf} > {log} 2>&1"
 
 
 rule data_overview:
@@ -370,7 +375,8 @@ rule data_overview:
         shared=options(note=note()),
         datasets=compact([f"{R}/datasets/{dataset}" for dataset in STUDY.datasets]),
     shell:
-        "python -m pipeline.reporting.data_overview --datasets {params.datasets:q} {params.shared} --output {output.pdf} > {log} 2>&1"
+        "python -m pipeline.reporting.data_overview --datasets {params.datasets:q} {params.shared}"
+        " --output {output.pdf} > {log} 2>&1"
 
 
 if "data" in STUDY.ablations:
@@ -395,7 +401,8 @@ if "data" in STUDY.ablations:
             shared=options(note=note(), points=compact(data_points())),
             runs=compact(family("data")),
         shell:
-            "python -m pipeline.reporting.data_efficiency --runs {params.runs:q} {params.shared} --output {output.pdf} > {log} 2>&1"
+            "python -m pipeline.reporting.data_efficiency --runs {params.runs:q} {params.shared}"
+            " --output {output.pdf} > {log} 2>&1"
 
 
 rule paper:

@@ -20,7 +20,8 @@ if STUDY.backbone.source == "phantom":
             backbone=lambda wildcards, output: folder(output.backbone),
             settings=compact(STUDY.backbone.model_dump(mode="json")),
         shell:
-            "python -m pipeline.runtime.start pipeline.training.pretrain --settings {params.settings:q} --threads {threads}"
+            "python -m pipeline.runtime.start pipeline.training.pretrain --settings {params.settings:q}"
+            " --threads {threads}"
             " --output {params.backbone} > {log} 2>&1"
 
 else:
@@ -43,7 +44,8 @@ else:
             backbone=lambda wildcards, output: folder(output.backbone),
             settings=compact(STUDY.backbone.model_dump(mode="json")),
         shell:
-            "python -m pipeline.runtime.start pipeline.models.backbone --settings {params.settings:q} --output {params.backbone} > {log} 2>&1"
+            "python -m pipeline.runtime.start pipeline.models.backbone --settings {params.settings:q}"
+            " --output {params.backbone} > {log} 2>&1"
 
 
 rule train:
@@ -75,7 +77,8 @@ rule train:
         threads=STUDY.jobs.threads,
         folder=lambda wildcards, output: folder(output),
     shell:
-        "python -m pipeline.runtime.start pipeline.training.train --name {wildcards.dataset}/{wildcards.variant}/seed{wildcards.seed}"
+        "python -m pipeline.runtime.start pipeline.training.train"
+        " --name {wildcards.dataset}/{wildcards.variant}/seed{wildcards.seed}"
         " --tensors {params.tensors} --backbone {params.backbone}"
         " --variant {params.variant:q} --training {params.training:q}"
         " --seed {wildcards.seed} --threads {params.threads}"
