@@ -48,6 +48,9 @@ class Archives(_Settings):
     official: bool = Field(
         True, description="Whether these are the official archives: checksums and annotated boxes are then enforced"
     )
+    description: str = Field(
+        "images that are not the official archives'", description="What tables and figures call archives not official"
+    )
     allow_missing: dict[Dataset, Annotated[int, Field(ge=0)]] = Field(
         default_factory=dict, description="Records of the split lists that may be missing, by dataset"
     )

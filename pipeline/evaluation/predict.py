@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 from transformers import PreTrainedTokenizerBase
 
 from pipeline.evaluation.metrics import upsample_probability
@@ -133,7 +133,8 @@ def overlay(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
 def _read(path: Path) -> Image.Image:
     try:
         with Image.open(path) as file:
-            return file.convert("RGB")
+            # A camera may store an image turned; the mask then belongs to what a viewer sees.
+            return ImageOps.exif_transpose(file).convert("RGB")
     except (OSError, Image.DecompressionBombError) as error:
         raise PipelineError(f"{path}: cannot be read as an image ({error})") from None
 

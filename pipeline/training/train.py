@@ -97,7 +97,8 @@ def train_run(
             progress = _fit(trainer, state, fingerprint)
         output.mkdir(parents=True, exist_ok=True)
         with atomic_path(output / "weights.safetensors") as path:
-            save_weights(path, segmenter, variant, {"seed": str(seed), **hashes})
+            size = load_split(tensors, "train").images.shape[1]
+            save_weights(path, segmenter, variant, {"seed": str(seed), "image_size": str(size), **hashes})
         write_csv(output / "history.csv", pd.DataFrame(progress.history, columns=HISTORY_COLUMNS))
         seconds = time.monotonic() - began
         record = manifest(

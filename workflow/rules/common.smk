@@ -129,7 +129,7 @@ def note():
     if STUDY.archives.phantoms:
         parts.append("phantom images")
     elif not STUDY.archives.official:
-        parts.append("images that are not the official archives'")
+        parts.append(STUDY.archives.description)
     if STUDY.backbone.source == "phantom":
         parts.append("a tiny backbone pretrained on coloured shapes, not CLIPSeg's weights")
     elif STUDY.backbone.source == "folder":
