@@ -100,6 +100,15 @@ def test_mistakes_are_refused_before_any_job(option, words):
     assert "Traceback" not in result.stderr
 
 
+def test_every_step_that_a_rule_starts_has_a_command_line():
+    rules = "\n".join(path.read_text() for path in (ROOT / "workflow/rules").glob("*.smk"))
+    started = set(re.findall(r"python -m (?:pipeline\.runtime\.start )?(pipeline\.[a-z_.]+)", rules))
+    assert len(started) > 25
+    for module in started - {"pipeline.runtime.start"}:
+        source = (ROOT / module.replace(".", "/")).with_suffix(".py").read_text()
+        assert "run_command(main)" in source, f"{module} does nothing when it is started"
+
+
 def test_lint_and_format():
     lint = snakemake(ROOT, "--lint", "--nolock")
     assert "good condition" in lint.stdout + lint.stderr, lint.stdout + lint.stderr

@@ -28,7 +28,8 @@ else:
 
     rule fetch_backbone:
         input:
-            code=code("pipeline.models.backbone"),
+            facts="workflow/resources/backbone_files.csv",
+            code=code("pipeline.models.fetch"),
         output:
             backbone=multiext(f"{R}/backbone/", "config.json", "model.safetensors", "vocab.json", "merges.txt"),
         log:
@@ -44,7 +45,7 @@ else:
             backbone=lambda wildcards, output: folder(output.backbone),
             settings=compact(STUDY.backbone.model_dump(mode="json")),
         shell:
-            "python -m pipeline.runtime.start pipeline.models.backbone --settings {params.settings:q}"
+            "python -m pipeline.runtime.start pipeline.models.fetch --settings {params.settings:q} --facts {input.facts}"
             " --output {params.backbone} > {log} 2>&1"
 
 
