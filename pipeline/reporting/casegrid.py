@@ -92,12 +92,16 @@ def _cell_size(columns: int, rows: int, aspect: float, used_height: float) -> tu
     return height * aspect, height
 
 
-def _shrink(image: np.ndarray, size: tuple[float, float]) -> np.ndarray:
-    """``image`` with no more pixels than are printed in ``size`` (width, height in inches)."""
-    pixels = tuple(max(1, round(side * PNG_DPI)) for side in size)
-    if pixels[0] >= image.shape[1]:
-        return image
-    return np.asarray(Image.fromarray(image).resize(pixels, Image.Resampling.LANCZOS))
+def blank(width: float, height: float) -> Image.Image:
+    """A white picture of ``width`` times ``height`` inches, for :func:`paste`."""
+    return Image.new("RGB", (round(width * PNG_DPI), round(height * PNG_DPI)), "white")
+
+
+def paste(sheet: Image.Image, picture: np.ndarray, box: tuple[float, float, float, float]) -> None:
+    """Put ``picture`` (H, W, 3) uint8 on ``sheet``, scaled to ``box`` (left, top, right, bottom in inches)."""
+    left, top, right, bottom = (round(side * PNG_DPI) for side in box)
+    size = (max(1, right - left), max(1, bottom - top))
+    sheet.paste(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS), (left, top))
 
 
 def _borders(mask: np.ndarray, box: tuple[float, float, float, float]) -> list[np.ndarray]:
@@ -183,11 +187,12 @@ def case_grid(
     drawing = LEGEND_HEIGHT + heading_height + len(chosen) * (height + GAP) + breaks
     figure = new_figure(total_width, drawing, note)
     figure.set_layout_engine("none")
-    # One set of axes in inches from the top left corner holds everything: far quicker than one for each cell.
+    # One set of axes in inches from the top left corner and one picture hold everything: far quicker than one a cell.
     total_height = drawing + footer_height(note, total_width)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
     small = {"size": SMALL_FONT_SIZE}
+    sheet = blank(total_width, total_height)
     for column, heading in enumerate(headings):
         centre = LEFT + column * (width + GAP) + width / 2
         bottom = LEGEND_HEIGHT + heading_height - 0.03
@@ -198,13 +203,12 @@ def case_grid(
         top += height + GAP + (GROUP_GAP if first and row else 0)
         scale = min(width / case.image.shape[1], height / case.image.shape[0])
         fitted = (case.image.shape[1] * scale, case.image.shape[0] * scale)
-        picture = _shrink(case.image, fitted)
         # The first column shows the bare image: what was segmented, without our lines on it.
         for column, variant in enumerate([None, *variants]):
             left = LEFT + column * (width + GAP) + (width - fitted[0]) / 2
             upper = top + (height - fitted[1]) / 2
             box = (left, upper, left + fitted[0], upper + fitted[1])
-            axes.imshow(picture, extent=(box[0], box[2], box[3], box[1]), aspect="auto")
+            paste(sheet, case.image, box)
             if variant is None:
                 continue
             outline_masks(axes, box, case.target, case.predictions[variant])
@@ -237,7 +241,5 @@ def case_grid(
     names = ["target", "prediction"]
     figure.legend(handles, names, loc="upper left", ncols=2, borderaxespad=0, bbox_to_anchor=corner)
     axes.text(1.75, 0.105, "number: DSC of the case, %", va="center", **small)
-    # Images change the limits to their own extent.
-    axes.set_xlim(0, total_width)
-    axes.set_ylim(total_height, 0)
+    axes.imshow(sheet, extent=(0, total_width, total_height, 0), aspect="auto")
     return figure

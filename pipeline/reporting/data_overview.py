@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from PIL import Image, UnidentifiedImageError
 
-from pipeline.reporting.casegrid import outline_masks
+from pipeline.reporting.casegrid import blank, outline_masks, paste
 from pipeline.reporting.inputs import add_output, dataset_label, json_value, read_table
 from pipeline.reporting.style import (
     BLUE,
@@ -80,6 +80,7 @@ def data_overview(folders: Sequence[str | Path], note: str = "") -> Figure:
     total = height + footer_height(note, TEXT_WIDTH)
     canvas = figure.add_axes((0, 0, 1, 1))
     canvas.set_axis_off()
+    sheet = blank(TEXT_WIDTH, total)
     plot_left = LEFT + len(QUANTILES) * (CELL_WIDTH + GAP) + PLOT_MARGIN
     for row, folder in enumerate(folders):
         cases = _read_cases(folder)
@@ -94,7 +95,7 @@ def data_overview(folders: Sequence[str | Path], note: str = "") -> Figure:
             left = LEFT + column * (CELL_WIDTH + GAP) + (CELL_WIDTH - wide) / 2
             upper = top + (CELL_HEIGHT - high) / 2
             box = (left, upper, left + wide, upper + high)
-            canvas.imshow(picture, extent=(box[0], box[2], box[3], box[1]), aspect="auto")
+            paste(sheet, picture, box)
             outline_masks(canvas, box, mask)
             text = f"{100 * case['share']:.2g}%"
             middle = LEFT + column * (CELL_WIDTH + GAP) + CELL_WIDTH / 2
@@ -125,9 +126,7 @@ def data_overview(folders: Sequence[str | Path], note: str = "") -> Figure:
     figure.legend(
         handles=handles, loc="upper right", ncols=3, borderaxespad=0, bbox_to_anchor=corner, columnspacing=1.0
     )
-    # Images change the limits to their own extent.
-    canvas.set_xlim(0, TEXT_WIDTH)
-    canvas.set_ylim(total, 0)
+    canvas.imshow(sheet, extent=(0, TEXT_WIDTH, total, 0), aspect="auto")
     return figure
 
 

@@ -424,7 +424,7 @@ rule paper:
         shared=figure_options(STUDY.main),
         components=lambda wildcards, input: options(components=input.components or None),
         figures=compact(figures()),
-        tables=compact(tables()),
+        tables=compact([*tables(), "regression", "data_audit"]),
     shell:
         "python -m pipeline.reporting.paper --regression {input.regression} --dsc {input.dsc} --cost {input.cost}"
         " --reported {input.reported} --comparison {input.comparison} {params.components}"
