@@ -1,11 +1,14 @@
 """The workflow as a user meets it: what it plans, what it refuses, what a change recomputes."""
 
+import functools
+import http.server
 import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -23,7 +26,7 @@ SMALL = {
     "archives": {"phantoms": {"train": 8, "val": 4, "test": 6}, "official": False},
     "image_size": 64,
     "backbone": {"source": "phantom", "steps": 3},
-    "training": {"batch_size": 4, "min_epochs": 1, "max_epochs": 2},
+    "training": {"batch_size": 4, "max_epochs": 30, "save_every": 1},
     "main": ["zero_shot", "end_to_end", "telescopic"],
     "jobs": {"threads": 1, "memory_mb": 1500, "warm_start": True, "gpus": 0},
 }
@@ -35,8 +38,9 @@ def snakemake(folder: Path, *arguments: str, start: bool = False, **environment:
     environment = {**os.environ, "PYTHONPATH": str(folder), **environment}
     environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
     if start:
+        quiet = subprocess.DEVNULL
         return subprocess.Popen(
-            command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            command, cwd=folder, env=environment, stdout=quiet, stderr=quiet, start_new_session=True
         )
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=500)
 
@@ -121,21 +125,22 @@ def test_small_study(checkout):
     results = checkout / "results/small"
 
     # A training that is killed in its middle leaves no half-written result, and the next call finishes it.
-    killed = snakemake(
-        checkout, "results/small/runs/busi/telescopic/seed41/weights.safetensors", *small[:2], start=True
-    )
-    run = results / "runs/busi/telescopic/seed41"
+    run, state = results / "runs/busi/telescopic/seed41", results / "state/busi/telescopic/seed41/state.pt"
+    killed = snakemake(checkout, str(run.relative_to(checkout) / "weights.safetensors"), *small[:2], start=True)
     deadline = time.monotonic() + 300
-    while not (results / "logs/train/busi/telescopic/seed41.log").exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    killed.send_signal(signal.SIGKILL)
+    while not state.exists() and killed.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    os.killpg(killed.pid, signal.SIGKILL)
     killed.wait(20)
-    time.sleep(1)
-    assert not [path for path in run.glob("*") if path.suffix in (".safetensors", ".csv")] or killed.returncode == 0
+    time.sleep(0.5)
+    assert state.exists()
+    assert not list(run.glob("*")), "a training that was killed left a result"
     snakemake(checkout, "--unlock", *small[:2])
 
     result = snakemake(checkout, "all", *small, "--rerun-incomplete")
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
+    assert "resuming after epoch" in (results / "logs/train/busi/telescopic/seed41.log").read_text()
+    assert not state.exists()
     scores = pd.read_csv(results / "dsc.csv")
     assert set(scores["variant"]) == {"zero_shot", "end_to_end", "telescopic"}
     assert scores["dsc"].between(0, 1).all()
@@ -164,3 +169,40 @@ def test_small_study(checkout):
         jobs = planned(snakemake(checkout, "all", "--dry-run", *small).stdout)
         assert jobs.get("train", 0) == trained, jobs
         assert jobs["table_main"] == 1
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not SHARED.is_dir(), reason="needs the real images in ../shared/data")
+def test_real_images_over_http(checkout):
+    """BUSI's images from a web server, through every step to the main table."""
+    handler = functools.partial(QuietHandler, directory=str(SHARED))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    overlay = {
+        **SMALL,
+        "results": "results/real",
+        "archives": {
+            "base_url": f"http://127.0.0.1:{server.server_address[1]}/archives",
+            "annotations_folder": str(SHARED / "annotations"),
+            "description": "reduced copies of the images",
+            "official": False,
+        },
+        "training": {"batch_size": 16, "max_epochs": 1, "min_epochs": 1, "train_fraction": 0.1},
+    }
+    (checkout / "real.yaml").write_text(yaml.safe_dump(overlay))
+    try:
+        result = snakemake(checkout, "results/real/tables/main.md", "--configfile", "real.yaml", "--quiet", "rules")
+    finally:
+        server.shutdown()
+    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
+    cases = pd.read_csv(checkout / "results/real/datasets/busi/cases.csv")
+    assert cases["split"].value_counts().to_dict() == {"train": 624, "val": 78, "test": 78}
+    scores = pd.read_csv(checkout / "results/real/dsc.csv")
+    assert (scores["cases"] == 78).all()
+    assert len(scores) == 3
+    assert "reduced copies of the images" in (checkout / "results/real/tables/main.md").read_text()
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *arguments) -> None:
+        pass
