@@ -1,5 +1,6 @@
 """Cases by variants: images with the contours of target and prediction, and the case's DSC."""
 
+import argparse
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +15,15 @@ from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 from PIL import Image
 
-from pipeline.reporting.inputs import dataset_label, dataset_order, variant_label
+from pipeline.reporting.inputs import (
+    add_labels,
+    add_output,
+    add_variants,
+    dataset_label,
+    dataset_order,
+    json_value,
+    variant_label,
+)
 from pipeline.reporting.style import (
     BLACK,
     PAGE_HEIGHT,
@@ -25,6 +34,7 @@ from pipeline.reporting.style import (
     YELLOW,
     footer_height,
     new_figure,
+    save,
     shorten,
     text_width,
     wrap,
@@ -243,3 +253,18 @@ def case_grid(
     axes.text(1.75, 0.105, "number: DSC of the case, %", va="center", **small)
     axes.imshow(sheet, extent=(0, total_width, total_height, 0), aspect="auto")
     return figure
+
+
+def gallery_figure(description: str, roles: set[str], name_rows_by_case: bool = False) -> None:
+    """The command line of a figure that shows the cases with ``roles`` of several galleries."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--galleries", type=json_value("--galleries", list), required=True, help="JSON list of DATASET.npz files"
+    )
+    add_variants(parser)
+    add_labels(parser)
+    add_output(parser, "the PNG goes beside the PDF")
+    arguments = parser.parse_args()
+    cases = [case for path in arguments.galleries for case in read_gallery(path)]
+    figure = case_grid(cases, roles, arguments.variants, arguments.labels, arguments.note, name_rows_by_case)
+    save(figure, arguments.output)

@@ -4,30 +4,14 @@ python -m pipeline.reporting.failures --galleries '["results/gallery/busi.npz"]'
     --output results/failures.pdf
 """
 
-import argparse
-
-from pipeline.reporting.casegrid import case_grid, read_gallery
-from pipeline.reporting.inputs import add_labels, add_output, add_variants, json_value
-from pipeline.reporting.style import save
+from pipeline.reporting.casegrid import gallery_figure
 from pipeline.runtime.errors import run_command
 
 ROLES = {"failure"}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--galleries", type=json_value("--galleries", list), required=True, help="JSON list of DATASET.npz files"
-    )
-    add_variants(parser)
-    add_labels(parser)
-    add_output(parser, "the PNG goes beside the PDF")
-    arguments = parser.parse_args()
-    cases = [case for path in arguments.galleries for case in read_gallery(path)]
-    save(
-        case_grid(cases, ROLES, arguments.variants, arguments.labels, arguments.note, name_rows_by_case=True),
-        arguments.output,
-    )
+    gallery_figure(__doc__, ROLES, name_rows_by_case=True)
 
 
 if __name__ == "__main__":

@@ -67,7 +67,7 @@ def lease(
 
 
 @contextlib.contextmanager
-def compute_device(slots: int = 1) -> Iterator[str]:
+def compute_device() -> Iterator[str]:
     """Yield ``"cuda"`` with one leased card made visible, or ``"cpu"`` where there is none.
 
     A CUDA_VISIBLE_DEVICES that names one device already (SLURM, a container, the user) is taken as it is; of several,
@@ -89,7 +89,7 @@ def compute_device(slots: int = 1) -> Iterator[str]:
             return
     else:
         devices = [str(index) for index in range(count)]
-    with lease(devices, slots) as device:
+    with lease(devices) as device:
         before = os.environ.get("CUDA_VISIBLE_DEVICES")
         os.environ["CUDA_VISIBLE_DEVICES"] = device
         try:

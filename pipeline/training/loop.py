@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import psutil
 import torch
 from torch import Tensor
 
@@ -61,8 +62,7 @@ def free_memory_bytes(device: str) -> int:
     """Memory that can still be had on ``device``."""
     if device == "cuda":
         return torch.cuda.mem_get_info()[0]
-    with open("/proc/meminfo", encoding="ascii") as file:  # noqa: PTH123
-        return next(int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable"))
+    return psutil.virtual_memory().available
 
 
 @torch.no_grad()

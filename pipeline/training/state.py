@@ -18,7 +18,7 @@ def save_state(folder: Path, fingerprint: str, state: dict[str, Any]) -> None:
 
 
 def load_state(folder: Path, fingerprint: str) -> dict[str, Any] | None:
-    """The saved state, or none where there is none or it belongs to other settings, data or code."""
+    """The saved state, or none where there is none or it belongs to other settings, data, backbone or code."""
     path = folder / FILE
     if not path.exists():
         return None
@@ -28,7 +28,7 @@ def load_state(folder: Path, fingerprint: str) -> dict[str, Any] | None:
         log(f"{path}: unreadable ({error}); starting anew")
         return None
     if state.pop("fingerprint", None) != fingerprint:
-        log(f"{path}: saved by a run with other settings, data or backbone; starting anew")
+        log(f"{path}: saved by a run with other settings, data, backbone or code; starting anew")
         return None
     return state
 

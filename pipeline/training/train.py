@@ -21,7 +21,7 @@ from pipeline.models.weights import save_weights
 from pipeline.runtime.atomic import atomic_path, write_csv, write_json
 from pipeline.runtime.errors import PipelineError, run_command
 from pipeline.runtime.lease import compute_device
-from pipeline.runtime.manifest import file_sha256, manifest, peak_memory_mib
+from pipeline.runtime.manifest import code_sha256, file_sha256, manifest, peak_memory_mib
 from pipeline.runtime.progress import duration, log
 from pipeline.training.determinism import set_mode
 from pipeline.training.loop import Progress, Trainer, to_device
@@ -77,7 +77,9 @@ def train_run(
         "backbone_sha256": file_sha256(backbone / "model.safetensors"),
     }
     configuration = {"variant": variant, "training": settings.model_dump(), "seed": seed, "threads": threads}
-    fingerprint = hashlib.sha256(json.dumps([configuration, hashes], sort_keys=True).encode()).hexdigest()
+    fingerprint = hashlib.sha256(
+        json.dumps([configuration, hashes, code_sha256()], sort_keys=True).encode()
+    ).hexdigest()
     with compute_device() as device:
         mode = set_mode(device, settings.deterministic, threads)
         log(f"{name}: on {device}, {mode}, seed {seed}")
