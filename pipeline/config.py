@@ -115,12 +115,13 @@ class Jobs(_Settings):
     """How jobs use the machine."""
 
     gpus: int | None = Field(
-        None, ge=0, description="Jobs at a time on GPUs unless --resources gpu=N says; as many as there are if absent"
+        None, ge=0, description="GPUs to use unless --resources gpu=N says; as many as there are if absent"
     )
     threads: int = Field(4, ge=1, description="CPU threads of one training or evaluation")
     memory_mb: int = Field(16_000, ge=500, description="Host memory that one training or evaluation is given")
+    runs_per_gpu: int = Field(1, ge=1, description="Jobs side by side on each GPU of this machine")
     warm_start: bool = Field(
-        False, description="Start jobs from a process that has imported torch and transformers already (short runs)"
+        True, description="Start jobs from a process that has imported torch and transformers already"
     )
 
 

@@ -5,10 +5,12 @@ them can be trained through it. This forward computes the same numbers with grad
 stops after the last layer that the decoder reads, and accepts what the frozen part of either branch gave before.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
 from torch.utils.checkpoint import checkpoint
 from transformers import CLIPSegForImageSegmentation
 
@@ -146,6 +148,25 @@ class Segmenter(nn.Module):
                 return index
         return depth
 
+    def _vision_embeddings(self, pixel_values: Tensor) -> Tensor:
+        """Embedded patches with their positions, (batch, 1 + patches, vision width)."""
+        embeddings = self.clipseg.clip.vision_model.embeddings
+        table = embeddings.position_embedding.weight
+        resized = tuple(pixel_values.shape[-2:]) != (embeddings.image_size, embeddings.image_size)
+        if not (resized and table.requires_grad and torch.are_deterministic_algorithms_enabled()):
+            return embeddings(pixel_values)
+        # Bicubic interpolation has no deterministic gradient on CUDA. It is linear in the table, hence a product with
+        # a constant matrix, whose columns are what interpolation makes of each single position.
+        grid = tuple(side // embeddings.patch_size for side in pixel_values.shape[-2:])
+        with torch.no_grad():
+            count = len(table) - 1
+            units = torch.eye(count, device=table.device).unflatten(1, (1, math.isqrt(count), -1))
+            matrix = interpolate(units, size=grid, mode="bicubic", align_corners=False).flatten(1).T
+        with torch.autocast(table.device.type, enabled=False):
+            positions = torch.cat([table[:1], matrix @ table[1:]])
+        patches = embeddings.patch_embedding(pixel_values).flatten(2).transpose(1, 2)
+        return torch.cat([embeddings.class_embedding.expand(len(patches), 1, -1), patches], dim=1) + positions
+
     def vision_states(self, pixel_values: Tensor) -> list[Tensor]:
         """The states that the decoder reads, before any ``vision_extract`` adapter.
 
@@ -155,8 +176,7 @@ class Segmenter(nn.Module):
         Returns:
             One (batch, 1 + patches, vision width) tensor for each extract layer, shallow to deep.
         """
-        model = self.clipseg.clip.vision_model
-        x = model.pre_layrnorm(model.embeddings(pixel_values))
+        x = self.clipseg.clip.vision_model.pre_layrnorm(self._vision_embeddings(pixel_values))
         outputs = list(self._run_layers("vision", x, 0, self.vision_depth))
         return [outputs[layer] for layer in self.clipseg.config.extract_layers]
 

@@ -16,6 +16,8 @@ from pipeline.runtime.errors import PipelineError
 from pipeline.runtime.progress import log
 
 POLL_SECONDS = 0.2
+# How many jobs may hold one card; the workflow sets it from jobs.runs_per_gpu.
+SLOTS = "PIPELINE_RUNS_PER_GPU"
 
 
 def lease_folder() -> Path:
@@ -89,7 +91,7 @@ def compute_device() -> Iterator[str]:
             return
     else:
         devices = [str(index) for index in range(count)]
-    with lease(devices) as device:
+    with lease(devices, int(os.environ.get(SLOTS, "1"))) as device:
         before = os.environ.get("CUDA_VISIBLE_DEVICES")
         os.environ["CUDA_VISIBLE_DEVICES"] = device
         try:

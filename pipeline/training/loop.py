@@ -127,6 +127,7 @@ class Trainer:
         self.train_prompts, self.settings, self.seed, self.name = train_prompts, settings, seed, name
         self.device = train.images.device.type
         self.val_prompts = val_prompts.to(self.device)
+        segmenter.gradient_checkpointing = settings.gradient_checkpointing
         self.parameters = list(segmenter.trainable_parameters().values())
         self.precision = settings.precision if self.device == "cuda" else "fp32"
         fused = self.device == "cuda"
@@ -174,6 +175,27 @@ class Trainer:
         self.scaler.update()
         return total
 
+    def images_that_fit(self, most: int) -> int:
+        """How many of ``most`` images, halved as often as needed, go forward and back in the memory there is; maybe 0.
+
+        To be asked after a failure: it leaves no gradients, and statistics of batch norm that saw repeated cases.
+        """
+        while most:
+            cases = torch.arange(most, device=self.device) % len(self.train)
+            try:
+                # AdamW keeps two tensors a parameter from its first step on.
+                moments = () if self.optimizer.state else [torch.empty_like(p) for p in self.parameters * 2]
+                with self.autocast():
+                    logits = self.segmenter(**self.train.inputs(cases), text=self.text.take(cases * 0))
+                self._loss(logits, self.train.masks[cases]).backward()
+                del moments
+                return most
+            except torch.OutOfMemoryError:
+                most //= 2
+            finally:
+                self.optimizer.zero_grad(set_to_none=True)
+        return 0
+
     def order(self, epoch: int) -> np.ndarray:
         """The training cases of ``epoch`` in their order, the same wherever and however often it is asked."""
         return np.random.default_rng((self.seed, epoch)).permutation(len(self.train))
@@ -196,7 +218,9 @@ class Trainer:
         self.segmenter.eval()
         loss = torch.zeros((), device=self.device, dtype=torch.float64)
         dsc = torch.zeros((), device=self.device, dtype=torch.float64)
-        for cases in torch.arange(len(self.val), device=self.device).split(2 * self.settings.batch_size):
+        # Twice a training slice: without gradients an image takes less than half the memory.
+        size = 2 * -(-self.settings.batch_size // self.settings.accumulation)
+        for cases in torch.arange(len(self.val), device=self.device).split(size):
             with self.autocast():
                 logits = self.segmenter(**self.val.inputs(cases), text=self.text.take(self.val_prompts[cases]))
             target = self.val.masks[cases]

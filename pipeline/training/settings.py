@@ -16,6 +16,9 @@ class TrainingSettings(BaseModel):
     weight_decay: float = Field(1e-3, ge=0, description="AdamW's decoupled weight decay [fixed]")
     batch_size: int = Field(32, ge=1, description="Images per optimizer step [fixed]")
     accumulation: int = Field(1, ge=1, description="Slices in which a batch goes through the device, to save memory")
+    gradient_checkpointing: bool = Field(
+        False, description="Compute each encoder layer once more in the backward pass, to save memory"
+    )
     precision: Literal["fp16", "bf16", "fp32"] = Field(
         "fp16", description="Autocast type on a GPU [fixed]; a CPU always computes in fp32"
     )

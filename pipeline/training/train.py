@@ -1,6 +1,7 @@
 """Train one variant on one dataset with one seed: weights.safetensors, history.csv, manifest.json."""
 
 import argparse
+import contextlib
 import hashlib
 import json
 import time
@@ -96,7 +97,7 @@ def train_run(
                 trainer.resume(saved)
                 resumed_from = trainer.progress.epoch
                 log(f"{name}: resuming after epoch {resumed_from}")
-            progress = _fit(trainer, state, fingerprint)
+            progress = fit_or_explain(trainer, state, fingerprint)
         output.mkdir(parents=True, exist_ok=True)
         with atomic_path(output / "weights.safetensors") as path:
             size = load_split(tensors, "train").images.shape[1]
@@ -124,17 +125,24 @@ def train_run(
     log(f"{name}: {progress.epoch} epochs in {duration(seconds)}, best in epoch {progress.best_epoch}")
 
 
-def _fit(trainer: Trainer, state: Path, fingerprint: str) -> Progress:
-    try:
+def fit_or_explain(trainer: Trainer, state: Path, fingerprint: str) -> Progress:
+    """Train, saving into ``state``; where memory runs out, say how many images fit and which setting makes it so."""
+    with contextlib.suppress(torch.OutOfMemoryError):
         return trainer.fit(lambda content: save_state(state, fingerprint, content))
-    except torch.OutOfMemoryError:
-        settings = trainer.settings
-        slices = settings.accumulation * 2
-        raise PipelineError(
-            f"{trainer.name}: out of memory with {-(-settings.batch_size // settings.accumulation)} images at a time; "
-            f"set training.accumulation to {slices} ({-(-settings.batch_size // slices)} images at a time, the same "
-            "gradient) for this variant, or training.batch_size lower"
-        ) from None
+    # Only here, with the error and what its frames held gone, does it show what fits.
+    settings = trainer.settings
+    images = -(-settings.batch_size // settings.accumulation)
+    fit = trainer.images_that_fit(images // 2)
+    if fit:
+        mend = (
+            f"{fit} fit: set training.accumulation of this variant to {-(-settings.batch_size // fit)} (the same batch "
+            f"of {settings.batch_size} in slices; the mask refinement's batch norm then sees one slice at a time)"
+        )
+    else:
+        mend = "not even one fits: free the device of other processes"
+    if not settings.gradient_checkpointing:
+        mend += ", or set training.gradient_checkpointing to true (slower, the same numbers)"
+    raise PipelineError(f"{trainer.name}: out of memory with {images} images at a time; {mend}")
 
 
 def main() -> None:

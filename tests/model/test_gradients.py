@@ -109,6 +109,25 @@ def test_every_parameter_that_can_influence_the_mask_has_a_gradient(all_gradient
     assert sum(shift_invariant(name) for name in influential) == 10 + 12 + 3
 
 
+def test_deterministic_positions_equal_interpolated_ones(batch):
+    """Interpolation of the position table has no deterministic gradient on CUDA; its replacement is the same map."""
+    results = []
+    for deterministic in (False, True):
+        segmenter = build_segmenter("end_to_end", tiny())
+        torch.use_deterministic_algorithms(deterministic)
+        try:
+            logits = segmenter(**batch)
+            dice_bce_loss(logits, (batch["pixel_values"][:, :1] > 0.3).float()).backward()
+        finally:
+            torch.use_deterministic_algorithms(False)
+        embeddings = segmenter.clipseg.clip.vision_model.embeddings
+        gradients = (embeddings.position_embedding, embeddings.patch_embedding)
+        results.append([logits.detach(), *(module.weight.grad for module in gradients)])
+    for interpolated, product in zip(*results, strict=True):
+        assert ((interpolated - product).norm() / interpolated.norm()).item() < 1e-5
+    assert not torch.equal(results[0][1], results[1][1]), "both came by the same way"
+
+
 def test_nothing_else_has_a_gradient(all_gradients):
     segmenter, gradients = all_gradients
     without = {name for name, gradient in gradients.items() if gradient is None}

@@ -1,5 +1,6 @@
 """Atomic writes, the GPU lease, warm starts, and which modules a rule depends on."""
 
+import contextlib
 import json
 import multiprocessing
 import os
@@ -17,7 +18,7 @@ import pytest
 from pipeline.runtime.atomic import atomic_folder, atomic_path, write_csv, write_json
 from pipeline.runtime.errors import PipelineError
 from pipeline.runtime.gpus import visible_gpus
-from pipeline.runtime.lease import lease
+from pipeline.runtime.lease import compute_device, lease
 from pipeline.runtime.modules import module_files
 from pipeline.runtime.progress import duration, track
 
@@ -138,6 +139,24 @@ def test_slots_let_several_share_a_device(tmp_path):
 
     with hold(), hold(), pytest.raises(PipelineError), hold(timeout=0.3):
         pass
+
+
+def test_jobs_share_a_card_as_the_workflow_says(tmp_path, monkeypatch):
+    """Of two cards one is leased to each job, and to as many as jobs.runs_per_gpu lets."""
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setattr("pipeline.runtime.lease.lease_folder", lambda: tmp_path)
+    monkeypatch.setenv("PIPELINE_RUNS_PER_GPU", "2")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    seen = []
+    with contextlib.ExitStack() as stack:
+        for _ in range(4):
+            # Each job is a process of its own, with an environment of its own.
+            monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+            assert stack.enter_context(compute_device()) == "cuda"
+            seen.append(os.environ["CUDA_VISIBLE_DEVICES"])
+        with pytest.raises(PipelineError, match="no GPU of 0, 1 became free"), lease(["0", "1"], 2, 0.3, tmp_path):
+            pass
+    assert seen == ["0", "1", "0", "1"]
 
 
 @pytest.mark.parametrize(("visible", "most"), [("", 0), ("-1", 0), ("3", 1)])

@@ -19,6 +19,7 @@ from pipeline.training.loss import batch_dsc, dice_bce_loss
 from pipeline.training.settings import TrainingSettings
 from pipeline.training.state import load_state, remove_state, save_state
 from pipeline.training.subsets import nested_subset
+from pipeline.training.train import fit_or_explain
 
 torch.set_num_threads(1)
 
@@ -35,7 +36,7 @@ def tokenizer(tmp_path_factory):
 
 @pytest.fixture
 def make_trainer(tokenizer) -> Callable[..., Trainer]:
-    def make(variant="telescopic", cases: int = 10, seed: int = 41, **settings) -> Trainer:
+    def make(variant="telescopic", cases: int = 10, seed: int = 41, batch: int = 4, **settings) -> Trainer:
         generator = np.random.default_rng(3)
         images = generator.integers(0, 255, (cases + 4, SIDE, SIDE, 3), dtype=np.uint8)
         masks = np.zeros((cases + 4, SIDE, SIDE), dtype=np.uint8)
@@ -44,7 +45,7 @@ def make_trainer(tokenizer) -> Callable[..., Trainer]:
             image[mask == 1] //= 3
         torch.manual_seed(seed)
         segmenter = build_segmenter(variant, random_backbone(tiny_config(), seed=0))
-        options = TrainingSettings(batch_size=4, learning_rate=3e-3, **settings)
+        options = TrainingSettings(batch_size=batch, learning_rate=3e-3, **settings)
         return Trainer(
             segmenter,
             TextCache(segmenter, tokenizer, PROMPTS),
@@ -205,6 +206,29 @@ def test_nan_loss_stops_with_name_epoch_and_rate_and_keeps_the_state(make_traine
     with pytest.raises(PipelineError, match=r"kvasir_seg/telescopic/seed41.*nan in epoch 3 at learning rate 0\.003"):
         trainer.fit(lambda state: save_state(tmp_path, "fingerprint", state))
     assert load_state(tmp_path, "fingerprint")["progress"]["epoch"] == 2
+
+
+@pytest.mark.parametrize(
+    ("room", "words"), [(3, r"2 fit: set training\.accumulation of this variant to 4"), (0, "not even one")]
+)
+def test_out_of_memory_names_what_fits(make_trainer, tmp_path, room, words):
+    trainer = make_trainer(cases=10, batch=8)
+    forward = trainer.segmenter.forward
+
+    def small_card(*arguments, **images):
+        if torch.is_grad_enabled() and len(images["pixel_values"]) > room:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(*arguments, **images)
+
+    trainer.segmenter.forward = small_card
+    with pytest.raises(PipelineError, match=rf"kvasir_seg/telescopic/seed41: .* 8 images at a time; {words}") as error:
+        fit_or_explain(trainer, tmp_path, "fingerprint")
+    assert "gradient_checkpointing" in str(error.value)
+    if room:
+        # The mend that the message names is one.
+        mended = make_trainer(cases=10, batch=8, accumulation=4, max_epochs=1)
+        mended.segmenter.forward, forward = small_card, mended.segmenter.forward
+        assert fit_or_explain(mended, tmp_path, "fingerprint").epoch == 1
 
 
 def test_scaler_skips_a_step_with_infinite_gradients(make_trainer):

@@ -20,8 +20,10 @@ except PipelineError as error:
 
 R = STUDY.results
 
-# A warm start shares the imports of torch and transformers between jobs; pipeline.runtime.start reads this.
-os.environ.update(PIPELINE_WARM_START=str(int(STUDY.jobs.warm_start)))
+# How jobs share this machine; pipeline.runtime.start and pipeline.runtime.lease read it.
+os.environ.update(
+    PIPELINE_WARM_START=str(int(STUDY.jobs.warm_start)), PIPELINE_RUNS_PER_GPU=str(STUDY.jobs.runs_per_gpu)
+)
 
 
 wildcard_constraints:
@@ -38,9 +40,9 @@ def gpus():
     return visible_gpus()
 
 
-# Without a limit of the user's own, at most one training runs on each GPU at a time.
+# Without a limit of the user's own, no more jobs compute on each GPU at a time than the configuration says: one.
 if gpus() and "gpu" not in workflow.global_resources:
-    workflow.register_resource("gpu", gpus())
+    workflow.register_resource("gpu", gpus() * STUDY.jobs.runs_per_gpu)
 
 
 def code(module, *more):
