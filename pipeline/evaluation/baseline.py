@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pipeline.evaluation.provenance import read_manifest
 from pipeline.evaluation.runs import Run
 from pipeline.evaluation.summary import read_per_case
 from pipeline.reporting.inputs import read_dsc, read_table
@@ -19,6 +20,7 @@ from pipeline.runtime.errors import PipelineError
 from pipeline.runtime.manifest import versions
 
 EXACT = {
+    "mode": "numerical mode",
     "cases": "number of test cases",
     "trained_parameters": "trained parameters",
     "trained_tensors": "names and shapes of the trained tensors",
@@ -56,6 +58,7 @@ def observe(run: Run) -> dict[str, Any]:
         "variant": run.variant,
         "seed": run.seed,
         "dsc": round(float(per_case["dsc"].mean()) * 100, 9),
+        "mode": read_manifest(run).get("mode"),
         "cases": len(per_case),
         "trained_parameters": sum(math.prod(shape) for shape in trained.values()),
         "trained_tensors": _digest(trained),
@@ -93,7 +96,7 @@ def differences(seen: Mapping[str, Any], expected: Mapping[str, Any], tolerance:
         found.append(f"DSC {seen['dsc']:.3f}, baseline {expected['dsc']:.3f}, tolerance {tolerance:g}")
     for key, name in EXACT.items():
         if seen[key] != expected[key]:
-            digest = isinstance(seen[key], str)
+            digest = key not in ("mode", "cases", "trained_parameters")
             found.append(f"{name} changed" if digest else f"{name}: {seen[key]}, baseline {expected[key]}")
     for key, name in LOSSES.items():
         values = seen[key], expected[key]

@@ -1,6 +1,6 @@
 """Write a new baseline from a finished demo: ``tests/regression/demo.json``. Refuses uncommitted changes.
 
-python -m pipeline.evaluation.rebaseline --dsc results/demo/dsc.csv --output tests/regression/demo.json
+python -m pipeline.evaluation.rebaseline --dsc results/portable/dsc.csv --output tests/regression/demo.json
 """
 
 import argparse
@@ -46,12 +46,20 @@ def main() -> None:
     parser.add_argument("--output", required=True, help="the baseline to write")
     arguments = parser.parse_args()
     commit = clean_commit()
+    runs = observe_all(arguments.dsc)
+    for run in runs:
+        if run["mode"] != "portable":
+            raise PipelineError(
+                f"{arguments.dsc}: {run['dataset']}/{run['variant']}/seed{run['seed']} was computed in mode "
+                f"{run['mode']!r}, whose numbers other processors do not give again; set jobs.portable to true "
+                "(workflow/config/portable.yaml), and run again"
+            )
     record = {
         "commit": commit,
         "versions": versions(),
         "tolerance": arguments.tolerance,
         "loss_tolerance": arguments.loss_tolerance,
-        "runs": observe_all(arguments.dsc),
+        "runs": runs,
     }
     write_json(arguments.output, record)
 

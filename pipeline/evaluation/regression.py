@@ -2,7 +2,7 @@
 
 python -m pipeline.evaluation.regression --dsc results/dsc.csv --reported workflow/resources/reported.csv
     --datasets '["kvasir_seg", "busi"]' --output results/regression.json --table results/tables/regression.md
-python -m pipeline.evaluation.regression --dsc results/demo/dsc.csv --baseline tests/regression/demo.json
+python -m pipeline.evaluation.regression --dsc results/portable/dsc.csv --baseline tests/regression/demo.json
 
 Exit status 1 if a row that must reproduce differs, or if anything differs from the baseline.
 """

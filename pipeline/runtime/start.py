@@ -23,6 +23,8 @@ import time
 import traceback
 from pathlib import Path
 
+from pipeline.runtime import portable
+
 LIBRARIES = ("torch", "transformers.models.clipseg.modeling_clipseg", "transformers.models.clip.tokenization_clip")
 LIBRARIES += ("pandas", "scipy.ndimage", "PIL.Image", "safetensors.torch", "tqdm")
 IDLE_SECONDS = 60
@@ -35,7 +37,9 @@ PROJECT = __name__.split(".")[0] if __name__ != "__main__" else "pipeline"
 def _socket_path() -> Path:
     folder = Path(tempfile.gettempdir()) / f"telescopic-warm-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
-    identity = f"{sys.executable}\n{sys.version}\n{Path(sys.prefix).stat().st_mtime_ns}"
+    # The libraries read these when they are imported: a server has them for all its children.
+    numerics = [os.environ.get(name, "") for name in portable.ENVIRONMENT]
+    identity = f"{sys.executable}\n{sys.version}\n{Path(sys.prefix).stat().st_mtime_ns}\n{numerics}"
     return folder / f"{hashlib.sha256(identity.encode()).hexdigest()[:16]}.sock"
 
 

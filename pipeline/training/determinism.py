@@ -4,15 +4,20 @@ import os
 
 import torch
 
+from pipeline.runtime import portable
+
 
 def set_mode(device: str, deterministic: bool, threads: int) -> str:
     """Fix the number of CPU threads and choose CUDA's kernels; returns what the manifest calls the mode.
 
-    The number of threads comes from the configuration and not from the machine, since sums over threads depend on it.
+    The mode is ``fast``, ``deterministic`` (the same seed gives the same numbers on this device) or ``portable`` (it
+    does on every x86-64 processor). The number of threads comes from the configuration and not from the machine, since
+    sums over threads depend on it.
     """
     torch.set_num_threads(threads)
     if device == "cpu":
-        return "deterministic"
+        same = all(os.environ.get(name) == value for name, value in portable.ENVIRONMENT.items())
+        return "portable" if same else "deterministic"
     if not deterministic:
         torch.backends.cuda.matmul.allow_tf32 = True
         torch.backends.cudnn.allow_tf32 = True

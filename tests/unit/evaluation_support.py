@@ -41,6 +41,7 @@ def write_run(
     table.to_csv(folder / "per_case.csv", index=False)
     (folder / "summary.json").write_text(json.dumps(summarise(table)))
     record = {f"{name}_sha256": f"{dataset}-{name}-".ljust(64, "0") for name in ("code", "data", "backbone")}
+    record["mode"] = "portable"
     (folder / "manifest.json").write_text(json.dumps(record))
     shapes = {"down": [64, 8]} if shapes is None else shapes
     header = {"__metadata__": {"seed": str(seed)}}

@@ -42,7 +42,7 @@ def test_the_papers_study():
 
 @pytest.mark.parametrize("overlay", OVERLAYS, ids=lambda path: path.stem)
 def test_overlays_are_valid(overlay):
-    below = [ROOT / "workflow/config/demo.yaml"] if overlay.stem == "local_archives" else []
+    below = [ROOT / "workflow/config/demo.yaml"] if overlay.stem in ("local_archives", "portable") else []
     assert read_study(ROOT / "config.yaml", *below, overlay).results != "results"
 
 

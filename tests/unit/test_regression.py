@@ -281,6 +281,13 @@ def test_no_repository_gets_no_baseline(repository, monkeypatch):
 RUN = Path("results/runs/busi/telescopic/seed41")
 
 
+def test_numbers_of_one_processor_are_no_baseline(repository, monkeypatch):
+    _rewrite(RUN / "manifest.json", "portable", "deterministic")
+    with pytest.raises(PipelineError, match=r"busi/telescopic/seed41 .* 'deterministic'.*set jobs\.portable"):
+        _record(monkeypatch)
+    assert not Path("results/baseline.json").exists()
+
+
 def _rewrite(path: Path, old: str, new: str) -> None:
     content = path.read_bytes()
     assert old.encode() in content
@@ -294,6 +301,7 @@ def _rewrite(path: Path, old: str, new: str) -> None:
         ("weights.safetensors", "[64, 8]", "[64, 9]", "trained parameters: 584, baseline 520"),
         ("weights.safetensors", "[64, 8]", "[8, 64]", "names and shapes of the trained tensors changed"),
         ("weights.safetensors", '"norm"', '"bias"', "names and shapes of the trained tensors changed"),
+        ("manifest.json", "portable", "fast", "numerical mode: fast, baseline portable"),
         ("per_case.csv", "000,a polyp", "000,a wart", "prompts of the test cases changed"),
         ("per_case.csv", ",100,90", ",101,90", "targets of the test cases changed"),
         ("history.csv", "1,0.9,0.8", "1,0.902,0.8", "training loss of the first epoch: 0.902, baseline 0.9, relative"),

@@ -9,6 +9,7 @@ from snakemake.exceptions import WorkflowError
 sys.path.insert(0, str(Path(workflow.basedir)))
 
 from pipeline.config import load_study
+from pipeline.runtime import portable
 from pipeline.runtime.errors import PipelineError
 from pipeline.runtime.gpus import visible_gpus
 from pipeline.runtime.modules import module_files
@@ -24,6 +25,8 @@ R = STUDY.results
 os.environ.update(
     PIPELINE_WARM_START=str(int(STUDY.jobs.warm_start)), PIPELINE_RUNS_PER_GPU=str(STUDY.jobs.runs_per_gpu)
 )
+if STUDY.jobs.portable:
+    os.environ.update(portable.ENVIRONMENT)
 
 
 wildcard_constraints:

@@ -1,0 +1,111 @@
+"""Train and score one run of the demo with a small damage to the pipeline: ``python damages.py DAMAGE DEMO OUTPUT``.
+
+DEMO is a results folder with the data and the backbone; OUTPUT gets the run and a dsc.csv that holds it alone.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+import pipeline.evaluation.evaluate as evaluating
+import pipeline.models.widths as widths
+import pipeline.training.loop as loop
+import pipeline.training.train as training
+from pipeline.config import read_study
+from pipeline.evaluation import collect
+from pipeline.models.kinds.telescopic import Telescopic
+
+ROOT = Path(__file__).parents[2]
+OVERLAYS = [ROOT / "workflow/config" / name for name in ("demo.yaml", "portable.yaml")]
+DATASET, VARIANT, SEED = "kvasir_seg", "telescopic", 41
+
+
+def none() -> None:
+    """The pipeline as it is."""
+
+
+def reversed_widths() -> None:
+    """The width schedule the wrong way round: as many parameters, elsewhere."""
+    right = widths.telescopic_widths
+    widths.telescopic_widths = lambda *given: right(*given)[::-1]
+
+
+def double_sigmoid() -> None:
+    right = loop.dice_bce_loss
+    loop.dice_bce_loss = lambda *given: right(*given[:4], True)
+
+
+def flipped_masks() -> None:
+    """Training and validation masks upside down."""
+    right = training.to_device
+    training.to_device = lambda images, masks, device: right(images, masks[:, ::-1], device)
+
+
+def flipped_predictions() -> None:
+    right = evaluating.upsample_probability
+    evaluating.upsample_probability = lambda mask, *size: right(np.ascontiguousarray(mask[::-1]), *size)
+
+
+def shuffled_prompts() -> None:
+    """In training each case gets the prompts of another."""
+    right = training.load_split
+
+    def load_split(folder, split):
+        loaded = right(folder, split)
+        loaded.cases["prompts"] = np.roll(loaded.cases["prompts"].to_numpy(), 1)
+        return loaded
+
+    training.load_split = load_split
+
+
+def shuffled_test_prompts() -> None:
+    right = evaluating.evaluation_prompts
+    evaluating.evaluation_prompts = lambda *given: right(*given)[1:] + right(*given)[:1]
+
+
+def unfrozen_layer() -> None:
+    """A layer of the backbone is trained beside the adapters."""
+    right = Telescopic.attach
+
+    def attach(settings, segmenter):
+        right(settings, segmenter)
+        segmenter.clipseg.clip.vision_model.encoder.layers[3].mlp.fc1.weight.requires_grad_(True)
+
+    Telescopic.attach = attach
+
+
+DAMAGES = {
+    damage.__name__: damage
+    for damage in (
+        none,
+        reversed_widths,
+        double_sigmoid,
+        flipped_masks,
+        flipped_predictions,
+        shuffled_prompts,
+        shuffled_test_prompts,
+        unfrozen_layer,
+    )
+}
+
+
+def train_and_score(demo: Path, output: Path) -> None:
+    study = read_study(ROOT / "config.yaml", *OVERLAYS)
+    settings, threads = study.training_of(VARIANT), study.jobs.threads
+    variant = study.variants[VARIANT].model_dump(mode="json", exclude={"label", "training"})
+    tensors, backbone = demo / "tensors" / DATASET, demo / "backbone"
+    run = output / "runs" / DATASET / VARIANT / f"seed{SEED}"
+    training.train_run(tensors, backbone, variant, settings, SEED, threads, output / "state", run, VARIANT)
+    sys.argv = ["evaluate", "--tensors", tensors, "--backbone", backbone, "--weights", run / "weights.safetensors"]
+    sys.argv += ["--prompt-type", settings.prompt_type, "--seed", SEED, "--threads", threads, "--output", run]
+    sys.argv = list(map(str, sys.argv))
+    evaluating.main()
+    sys.argv = ["collect", "--runs", json.dumps([str(run)]), "--output", str(output / "dsc.csv")]
+    collect.main()
+
+
+if __name__ == "__main__":
+    DAMAGES[sys.argv[1]]()
+    train_and_score(Path(sys.argv[2]), Path(sys.argv[3]))

@@ -1,0 +1,80 @@
+"""Part of the demo gives again what its baseline says, and a small damage to the pipeline is noticed.
+
+After a change that is meant to move the demo's numbers: commit it, make the portable part of the demo
+(workflow/config/portable.yaml), ``python -m pipeline.evaluation.rebaseline --dsc results/portable/dsc.csv --output
+tests/regression/demo.json``, and commit that.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from damages import DAMAGES, DATASET, OVERLAYS, ROOT, SEED, VARIANT
+
+from pipeline.config import read_study
+from pipeline.runtime import portable
+
+BASELINE = Path(__file__).with_name("demo.json")
+NAME = f"{DATASET}/{VARIANT}/seed{SEED}"
+TRAINED = "names and shapes of the trained tensors changed"
+# What of the baseline each damage must move.
+NOTICED = {
+    "none": [],
+    "reversed_widths": [TRAINED],
+    "double_sigmoid": ["training loss", "validation loss"],
+    "flipped_masks": ["training loss", "validation loss", "DSC"],
+    "flipped_predictions": ["DSC"],
+    "shuffled_prompts": ["training loss"],
+    "shuffled_test_prompts": ["prompts of the test cases changed"],
+    "unfrozen_layer": ["trained parameters", TRAINED],
+}
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory) -> Path:
+    """The results folder of the part of the demo that the baseline is of."""
+    folder = tmp_path_factory.mktemp("demo")
+    for name in ("config.yaml", "pipeline", "workflow"):
+        (folder / name).symlink_to(ROOT / name)
+    command = [sys.executable, "-m", "snakemake", "results/portable/dsc.csv", "--snakefile", str(ROOT / "Snakefile")]
+    command += ["--cores", "2", "--quiet", "rules", "--configfile", *map(str, OVERLAYS)]
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=590)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return folder / "results/portable"
+
+
+def compare(dsc: Path, baseline: Path) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "pipeline.evaluation.regression", "--dsc", str(dsc), "--baseline", str(baseline)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+
+
+def test_the_demo_is_as_its_baseline(demo):
+    result = compare(demo / "dsc.csv", BASELINE)
+    assert result.returncode == 0, result.stderr
+    study = read_study(ROOT / "config.yaml", *OVERLAYS)
+    runs = len(study.datasets) * len(study.main) * len(study.seeds)
+    assert f"{runs} runs as in {BASELINE}" in result.stderr
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damage_turns_the_regression_red(demo, tmp_path, damage):
+    record = json.loads(BASELINE.read_text())
+    record["runs"] = [
+        run for run in record["runs"] if (run["dataset"], run["variant"], run["seed"]) == (DATASET, VARIANT, SEED)
+    ]
+    baseline = tmp_path / "baseline.json"
+    baseline.write_text(json.dumps(record))
+    command = [sys.executable, str(Path(__file__).with_name("damages.py")), damage, str(demo), str(tmp_path)]
+    environment = {**os.environ, **portable.ENVIRONMENT}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    result = compare(tmp_path / "dsc.csv", baseline)
+    assert result.returncode == (0 if damage == "none" else 1), result.stderr
+    for words in NOTICED[damage]:
+        assert f"{NAME}: {words}" in result.stderr
