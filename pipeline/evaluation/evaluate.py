@@ -1,19 +1,20 @@
-"""Score a run on the test cases at their original size: per_case.csv and summary.json."""
+"""Score a run on the test cases, at their original size or at the model's input size: per_case.csv and summary.json."""
 
 import argparse
 import dataclasses
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
-import torch
 
 from pipeline.data.prompts import EVALUATION, draw_prompt
 from pipeline.data.tensors import PreparedSplit, load_split
 from pipeline.evaluation.metrics import case_metrics, upsample_probability
 from pipeline.evaluation.prediction import predict
-from pipeline.evaluation.summary import summarise
+from pipeline.evaluation.summary import COLUMNS, summarise
 from pipeline.models.backbone import load_backbone
 from pipeline.models.inputs import load_tokenizer
 from pipeline.models.weights import load_weights
@@ -21,8 +22,7 @@ from pipeline.runtime.atomic import write_csv, write_json
 from pipeline.runtime.errors import run_command
 from pipeline.runtime.lease import compute_device
 from pipeline.runtime.progress import track
-
-COLUMNS = ["case", "prompt", "dsc", "iou", "hd95", "target_pixels", "predicted_pixels"]
+from pipeline.training.determinism import set_mode
 
 
 def evaluation_prompts(split: PreparedSplit, prompt_type: str, seed: int) -> list[str]:
@@ -31,21 +31,43 @@ def evaluation_prompts(split: PreparedSplit, prompt_type: str, seed: int) -> lis
     return [draw_prompt(options, prompt_type, seed, case, EVALUATION) for options, case in drawn]
 
 
+def score_case(
+    split: PreparedSplit, index: int, prompt: str, mask: np.ndarray, at_input_size: bool = False
+) -> dict[str, Any]:
+    """The row of per_case.csv of the case at ``index``.
+
+    Args:
+        mask: the prediction at the model's input size, bool (S, S).
+        at_input_size: compare with the target resized to the input (nearest neighbour); else the prediction is resized
+            to the original size (nearest-exact) and compared there. HD95 is in pixels of the one or the other.
+    """
+    if at_input_size:
+        target = np.asarray(split.masks[index]) > 0
+    else:
+        target = split.target(index)
+        mask = upsample_probability(mask, *target.shape)
+    row = {"case": split.cases["case"].iloc[index], "prompt": prompt}
+    return row | dataclasses.asdict(case_metrics(mask, target))
+
+
 def score_split(
-    segmenter, tokenizer, split: PreparedSplit, prompts: Sequence[str], threshold: float, batch_size: int, threads: int
+    segmenter,
+    tokenizer,
+    split: PreparedSplit,
+    prompts: Sequence[str],
+    threshold: float,
+    batch_size: int,
+    threads: int,
+    at_input_size: bool = False,
 ) -> pd.DataFrame:
     """One row a case with the columns of per_case.csv; metrics in ``threads`` threads beside the forward passes."""
-
-    def score(index: int, probability) -> dict:
-        target = split.target(index)
-        prediction = upsample_probability(probability > threshold, *target.shape)
-        row = {"case": split.cases["case"].iloc[index], "prompt": prompts[index]}
-        return row | dataclasses.asdict(case_metrics(prediction, target))
-
     with ThreadPoolExecutor(threads) as pool:
         maps = predict(segmenter, tokenizer, split.images, prompts, batch_size)
-        rows = [pool.submit(score, index, probability) for index, probability in enumerate(maps)]
-        return pd.DataFrame([row.result() for row in track(rows, "scored")], columns=COLUMNS)
+        rows = [
+            pool.submit(score_case, split, index, prompts[index], probability > threshold, at_input_size)
+            for index, probability in enumerate(maps)
+        ]
+        return pd.DataFrame([row.result() for row in track(rows, "scored")], columns=list(COLUMNS))
 
 
 def main() -> None:
@@ -58,16 +80,26 @@ def main() -> None:
     parser.add_argument("--threshold", type=float, default=0.5, help="probability above which a pixel is foreground")
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--threads", type=int, default=4, help="CPU threads")
-    parser.add_argument("--output", type=Path, required=True, help="folder of the run")
+    parser.add_argument(
+        "--at-input-size", action="store_true", help="score at the model's input size, not at the original one"
+    )
+    parser.add_argument("--output", type=Path, required=True, help="folder of the scores")
     arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
     split = load_split(arguments.tensors, "test")
     with compute_device() as device:
+        set_mode(device, deterministic=True, threads=arguments.threads)
         segmenter = load_weights(arguments.weights, load_backbone(arguments.backbone)).to(device)
         tokenizer = load_tokenizer(arguments.backbone)
         prompts = evaluation_prompts(split, arguments.prompt_type, arguments.seed)
         per_case = score_split(
-            segmenter, tokenizer, split, prompts, arguments.threshold, arguments.batch_size, arguments.threads
+            segmenter,
+            tokenizer,
+            split,
+            prompts,
+            arguments.threshold,
+            arguments.batch_size,
+            arguments.threads,
+            arguments.at_input_size,
         )
     write_csv(arguments.output / "per_case.csv", per_case)
     write_json(arguments.output / "summary.json", summarise(per_case))

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 from PIL import Image
 
 from pipeline.data.tensors import load_split
@@ -22,6 +21,7 @@ from pipeline.models.weights import load_weights
 from pipeline.runtime.atomic import atomic_path
 from pipeline.runtime.errors import PipelineError, run_command
 from pipeline.runtime.lease import compute_device
+from pipeline.training.determinism import set_mode
 
 LONGEST_SIDE = 512
 
@@ -56,7 +56,6 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=4)
     parser.add_argument("--output", type=Path, required=True, help=".npz file")
     arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
     split = load_split(arguments.tensors, "test")
     tables = {variant: pd.read_csv(Path(run) / "per_case.csv") for variant, run in arguments.runs.items()}
     for variant, table in tables.items():
@@ -85,6 +84,7 @@ def main() -> None:
         arrays[f"target_{index}"] = upsample_probability(target, *sizes[-1])
     masks: list[list[np.ndarray]] = [[] for _ in rows]
     with compute_device() as device:
+        set_mode(device, deterministic=True, threads=arguments.threads)
         tokenizer = load_tokenizer(arguments.backbone)
         for variant, table in tables.items():
             weights = Path(arguments.runs[variant]) / "weights.safetensors"

@@ -2,33 +2,53 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 from pipeline.evaluation.runs import Run
 from pipeline.runtime.errors import PipelineError
 from pipeline.runtime.manifest import file_sha256
 
 LENGTH = 12
+HASHED = ("code", "data", "backbone")
 
 
-def _hashes(run: Run) -> dict[str, str]:
+def read_manifest(run: Run) -> dict[str, Any]:
+    """A run's manifest.json.
+
+    Raises:
+        PipelineError: it is missing, or does not say from which code, data and backbone the run was made.
+    """
     path = run.folder / "manifest.json"
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        return {key: record[f"{key}_sha256"][:LENGTH] for key in ("code", "data", "backbone")}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        missing = [f"{key}_sha256" for key in HASHED if f"{key}_sha256" not in record]
+    except (OSError, ValueError, TypeError) as error:
         raise PipelineError(f"{path}: no usable manifest ({error!r}); train the run again") from None
+    if missing:
+        raise PipelineError(f"{path}: no usable manifest ({', '.join(missing)} missing); train the run again")
+    return record
 
 
-def describe_runs(runs: Sequence[Run]) -> str:
+def _hashes(run: Run) -> dict[str, str]:
+    record = read_manifest(run)
+    return {key: record[f"{key}_sha256"][:LENGTH] for key in HASHED}
+
+
+def describe_runs(runs: Sequence[Run], scores: Callable[[Run], Sequence[Path]] | None = None) -> str:
     """Number of ``runs`` and the first 12 digits of the SHA-256 of their scores, code, data and backbone.
 
+    Args:
+        scores: The folders of each run whose per_case.csv the table was made from; its own if not given.
+
     Raises:
-        PipelineError: a run has no manifest.json with these hashes.
+        PipelineError: a run has no manifest.json with these hashes, or no such scores.
     """
     digest = hashlib.sha256()
     for run in sorted(runs):
-        digest.update(f"{run} {file_sha256(run.folder / 'per_case.csv')}\n".encode())
+        folders = scores(run) if scores else [run.folder]
+        digest.update(" ".join([str(run), *map(_scores_hash, folders)]).encode() + b"\n")
     records = [_hashes(run) for run in runs]
     data: dict[str, set[str]] = {}
     for run, record in zip(runs, records, strict=True):
@@ -49,6 +69,14 @@ def describe_runs(runs: Sequence[Run]) -> str:
         + "; ".join(f"data of {dataset} {_several(values)}" for dataset, values in data.items())
         + "."
     )
+
+
+def _scores_hash(folder: Path) -> str:
+    path = folder / "per_case.csv"
+    try:
+        return file_sha256(path)
+    except OSError as error:
+        raise PipelineError(f"{path}: cannot be read ({error.strerror}); evaluate the run again") from None
 
 
 def _several(values: set[str]) -> str:

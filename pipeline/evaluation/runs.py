@@ -22,6 +22,10 @@ class Run(NamedTuple):
     def __str__(self) -> str:
         return f"{self.dataset}/{self.variant}/seed{self.seed}"
 
+    def within(self, root: str | Path) -> Path:
+        """The folder of this run in ``root``, which holds further scores laid out as ``runs`` is."""
+        return Path(root) / str(self)
+
 
 def parse_runs(folders: Sequence[str | Path]) -> list[Run]:
     """Run folders as runs, in the order given.

@@ -1,5 +1,6 @@
 """A run's figures, from its per-case scores."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,14 @@ SCORES = ("dsc", "iou", "hd95")
 _UPPER = {"dsc": 1, "iou": 1, "hd95": float("inf"), "target_pixels": float("inf"), "predicted_pixels": float("inf")}
 
 
-def read_per_case(run: str | Path) -> pd.DataFrame:
-    """Read ``per_case.csv`` of the run folder ``run``.
+def read_per_case(run: str | Path, keys: Sequence[str] = ()) -> pd.DataFrame:
+    """Read ``per_case.csv`` of the run folder ``run``, or of one that mirrors it.
+
+    Args:
+        keys: Columns of text that say under what a case was scored, where it was scored more than once.
 
     Returns:
-        One row a scored case, columns :data:`COLUMNS`; dsc and iou in 0..1, hd95 in pixels.
+        One row a scored case, columns ``keys`` and :data:`COLUMNS`; dsc and iou in 0..1, hd95 in pixels.
 
     Raises:
         PipelineError: the file is missing, lacks a column, is empty, or holds a score out of its range.
@@ -29,12 +33,13 @@ def read_per_case(run: str | Path) -> pd.DataFrame:
         raise PipelineError(f"{path}: no such file; {mend}") from None
     except (OSError, ValueError) as error:
         raise PipelineError(f"{path}: cannot be read ({error}); {mend}") from None
-    missing = [column for column in COLUMNS if column not in text]
+    columns = [*keys, *COLUMNS]
+    missing = [column for column in columns if column not in text]
     if missing:
         raise PipelineError(f"{path}: column {', '.join(missing)} missing; {mend}")
     if text.empty:
         raise PipelineError(f"{path}: holds no case; {mend}")
-    frame = text[list(COLUMNS)].copy()
+    frame = text[columns].copy()
     for column, upper in _UPPER.items():
         try:
             frame[column] = text[column].astype(int if column.endswith("_pixels") else float)

@@ -7,7 +7,7 @@ python -m pipeline.reporting.tables main --dsc results/dsc.csv --reported report
 import argparse
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from pipeline.reporting.inputs import (
     read_table,
     variant_label,
 )
-from pipeline.reporting.markup import NOT_AVAILABLE, Cell, Table, latex, markdown, ranks
+from pipeline.reporting.markup import NOT_AVAILABLE, Cell, Rank, Table, latex, markdown, ranks
 from pipeline.reporting.summary import SOURCES, Reported, Score, measured, reported, reported_parameters
 from pipeline.runtime.atomic import write_csv, write_text
 from pipeline.runtime.errors import PipelineError, run_command
@@ -77,7 +77,8 @@ def _source_note(cells: Sequence[Reported | None]) -> str | None:
     )
 
 
-def _dsc_cell(score: Score | None, rank: Any, said: Reported | None, mark: str = "") -> Cell:
+def dsc_cell(score: Score | None, rank: Rank | None = None, said: Reported | None = None, mark: str = "") -> Cell:
+    """Mean ± standard deviation of ``score``, what is reported beside it, and ``mark`` as a superscript."""
     return Cell(
         value=NOT_AVAILABLE if score is None else f"{score.mean:.{DECIMALS}f}",
         spread=None if score is None or score.sd is None else f"{score.sd:.{DECIMALS}f}",
@@ -136,7 +137,7 @@ def main_table(
             record |= _record(column, scores.of[row][column], said[row, column])
         records.append(record)
         cells = [
-            _dsc_cell(scores.of[row][column], scores.rank[row, column], said[row, column], marks.get((column, row), ""))
+            dsc_cell(scores.of[row][column], scores.rank[row, column], said[row, column], marks.get((column, row), ""))
             for column in columns
         ]
         name = f"{variant_label(labels, row)} (reported only)" if row in alone else variant_label(labels, row)
@@ -246,7 +247,7 @@ def efficiency_table(
             Cell(_number(record["trainable_percent"], ".3g")),
             Cell(_number(record["inference_gmacs"], f".{decimals['inference_gmacs']}f"), rank=rank_gmacs[index]),
             Cell(_number(record["training_gflops"], f".{decimals['training_gflops']}f"), rank=rank_training[index]),
-            _dsc_cell(score, scores.rank[record["variant"], average], said),
+            dsc_cell(score, scores.rank[record["variant"], average], said),
             Cell(
                 _number(record["dsc_per_million"], f".{DECIMALS}f"),
                 rank=rank_per_million[index],
@@ -335,7 +336,7 @@ def ablation_table(
         records.append(record)
         cells = [Cell(_number(parameters, ",d"))] if cost is not None else []
         cells += [
-            _dsc_cell(scores.of[variant][column], scores.rank[variant, column], None, marks.get((column, variant), ""))
+            dsc_cell(scores.of[variant][column], scores.rank[variant, column], None, marks.get((column, variant), ""))
             for column in columns
         ]
         shown = NOT_AVAILABLE if difference is None else f"{difference:+.{DECIMALS}f}"
@@ -359,19 +360,27 @@ def ablation_table(
     return (frame if cost is not None else frame.drop(columns="trainable_parameters")), table
 
 
-def with_provenance(table: Table, runs: Sequence[Run]) -> Table:
+def with_provenance(table: Table, runs: Sequence[Run], scores: Callable[[Run], Sequence[Path]] | None = None) -> Table:
     """``table`` with a footnote that says from which runs, code and data it was made; as it is without ``runs``.
+
+    Args:
+        scores: as in :func:`pipeline.evaluation.provenance.describe_runs`, if not the runs' own scores.
 
     Raises:
         PipelineError: a run lacks its per-case scores or its manifest.
     """
-    return dataclasses.replace(table, footnotes=[*table.footnotes, describe_runs(runs)]) if runs else table
+    return dataclasses.replace(table, footnotes=[*table.footnotes, describe_runs(runs, scores)]) if runs else table
+
+
+def filled(frame: pd.DataFrame) -> pd.DataFrame:
+    """``frame`` as its CSV shows it: what was not run is ``n/a``."""
+    return frame.astype(object).where(frame.notna(), NOT_AVAILABLE)
 
 
 def write(frame: pd.DataFrame, table: Table, output: str | Path) -> None:
     """Write ``output``.csv, .md and .tex; what was not run is ``n/a`` in all three."""
     output = Path(output)
-    write_csv(output.with_name(f"{output.name}.csv"), frame.astype(object).where(frame.notna(), NOT_AVAILABLE))
+    write_csv(output.with_name(f"{output.name}.csv"), filled(frame))
     write_text(output.with_name(f"{output.name}.md"), markdown(table))
     write_text(output.with_name(f"{output.name}.tex"), latex(table))
 

@@ -2,28 +2,33 @@
 
 python -m pipeline.reporting.verify results
 
-Taken as given: the runs' per_case.csv, and for the tables cost.csv and the reported numbers. Computed again from these
-alone: dsc.csv, ablations/*.csv, the tables comparison, main, efficiency and ablation_*, and regression.json with its
-table. Which runs, names, order and note a table has is read off the table itself. Other tables are named as not
-checked. Exit status 1 if a file does not agree.
+Taken as given: the runs' per_case.csv and those of transfer/, evaluation_choices/ and prompt_sensitivity/, and for the
+tables cost.csv and the reported numbers. Computed again from these alone: dsc.csv, ablations/*.csv, the tables
+comparison, main, efficiency, ablation_*, transfer, evaluation_choices and prompt_sensitivity, regression.json with its
+table, and the numbers, verdicts and sentences of paper.md. The audit of the data has no scores in it: it is computed
+again from the datasets' cases.csv and integrity.json, not from their images. Which runs, names, order and note a table
+has is read off the table itself. Other tables are named as not checked. Exit status 1 if a file does not agree.
 """
 
 import argparse
+import io
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
+from pipeline.data import audit
 from pipeline.evaluation import comparison, regression
 from pipeline.evaluation.collect import collect
 from pipeline.evaluation.runs import Run
-from pipeline.reporting import tables
-from pipeline.reporting.inputs import read_cost, read_dsc, read_reported, read_table
+from pipeline.reporting import evaluation_choices, prompt_sensitivity_table, tables, transfer_table
+from pipeline.reporting.inputs import dataset_label, read_cost, read_dsc, read_reported, read_table
 from pipeline.reporting.markup import Table, latex, markdown
+from pipeline.reporting.paper import paper
 from pipeline.runtime.errors import PipelineError, run_command
 
 REPORTED = "workflow/resources/reported.csv"
@@ -41,14 +46,18 @@ class Finding(NamedTuple):
     problem: str | None
 
 
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise PipelineError(f"{path}: cannot be read ({error.strerror}); run its rule again") from None
+
+
 class _Printed:
     """What a Markdown table says that its CSV does not: title, note, names of the rows, and which is the reference."""
 
     def __init__(self, path: Path):
-        try:
-            self.text = path.read_text(encoding="utf-8")
-        except OSError as error:
-            raise PipelineError(f"{path}: cannot be read ({error.strerror}); run its rule again") from None
+        self.text = _read(path)
         lines = self.text.splitlines()
         self.title = lines[0].strip("*") if lines else ""
         self.note = next((line[2:] for line in lines if line.startswith("> ")), "")
@@ -89,9 +98,12 @@ def _render(made: Sequence[tuple[pd.DataFrame, Table]], runs: Sequence[Run]) -> 
     result = []
     for frame, bare in made:
         table = tables.with_provenance(bare, runs)
-        shown = frame.astype(object).where(frame.notna(), tables.NOT_AVAILABLE)
-        result.append({"csv": _csv(shown), "md": markdown(table), "tex": latex(table)})
+        result.append({"csv": _csv(tables.filled(frame)), "md": markdown(table), "tex": latex(table)})
     return result
+
+
+def _once(names: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(names))
 
 
 class Study:
@@ -103,16 +115,17 @@ class Study:
         self.runs = self._runs("dsc.csv")
         self.dsc = collect(self.runs)
         # The tables list datasets in the study's order, which is that of the runs.
-        self.datasets = list(dict.fromkeys(run.dataset for run in self.runs))
+        self.datasets = _once(run.dataset for run in self.runs)
         self.comparison: pd.DataFrame | None = None
+        self.components: pd.DataFrame | None = None
+        self.regression: list[dict[str, Any]] | None = None
+
+    def _run(self, dataset: str, variant: str, seed: int) -> Run:
+        return Run(dataset, variant, seed, self.results / "runs" / dataset / variant / f"seed{seed}")
 
     def _runs(self, name: str) -> list[Run]:
         rows = read_dsc(self.results / name).itertuples()
-        folders = self.results / "runs"
-        return [
-            Run(row.dataset, row.variant, int(row.seed), folders / row.dataset / row.variant / f"seed{row.seed}")
-            for row in rows
-        ]
+        return [self._run(row.dataset, row.variant, int(row.seed)) for row in rows]
 
     def check(self) -> Iterator[Finding]:
         """All files that are there, in the order in which they depend on each other."""
@@ -121,15 +134,28 @@ class Study:
             ("tables/comparison", self._comparison),
             ("tables/main", self._main),
             ("tables/efficiency", self._efficiency),
+            ("tables/transfer", self._transfer),
+            ("tables/evaluation_choices", self._evaluation_choices),
+            ("tables/prompt_sensitivity", self._prompt_sensitivity),
         ]
+        if (self.results / "datasets").is_dir():
+            steps.append(("tables/data_audit", self._data_audit))
         for path in sorted((self.results / "ablations").glob("*.csv")):
             yield self._compare(f"ablations/{path.name}", _csv(collect(self._runs(f"ablations/{path.name}"))))
             steps.append((f"tables/ablation_{path.stem}", self._ablation))
         for name, step in steps:
             if (self.results / f"{name}.csv").is_file():
-                yield from self._agree(name, step(name))
+                try:
+                    candidates = step(name)
+                except PipelineError as error:
+                    yield Finding(f"{name}.csv", f"cannot be computed again: {error}")
+                else:
+                    yield from self._agree(name, candidates)
         if (self.results / "regression.json").is_file():
             yield from self._regression()
+        needed = ("paper.md", "regression.json", "cost.csv", "tables/main.csv")
+        if all((self.results / name).is_file() for name in needed):
+            yield self._compare("paper.md", self._paper())
 
     def _compare(self, name: str, expected: str) -> Finding:
         try:
@@ -189,7 +215,63 @@ class Study:
         selection = (dsc, variants, datasets, variants[printed.reference], printed.title.removesuffix(": DSC (%)"))
         more = (self._labels(name), Path(name).name, printed.note, cost)
         made = [tables.ablation_table(*selection, *more, marks) for marks in self._comparisons()]
-        return _render(made, runs if printed.has_provenance else [])
+        rendered = _render(made, runs if printed.has_provenance else [])
+        if family == "components":
+            self.components = pd.read_csv(io.StringIO(rendered[0]["csv"]))
+        return rendered
+
+    def _transfer(self, name: str) -> list[Rendered]:
+        stored = read_table(self.results / f"{name}.csv", ["variant", "train_dataset", "seed"])
+        rows = stored.drop_duplicates(["variant", "train_dataset", "seed"]).itertuples()
+        runs = [self._run(row.train_dataset, row.variant, int(row.seed)) for row in rows]
+        printed = _Printed(self.results / f"{name}.md")
+        # A row is called by its variant and its dataset; the names of datasets are the project's own.
+        labels = {
+            run.variant: printed_name.removesuffix(f", {dataset_label(run.dataset)}")
+            for run in runs
+            for printed_name in printed.names
+            if printed_name.endswith(f", {dataset_label(run.dataset)}")
+        }
+        return _render([transfer_table.build(runs, self.results / "transfer", labels, printed.note)], [])
+
+    def _evaluation_choices(self, name: str) -> list[Rendered]:
+        side = int(read_table(self.results / f"{name}.csv", ["input_side"])["input_side"].iloc[0])
+        selection = (self.results / "evaluation_choices", side, self._labels(name), self._note(name))
+        return _render([evaluation_choices.build(self.runs, *selection)], [])
+
+    def _prompt_sensitivity(self, name: str) -> list[Rendered]:
+        selection = (self.results / "prompt_sensitivity", self._labels(name), self._note(name))
+        return _render([prompt_sensitivity_table.build(self.runs, *selection)], [])
+
+    def _data_audit(self, name: str) -> list[Rendered]:
+        datasets = _once(read_table(self.results / f"{name}.csv", ["dataset"])["dataset"])
+        lines = _read(self.results / f"{name}.md").splitlines()
+        note = next((line.strip("*") for line in lines[:3] if line.startswith("**")), "")
+        findings = [
+            finding
+            for dataset in datasets
+            for finding in audit.audit_dataset(dataset, self.results / "datasets" / dataset)
+        ]
+        return [{"csv": audit.to_csv(findings), "md": audit.to_markdown(datasets, findings, note)}]
+
+    def _paper(self) -> str:
+        text = _read(self.results / "paper.md")
+        return paper(
+            self.regression or [],
+            self.dsc,
+            read_cost(self.results / "cost.csv"),
+            self.reported,
+            self._variants("tables/main"),
+            self._labels("tables/main"),
+            self.components,
+            self.comparison,
+            _once(re.findall(r"\]\((\w+)\.pdf\)", text)),
+            _once(re.findall(r"\]\(tables/(\w+)\.md\)", text)),
+            next((line[2:] for line in text.splitlines() if line.startswith("> ")), ""),
+        )
+
+    def _note(self, name: str) -> str:
+        return _Printed(self.results / f"{name}.md").note
 
     def _variants(self, name: str) -> list[str]:
         rows = read_table(self.results / f"{name}.csv", ["variant"])
@@ -211,6 +293,7 @@ class Study:
             raise PipelineError(f"{path}: cannot be read ({error!r}); run its rule again") from None
         runs = self.runs if with_cases else []
         record, table = regression.build(self.dsc, self.reported, runs, *settings)
+        self.regression = record["rows"]
         yield self._compare("regression.json", json.dumps(record, indent=2, sort_keys=True) + "\n")
         yield self._compare("tables/regression.md", markdown(table))
 
@@ -218,7 +301,8 @@ class Study:
 def unchecked(results: Path, findings: Sequence[Finding]) -> list[str]:
     """Tables that :meth:`Study.check` did not compute again: made from something else, or parts of them missing."""
     seen = {finding.path for finding in findings}
-    names = (path.relative_to(results).as_posix() for path in sorted((results / "tables").glob("*.*")))
+    paths = [*sorted((results / "tables").glob("*.*")), *sorted(results.glob("paper.md"))]
+    names = (path.relative_to(results).as_posix() for path in paths)
     return [name for name in names if name not in seen]
 
 

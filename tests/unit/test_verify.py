@@ -164,11 +164,11 @@ def test_a_missing_row_and_a_missing_file_are_found(results, monkeypatch, capsys
 
 
 def test_tables_from_other_sources_are_named_as_not_checked(results, monkeypatch, capsys):
-    (results / "tables" / "transfer.csv").write_text("variant,dsc\n")
+    (results / "tables" / "notes.csv").write_text("variant,dsc\n")
     (results / "tables" / "efficiency.csv").unlink()
     _verify(results, monkeypatch)
     printed = capsys.readouterr().out
-    expected = ["tables/efficiency.md", "tables/efficiency.tex", "tables/transfer.csv"]
+    expected = ["tables/efficiency.md", "tables/efficiency.tex", "tables/notes.csv"]
     assert [line.removeprefix("not checked ") for line in printed.splitlines() if "not checked" in line] == expected
     assert "13 files agree with the per-case scores of 12 runs" in printed
 

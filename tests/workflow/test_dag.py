@@ -2,68 +2,16 @@
 
 import functools
 import http.server
-import os
 import re
-import shutil
-import signal
-import subprocess
-import sys
 import threading
 import time
-from pathlib import Path
 
 import pandas as pd
 import pytest
 import yaml
+from workflow_support import ROOT, SMALL, planned, snakemake
 
-ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared" / "data"
-
-# The smallest study that trains: one dataset, few cases, few steps.
-SMALL = {
-    "datasets": ["busi"],
-    "seeds": [41],
-    "archives": {"phantoms": {"train": 8, "val": 4, "test": 6}, "official": False},
-    "image_size": 64,
-    "backbone": {"source": "phantom", "steps": 3},
-    "training": {"batch_size": 4, "max_epochs": 30, "save_every": 1},
-    "main": ["zero_shot", "end_to_end", "telescopic"],
-    "jobs": {"threads": 1, "memory_mb": 1500, "warm_start": True, "gpus": 0},
-}
-FAMILY = {"title": "Depth", "reference": "telescopic", "variants": ["telescopic", "uniform"]}
-
-
-def snakemake(folder: Path, *arguments: str, start: bool = False, **environment: str):
-    command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(folder), **environment}
-    environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
-    if start:
-        quiet = subprocess.DEVNULL
-        return subprocess.Popen(
-            command, cwd=folder, env=environment, stdout=quiet, stderr=quiet, start_new_session=True
-        )
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=500)
-
-
-def planned(output: str) -> dict[str, int]:
-    """Jobs by rule from Snakemake's own statistics."""
-    table = output.split("Job stats:")[1].split("\n\n")[0] if "Job stats:" in output else ""
-    return {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)}
-
-
-@pytest.fixture(scope="module")
-def checkout(tmp_path_factory) -> Path:
-    """A copy of the repository's own files, to be run and changed in."""
-    folder = tmp_path_factory.mktemp("checkout") / "repository"
-    ignore = shutil.ignore_patterns(".git", ".venv", ".snakemake", "results", "__pycache__", "*.egg-info", ".*_cache")
-    shutil.copytree(ROOT, folder, ignore=ignore)
-    overlay = {**SMALL, "results": "results/small", "ablations": {"depth": FAMILY}}
-    # Overlays are merged key by key: families of the full study that the small one leaves out are cut from its copy.
-    config = yaml.safe_load((folder / "config.yaml").read_text())
-    config["ablations"] = {}
-    (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
-    (folder / "small.yaml").write_text(yaml.safe_dump(overlay))
-    return folder
 
 
 def test_the_full_study_is_planned_quickly():
@@ -119,28 +67,17 @@ def test_lint_and_format():
 
 
 @pytest.mark.slow
-def test_small_study(checkout):
-    """Runs everything, then again, then after changes; a killed training is taken up."""
-    small = ("--configfile", "small.yaml", "--quiet", "rules")
-    results = checkout / "results/small"
-
-    # A training that is killed in its middle leaves no half-written result, and the next call finishes it.
-    run, state = results / "runs/busi/telescopic/seed41", results / "state/busi/telescopic/seed41/state.pt"
-    killed = snakemake(checkout, str(run.relative_to(checkout) / "weights.safetensors"), *small[:2], start=True)
-    deadline = time.monotonic() + 300
-    while not state.exists() and killed.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.005)
-    os.killpg(killed.pid, signal.SIGKILL)
-    killed.wait(20)
-    time.sleep(0.5)
-    assert state.exists()
-    assert not list(run.glob("*")), "a training that was killed left a result"
-    snakemake(checkout, "--unlock", *small[:2])
-
-    result = snakemake(checkout, "all", *small, "--rerun-incomplete")
-    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
+def test_a_killed_training_is_taken_up(small_study):
+    assert small_study.saved
+    assert not small_study.left, "a training that was killed left a result"
+    results = small_study.finished / small_study.results
     assert "resuming after epoch" in (results / "logs/train/busi/telescopic/seed41.log").read_text()
-    assert not state.exists()
+    assert not (results / "state/busi/telescopic/seed41/state.pt").exists()
+
+
+@pytest.mark.slow
+def test_the_small_study_is_whole(small_study):
+    results = small_study.finished / small_study.results
     scores = pd.read_csv(results / "dsc.csv")
     assert set(scores["variant"]) == {"zero_shot", "end_to_end", "telescopic"}
     assert scores["dsc"].between(0, 1).all()
@@ -150,6 +87,10 @@ def test_small_study(checkout):
         assert (results / f"{name}.png").read_bytes().startswith(b"\x89PNG")
     assert "Not comparable with the paper" in (results / "tables/main.md").read_text()
 
+
+@pytest.mark.slow
+def test_a_change_recomputes_what_depends_on_it(small_study):
+    checkout, small = small_study.checkout, ("--configfile", "small.yaml", "--quiet", "rules")
     again = snakemake(checkout, "all", "--dry-run", *small[:2])
     assert "Nothing to be done" in again.stdout + again.stderr
 

@@ -142,6 +142,10 @@ def note():
     return f"Not comparable with the paper: {'; '.join(parts)}." if parts else ""
 
 
+# For the description at the head of the report, which sees nothing but the configuration.
+config["note"] = note()
+
+
 def comparable():
     return "false" if note() else "true"
 
@@ -188,7 +192,67 @@ def figures():
 
 def tables():
     """File names of all tables that have a LaTeX form, without their endings."""
-    return ["main", "efficiency", "comparison", *(f"ablation_{name}" for name in STUDY.ablations)]
+    return ["main", "efficiency", "comparison", "transfer", *(f"ablation_{name}" for name in STUDY.ablations)]
+
+
+def pages():
+    """What Snakemake's report shows as text: its place below the results folder, without its ending."""
+    return ["paper", *(f"tables/{name}" for name in [*tables(), "regression", "data_audit"])]
+
+
+def pages_on_request():
+    """The same of what `snakemake all` leaves out."""
+    return ["tables/evaluation_choices", "tables/prompt_sensitivity"]
+
+
+# The report sorts its categories by name.
+PAPER, TABLES, FIGURES, ABLATIONS, DATA = "1 Paper", "2 Tables", "3 Figures", "4 Ablations", "5 Data"
+
+
+def page_category(wildcards):
+    """The category of a page in the report."""
+    name = wildcards.page.removeprefix("tables/")
+    if name.startswith("ablation_"):
+        return ABLATIONS
+    return {"paper": PAPER, "regression": PAPER, "data_audit": DATA}.get(name, TABLES)
+
+
+def page_subcategory(wildcards):
+    """The family that an ablation's table belongs to."""
+    name = wildcards.page.removeprefix("tables/ablation_")
+    return STUDY.ablations[name].title if name in STUDY.ablations and name != wildcards.page else None
+
+
+def page_labels(wildcards):
+    """What a page is called in the report.
+
+    One label, here and for figures: of a second one with two values the report makes a switch, which breaks where not
+    all results have both.
+    """
+    names = {
+        "paper": {"page": "Paper and study, figure by figure"},
+        "regression": {"page": "Reported against measured DSC"},
+        "main": {"table": "DSC by method and dataset"},
+        "efficiency": {"table": "Cost and DSC"},
+        "comparison": {"table": "Paired differences"},
+        "transfer": {"table": "Transfer between datasets"},
+        "evaluation_choices": {"table": "DSC by choices of the evaluation"},
+        "prompt_sensitivity": {"table": "DSC by prompt type"},
+        "data_audit": {"result": "Table: audit"},
+    }
+    return names.get(wildcards.page.removeprefix("tables/"), {"result": "Table: DSC by variant"})
+
+
+def page_caption(wildcards):
+    """The file that describes a page, by its name or, in an ablation, for all families."""
+    name = wildcards.page.removeprefix("tables/")
+    name = "ablation" if name.startswith("ablation_") else name
+    return Path(workflow.basedir) / f"workflow/report/page_{name}.rst"
+
+
+def page_images(wildcards):
+    """The figures that a page shows."""
+    return [f"{R}/{name}.png" for name in figures()] if wildcards.page == "paper" else []
 
 
 def everything():
@@ -198,14 +262,24 @@ def everything():
         *(f"{R}/tables/{name}.{ending}" for name in tables() for ending in ("csv", "md", "tex")),
         f"{R}/tables/data_audit.md",
         f"{R}/paper.md",
+        *(f"{R}/pages/{name}.html" for name in pages()),
         f"{R}/regression.passed",
     ]
 
 
-def transfer_files():
-    """Scores on every dataset of each run of the variant that others are compared with."""
-    variant = STUDY.evaluation.comparisons_reference
-    return [f"{R}/transfer/{dataset}/{variant}/seed{seed}.csv" for dataset in STUDY.datasets for seed in STUDY.seeds]
+def more_scores(name, folders):
+    """Further per-case scores of runs, in a folder of that name that is laid out as the runs are."""
+    return files([f"{R}/{name}/{folder.removeprefix(f'{R}/runs/')}" for folder in folders], "per_case.csv")
+
+
+def scores_folder(paths):
+    """The folder that holds further scores, laid out as the runs are."""
+    return folder(paths).parents[2]
+
+
+def transfer_runs():
+    """Runs that are scored on every dataset: those of the variant that others are compared with."""
+    return grid([STUDY.evaluation.comparisons_reference])
 
 
 def folder(paths):

@@ -156,7 +156,7 @@ rule audit:
         code=code("pipeline.data.audit"),
     output:
         csv=f"{R}/tables/data_audit.csv",
-        markdown=report(f"{R}/tables/data_audit.md", caption="../report/data_audit.rst", category="Data"),
+        markdown=f"{R}/tables/data_audit.md",
     log:
         f"{R}/logs/audit.log",
     conda:

@@ -105,12 +105,7 @@ rule comparison:
         code=code("pipeline.evaluation.comparison"),
     output:
         csv=f"{R}/tables/comparison.csv",
-        markdown=report(
-            f"{R}/tables/comparison.md",
-            caption="../report/comparison_table.rst",
-            category="Tables",
-            labels={"table": "comparison"},
-        ),
+        markdown=f"{R}/tables/comparison.md",
         latex=f"{R}/tables/comparison.tex",
     log:
         f"{R}/logs/comparison.log",
@@ -137,12 +132,7 @@ rule regression_table:
         code=code("pipeline.evaluation.regression"),
     output:
         json=f"{R}/regression.json",
-        table=report(
-            f"{R}/tables/regression.md",
-            caption="../report/regression.rst",
-            category="Tables",
-            labels={"table": "regression"},
-        ),
+        table=f"{R}/tables/regression.md",
     log:
         f"{R}/logs/regression_table.log",
     conda:
@@ -152,12 +142,14 @@ rule regression_table:
         datasets=compact(STUDY.datasets),
         must=compact(STUDY.regression.must_reproduce),
         tolerance=STUDY.regression.tolerance,
+        bootstrap=STUDY.evaluation.bootstrap_samples,
         comparable=comparable(),
         note=note(),
     shell:
         "python -m pipeline.evaluation.regression --dsc {input.dsc} --reported {input.reported}"
         " --runs {params.runs:q} --datasets {params.datasets:q} --must-reproduce {params.must:q}"
-        " --tolerance {params.tolerance} --comparable {params.comparable} --note {params.note:q}"
+        " --tolerance {params.tolerance} --bootstrap {params.bootstrap}"
+        " --comparable {params.comparable} --note {params.note:q}"
         " --write-only --output {output.json} --table {output.table} > {log} 2>&1"
 
 
@@ -183,7 +175,7 @@ rule transfer_run:
         weights=f"{R}/runs/{{dataset}}/{{variant}}/seed{{seed}}/weights.safetensors",
         code=lambda wildcards: code("pipeline.evaluation.transfer", variant_code(wildcards.variant)),
     output:
-        f"{R}/transfer/{{dataset}}/{{variant}}/seed{{seed}}.csv",
+        f"{R}/transfer/{{dataset}}/{{variant}}/seed{{seed}}/per_case.csv",
     log:
         f"{R}/logs/transfer/{{dataset}}/{{variant}}/seed{{seed}}.log",
     conda:
@@ -202,20 +194,71 @@ rule transfer_run:
         threads=STUDY.jobs.threads,
     shell:
         "python -m pipeline.runtime.start pipeline.evaluation.transfer --tensors {params.tensors:q}"
-        " --backbone {params.backbone}"
-        " --weights {input.weights} --variant {wildcards.variant} --train-dataset {wildcards.dataset}"
+        " --backbone {params.backbone} --weights {input.weights}"
         " --prompt-type {params.prompt_type} --seed {wildcards.seed} --threshold {params.threshold}"
         " --batch-size {params.batch_size} --threads {params.threads} --output {output} > {log} 2>&1"
 
 
-rule transfer:
+# On request: what depends on the size that scores are computed at.
+rule evaluate_at_input_size:
     input:
-        transfer_files(),
+        tensors=multiext(f"{R}/tensors/{{dataset}}/", "images.npy", "masks.npy", "cases.csv"),
+        backbone=multiext(f"{R}/backbone/", "config.json", "model.safetensors", "vocab.json", "merges.txt"),
+        weights=f"{R}/runs/{{dataset}}/{{variant}}/seed{{seed}}/weights.safetensors",
+        code=lambda wildcards: code("pipeline.evaluation.evaluate", variant_code(wildcards.variant)),
     output:
-        f"{R}/tables/transfer.csv",
+        multiext(f"{R}/evaluation_choices/{{dataset}}/{{variant}}/seed{{seed}}/", "per_case.csv", "summary.json"),
     log:
-        f"{R}/logs/transfer.log",
+        f"{R}/logs/evaluation_choices/{{dataset}}/{{variant}}/seed{{seed}}.log",
     conda:
         "../../envs/environment.yaml"
+    threads: STUDY.jobs.threads
+    resources:
+        mem_mb=STUDY.jobs.memory_mb,
+        runtime=30,
+        gpu=min(1, gpus()),
+    params:
+        tensors=lambda wildcards, input: folder(input.tensors),
+        backbone=lambda wildcards, input: folder(input.backbone),
+        prompt_type=lambda wildcards: STUDY.training_of(wildcards.variant).prompt_type,
+        threshold=STUDY.evaluation.threshold,
+        batch_size=STUDY.evaluation.batch_size,
+        threads=STUDY.jobs.threads,
+        folder=lambda wildcards, output: folder(output),
     shell:
-        "awk 'NR == 1 || FNR > 1' {input} > {output} 2> {log}"
+        "python -m pipeline.runtime.start pipeline.evaluation.evaluate --at-input-size --tensors {params.tensors}"
+        " --backbone {params.backbone}"
+        " --weights {input.weights} --prompt-type {params.prompt_type} --seed {wildcards.seed}"
+        " --threshold {params.threshold} --batch-size {params.batch_size} --threads {params.threads}"
+        " --output {params.folder} > {log} 2>&1"
+
+
+# On request: all prompt types of a run in one job, as its images are encoded once.
+rule prompt_sensitivity_run:
+    input:
+        tensors=multiext(f"{R}/tensors/{{dataset}}/", "images.npy", "targets.npy", "cases.csv"),
+        backbone=multiext(f"{R}/backbone/", "config.json", "model.safetensors", "vocab.json", "merges.txt"),
+        weights=f"{R}/runs/{{dataset}}/{{variant}}/seed{{seed}}/weights.safetensors",
+        code=lambda wildcards: code("pipeline.evaluation.prompt_sensitivity", variant_code(wildcards.variant)),
+    output:
+        f"{R}/prompt_sensitivity/{{dataset}}/{{variant}}/seed{{seed}}/per_case.csv",
+    log:
+        f"{R}/logs/prompt_sensitivity/{{dataset}}/{{variant}}/seed{{seed}}.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: STUDY.jobs.threads
+    resources:
+        mem_mb=STUDY.jobs.memory_mb,
+        runtime=60,
+        gpu=min(1, gpus()),
+    params:
+        tensors=lambda wildcards, input: folder(input.tensors),
+        backbone=lambda wildcards, input: folder(input.backbone),
+        threshold=STUDY.evaluation.threshold,
+        batch_size=STUDY.evaluation.batch_size,
+        threads=STUDY.jobs.threads,
+    shell:
+        "python -m pipeline.runtime.start pipeline.evaluation.prompt_sensitivity --tensors {params.tensors}"
+        " --backbone {params.backbone} --weights {input.weights} --seed {wildcards.seed}"
+        " --threshold {params.threshold} --batch-size {params.batch_size} --threads {params.threads}"
+        " --output {output} > {log} 2>&1"

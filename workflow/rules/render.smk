@@ -8,9 +8,7 @@ rule table_main:
         code=code("pipeline.reporting.tables"),
     output:
         csv=f"{R}/tables/main.csv",
-        markdown=report(
-            f"{R}/tables/main.md", caption="../report/main.rst", category="Tables", labels={"table": "main"}
-        ),
+        markdown=f"{R}/tables/main.md",
         latex=f"{R}/tables/main.tex",
     log:
         f"{R}/logs/table_main.log",
@@ -37,12 +35,7 @@ rule table_efficiency:
         code=code("pipeline.reporting.tables"),
     output:
         csv=f"{R}/tables/efficiency.csv",
-        markdown=report(
-            f"{R}/tables/efficiency.md",
-            caption="../report/efficiency.rst",
-            category="Tables",
-            labels={"table": "efficiency"},
-        ),
+        markdown=f"{R}/tables/efficiency.md",
         latex=f"{R}/tables/efficiency.tex",
     log:
         f"{R}/logs/table_efficiency.log",
@@ -67,12 +60,7 @@ rule table_ablation:
         code=code("pipeline.reporting.tables"),
     output:
         csv=f"{R}/tables/ablation_{{family}}.csv",
-        markdown=report(
-            f"{R}/tables/ablation_{{family}}.md",
-            caption="../report/ablation_table.rst",
-            category="Ablations",
-            labels={"family": "{family}", "kind": "table"},
-        ),
+        markdown=f"{R}/tables/ablation_{{family}}.md",
         latex=f"{R}/tables/ablation_{{family}}.tex",
     log:
         f"{R}/logs/table_ablation_{{family}}.log",
@@ -100,7 +88,12 @@ rule pareto:
         code=code("pipeline.reporting.pareto"),
     output:
         pdf=f"{R}/pareto.pdf",
-        png=report(f"{R}/pareto.png", caption="../report/pareto.rst", category="Figures", labels={"figure": "pareto"}),
+        png=report(
+            f"{R}/pareto.png",
+            caption="../report/pareto.rst",
+            category=FIGURES,
+            labels={"figure": "DSC against trained parameters"},
+        ),
     log:
         f"{R}/logs/pareto.log",
     conda:
@@ -121,8 +114,8 @@ rule training_curves:
         png=report(
             f"{R}/training_curves.png",
             caption="../report/training_curves.rst",
-            category="Figures",
-            labels={"figure": "training curves"},
+            category=FIGURES,
+            labels={"figure": "Training curves"},
         ),
     log:
         f"{R}/logs/training_curves.log",
@@ -144,8 +137,8 @@ rule width_schedule:
         png=report(
             f"{R}/width_schedule.png",
             caption="../report/width_schedule.rst",
-            category="Figures",
-            labels={"figure": "width schedule"},
+            category=FIGURES,
+            labels={"figure": "Widths by layer"},
         ),
     log:
         f"{R}/logs/width_schedule.log",
@@ -168,8 +161,8 @@ rule qualitative:
         png=report(
             f"{R}/qualitative.png",
             caption="../report/qualitative.rst",
-            category="Figures",
-            labels={"figure": "qualitative"},
+            category=FIGURES,
+            labels={"figure": "Best, median and worst cases"},
         ),
     log:
         f"{R}/logs/qualitative.log",
@@ -190,7 +183,7 @@ rule failures:
     output:
         pdf=f"{R}/failures.pdf",
         png=report(
-            f"{R}/failures.png", caption="../report/failures.rst", category="Figures", labels={"figure": "failures"}
+            f"{R}/failures.png", caption="../report/failures.rst", category=FIGURES, labels={"figure": "Failures"}
         ),
     log:
         f"{R}/logs/failures.log",
@@ -213,8 +206,9 @@ rule ablation:
         png=report(
             f"{R}/ablation_{{family}}.png",
             caption="../report/ablation.rst",
-            category="Ablations",
-            labels={"family": "{family}", "kind": "figure"},
+            category=ABLATIONS,
+            subcategory=lambda wildcards: STUDY.ablations[wildcards.family].title,
+            labels={"result": "Figure: DSC by variant"},
         ),
     log:
         f"{R}/logs/ablation_{{family}}.log",
@@ -225,9 +219,10 @@ rule ablation:
         runs=lambda wildcards: compact(family(wildcards.family)),
         reference=lambda wildcards: STUDY.ablations[wildcards.family].reference,
         title=lambda wildcards: STUDY.ablations[wildcards.family].title,
+        bootstrap=STUDY.evaluation.bootstrap_samples,
     shell:
         "python -m pipeline.reporting.ablation --runs {params.runs:q} --reference {params.reference}"
-        " --title {params.title:q} {params.shared} --output {output.pdf} > {log} 2>&1"
+        " --bootstrap {params.bootstrap} --title {params.title:q} {params.shared} --output {output.pdf} > {log} 2>&1"
 
 
 if "depth" in STUDY.ablations:
@@ -241,8 +236,9 @@ if "depth" in STUDY.ablations:
             png=report(
                 f"{R}/ablation_depth.png",
                 caption="../report/ablation_depth.rst",
-                category="Ablations",
-                labels={"family": "depth", "kind": "figure"},
+                category=ABLATIONS,
+                subcategory=STUDY.ablations["depth"].title,
+                labels={"result": "Figure: DSC by width schedule"},
             ),
         log:
             f"{R}/logs/ablation_depth.log",
@@ -252,10 +248,11 @@ if "depth" in STUDY.ablations:
             shared=figure_options(STUDY.ablations["depth"].variants),
             runs=compact(family("depth")),
             reference=STUDY.ablations["depth"].reference,
+            bootstrap=STUDY.evaluation.bootstrap_samples,
             settings=compact({variant: variant_settings(variant) for variant in STUDY.ablations["depth"].variants}),
         shell:
             "python -m pipeline.reporting.ablation_depth --runs {params.runs:q} --reference {params.reference}"
-            " --settings {params.settings:q} {params.shared} --output {output.pdf} > {log} 2>&1"
+            " --bootstrap {params.bootstrap} --settings {params.settings:q} {params.shared} --output {output.pdf} > {log} 2>&1"
 
     ruleorder: ablation_depth > ablation
 
@@ -269,8 +266,8 @@ rule comparison_figure:
         png=report(
             f"{R}/comparison.png",
             caption="../report/comparison.rst",
-            category="Figures",
-            labels={"figure": "comparison"},
+            category=FIGURES,
+            labels={"figure": "Paired differences"},
         ),
     log:
         f"{R}/logs/comparison.log",
@@ -283,6 +280,29 @@ rule comparison_figure:
         " --output {output.pdf} > {log} 2>&1"
 
 
+rule table_transfer:
+    input:
+        files(transfer_runs(), "manifest.json"),
+        scores=more_scores("transfer", transfer_runs()),
+        code=code("pipeline.reporting.transfer_table"),
+    output:
+        csv=f"{R}/tables/transfer.csv",
+        markdown=f"{R}/tables/transfer.md",
+        latex=f"{R}/tables/transfer.tex",
+    log:
+        f"{R}/logs/table_transfer.log",
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        runs=compact(transfer_runs()),
+        scores=lambda wildcards, input: scores_folder(input.scores),
+        stem=lambda wildcards, output: stem(output.csv),
+        shared=options(labels=compact(labels([STUDY.evaluation.comparisons_reference])), note=note()),
+    shell:
+        "python -m pipeline.reporting.transfer_table --runs {params.runs:q} --scores {params.scores}"
+        " {params.shared} --output {params.stem} > {log} 2>&1"
+
+
 rule transfer_figure:
     input:
         transfer=f"{R}/tables/transfer.csv",
@@ -292,8 +312,8 @@ rule transfer_figure:
         png=report(
             f"{R}/transfer.png",
             caption="../report/transfer.rst",
-            category="Figures",
-            labels={"figure": "transfer"},
+            category=FIGURES,
+            labels={"figure": "Transfer between datasets"},
         ),
     log:
         f"{R}/logs/transfer_figure.log",
@@ -303,6 +323,80 @@ rule transfer_figure:
         shared=figure_options([STUDY.evaluation.comparisons_reference]),
     shell:
         "python -m pipeline.reporting.transfer --transfer {input.transfer} {params.shared}"
+        " --output {output.pdf} > {log} 2>&1"
+
+
+# On request.
+rule table_evaluation_choices:
+    input:
+        scores(grid(STUDY.main)),
+        files(grid(STUDY.main), "manifest.json"),
+        scores=more_scores("evaluation_choices", grid(STUDY.main)),
+        code=code("pipeline.reporting.evaluation_choices"),
+    output:
+        csv=f"{R}/tables/evaluation_choices.csv",
+        markdown=f"{R}/tables/evaluation_choices.md",
+        latex=f"{R}/tables/evaluation_choices.tex",
+    log:
+        f"{R}/logs/table_evaluation_choices.log",
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        runs=compact(grid(STUDY.main)),
+        scores=lambda wildcards, input: scores_folder(input.scores),
+        stem=lambda wildcards, output: stem(output.csv),
+        shared=options(labels=compact(labels(STUDY.main)), note=note()),
+        side=STUDY.image_size,
+    shell:
+        "python -m pipeline.reporting.evaluation_choices --runs {params.runs:q} --scores {params.scores} --side {params.side}"
+        " {params.shared} --output {params.stem} > {log} 2>&1"
+
+
+# On request.
+rule table_prompt_sensitivity:
+    input:
+        files(grid(STUDY.main), "manifest.json"),
+        scores=more_scores("prompt_sensitivity", grid(STUDY.main)),
+        code=code("pipeline.reporting.prompt_sensitivity_table"),
+    output:
+        csv=f"{R}/tables/prompt_sensitivity.csv",
+        markdown=f"{R}/tables/prompt_sensitivity.md",
+        latex=f"{R}/tables/prompt_sensitivity.tex",
+    log:
+        f"{R}/logs/table_prompt_sensitivity.log",
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        runs=compact(grid(STUDY.main)),
+        scores=lambda wildcards, input: scores_folder(input.scores),
+        stem=lambda wildcards, output: stem(output.csv),
+        shared=options(labels=compact(labels(STUDY.main)), note=note()),
+    shell:
+        "python -m pipeline.reporting.prompt_sensitivity_table --runs {params.runs:q} --scores {params.scores}"
+        " {params.shared} --output {params.stem} > {log} 2>&1"
+
+
+# On request.
+rule prompt_sensitivity:
+    input:
+        table=f"{R}/tables/prompt_sensitivity.csv",
+        code=code("pipeline.reporting.prompt_sensitivity"),
+    output:
+        pdf=f"{R}/prompt_sensitivity.pdf",
+        png=report(
+            f"{R}/prompt_sensitivity.png",
+            caption="../report/prompt_sensitivity.rst",
+            category=FIGURES,
+            labels={"figure": "DSC by prompt type"},
+        ),
+    log:
+        f"{R}/logs/prompt_sensitivity.log",
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        shared=figure_options(STUDY.main),
+    shell:
+        "python -m pipeline.reporting.prompt_sensitivity --table {input.table} {params.shared}"
         " --output {output.pdf} > {log} 2>&1"
 
 
@@ -316,8 +410,8 @@ rule cost_figure:
         png=report(
             f"{R}/cost.png",
             caption="../report/cost.rst",
-            category="Figures",
-            labels={"figure": "cost"},
+            category=FIGURES,
+            labels={"figure": "Cost"},
         ),
     log:
         f"{R}/logs/cost_figure.log",
@@ -340,8 +434,8 @@ rule alpha_by_depth:
         png=report(
             f"{R}/alpha_by_depth.png",
             caption="../report/alpha_by_depth.rst",
-            category="Figures",
-            labels={"figure": "alpha by depth"},
+            category=FIGURES,
+            labels={"figure": "Learned residual scales"},
         ),
     log:
         f"{R}/logs/alpha_by_depth.log",
@@ -364,8 +458,8 @@ rule data_overview:
         png=report(
             f"{R}/data_overview.png",
             caption="../report/data_overview.rst",
-            category="Data",
-            labels={"figure": "data overview"},
+            category=DATA,
+            labels={"result": "Figure: overview"},
         ),
     log:
         f"{R}/logs/data_overview.log",
@@ -390,8 +484,9 @@ if "data" in STUDY.ablations:
             png=report(
                 f"{R}/data_efficiency.png",
                 caption="../report/data_efficiency.rst",
-                category="Ablations",
-                labels={"figure": "data efficiency"},
+                category=ABLATIONS,
+                subcategory=STUDY.ablations["data"].title,
+                labels={"result": "Figure: DSC by share of the cases"},
             ),
         log:
             f"{R}/logs/data_efficiency.log",
@@ -415,7 +510,7 @@ rule paper:
         reported="workflow/resources/reported.csv",
         code=code("pipeline.reporting.paper"),
     output:
-        report(f"{R}/paper.md", caption="../report/paper.rst", category="Paper"),
+        f"{R}/paper.md",
     log:
         f"{R}/logs/paper.log",
     conda:
@@ -429,3 +524,28 @@ rule paper:
         "python -m pipeline.reporting.paper --regression {input.regression} --dsc {input.dsc} --cost {input.cost}"
         " --reported {input.reported} --comparison {input.comparison} {params.components}"
         " --figures {params.figures:q} --tables {params.tables:q} {params.shared} --output {output} > {log} 2>&1"
+
+
+# A browser shows Markdown as it is typed: what the report has of tables and texts are pages made of it.
+rule page:
+    input:
+        page_images,
+        markdown=f"{R}/{{page}}.md",
+        caption=page_caption,
+        code=code("pipeline.reporting.page"),
+    output:
+        report(
+            f"{R}/pages/{{page}}.html",
+            caption="../report/page.rst",
+            category=page_category,
+            subcategory=page_subcategory,
+            labels=page_labels,
+        ),
+    log:
+        f"{R}/logs/pages/{{page}}.log",
+    wildcard_constraints:
+        page="|".join([*pages(), *pages_on_request()]),
+    conda:
+        "../../envs/environment.yaml"
+    shell:
+        "python -m pipeline.reporting.page --markdown {input.markdown} --output {output} > {log} 2>&1"

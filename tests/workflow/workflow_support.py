@@ -1,0 +1,41 @@
+"""What the tests of the workflow share."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+# The smallest study that trains: one dataset, few cases, few steps.
+SMALL = {
+    "datasets": ["busi"],
+    "seeds": [41],
+    "archives": {"phantoms": {"train": 8, "val": 4, "test": 6}, "official": False},
+    "image_size": 64,
+    "backbone": {"source": "phantom", "steps": 3},
+    "training": {"batch_size": 4, "max_epochs": 30, "save_every": 1},
+    "main": ["zero_shot", "end_to_end", "telescopic"],
+    "jobs": {"threads": 1, "memory_mb": 1500, "warm_start": True, "gpus": 0},
+}
+FAMILY = {"title": "Depth", "reference": "telescopic", "variants": ["telescopic", "uniform"]}
+
+
+def snakemake(folder: Path, *arguments: str, start: bool = False, **environment: str):
+    """Run Snakemake in ``folder`` on its own code; with ``start`` return the process at once."""
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(folder), **environment}
+    environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
+    if start:
+        quiet = subprocess.DEVNULL
+        return subprocess.Popen(
+            command, cwd=folder, env=environment, stdout=quiet, stderr=quiet, start_new_session=True
+        )
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=500)
+
+
+def planned(output: str) -> dict[str, int]:
+    """Jobs by rule from Snakemake's own statistics."""
+    table = output.split("Job stats:")[1].split("\n\n")[0] if "Job stats:" in output else ""
+    return {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)}
