@@ -1,5 +1,6 @@
 """Paired comparison of variants with a reference, by dataset and across datasets."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -126,13 +127,9 @@ def compare(paired: Mapping[str, Paired], reference: str, samples: int) -> pd.Da
     Raises:
         PipelineError: the reference was not run on one of the datasets.
     """
+    _require(paired, reference)
     rows, draws = [], {}
     for dataset, (scores, seeds) in paired.items():
-        if reference not in scores:
-            raise PipelineError(
-                f"{dataset}: the reference {reference!r} has no run, but {', '.join(scores)} have; "
-                "add its runs or name another --reference"
-            )
         resampled = resampled_means(scores.to_numpy() * 100, samples, dataset)
         draws[dataset] = pd.DataFrame(resampled, columns=scores.columns)
         for variant in scores:
@@ -144,17 +141,54 @@ def compare(paired: Mapping[str, Paired], reference: str, samples: int) -> pd.Da
             )
     if len(paired) > 1:
         rows += _average_rows(paired, draws, reference)
-    table = pd.DataFrame(rows, columns=COLUMNS).assign(reference=reference)
+    return _corrected(pd.DataFrame(rows, columns=COLUMNS).assign(reference=reference))
+
+
+def significance(paired: Mapping[str, Paired], reference: str) -> pd.DataFrame:
+    """The tests of :func:`compare` alone: dataset, variant, reference, p, p_holm; arguments and errors as there."""
+    _require(paired, reference)
+    rows = [
+        {"dataset": dataset, "variant": variant} | _tested((scores[variant] - scores[reference]).to_numpy())
+        for dataset, (scores, _) in paired.items()
+        for variant in scores.columns.drop(reference)
+    ]
+    if len(paired) > 1:
+        means = _means(paired)
+        rows += [
+            {"dataset": AVERAGE, "variant": variant} | _tested((means[variant] - means[reference]).to_numpy())
+            for variant in means.columns.drop(reference)
+        ]
+    columns = ["dataset", "variant", "reference", "p", "p_holm"]
+    return _corrected(pd.DataFrame(rows).assign(reference=reference, p_holm=math.nan))[columns]
+
+
+def _require(paired: Mapping[str, Paired], reference: str) -> None:
+    for dataset, (scores, _) in paired.items():
+        if reference not in scores:
+            raise PipelineError(
+                f"{dataset}: the reference {reference!r} has no run, but {', '.join(scores)} have; "
+                "add its runs or name another --reference"
+            )
+
+
+def _corrected(table: pd.DataFrame) -> pd.DataFrame:
+    """``table`` with Holm's correction of its p: comparisons within datasets are one family, of averages another."""
     for across in (True, False):
         family = ((table["dataset"] == AVERAGE) == across) & table["p"].notna()
         table.loc[family, "p_holm"] = holm(table.loc[family, "p"].tolist())
     return table
 
 
-def _average_rows(paired: Mapping[str, Paired], draws: Mapping[str, pd.DataFrame], reference: str) -> list[dict]:
+def _means(paired: Mapping[str, Paired]) -> pd.DataFrame:
+    """Mean score (0..1) by dataset of each variant that was run on all of them."""
     names = list(dict.fromkeys(variant for pair in paired.values() for variant in pair.scores))
     everywhere = [name for name in names if all(name in pair.scores for pair in paired.values())]
-    means = pd.DataFrame({dataset: pair.scores.mean() for dataset, pair in paired.items()}).T[everywhere]
+    return pd.DataFrame({dataset: pair.scores.mean() for dataset, pair in paired.items()}).T[everywhere]
+
+
+def _average_rows(paired: Mapping[str, Paired], draws: Mapping[str, pd.DataFrame], reference: str) -> list[dict]:
+    means = _means(paired)
+    everywhere = list(means)
     average_draws = sum(draws[dataset][everywhere] for dataset in paired) / len(paired)
     ranks = dict(zip(everywhere, average_ranks(means.to_numpy()), strict=True))
     return [

@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from pipeline.evaluation.pairing import pair_cases
 from pipeline.evaluation.provenance import describe_runs
 from pipeline.evaluation.runs import Run, add_run_options, chosen_runs
 from pipeline.reporting.inputs import (
@@ -309,7 +310,7 @@ def ablation_table(
     Args:
         name: label of the table in LaTeX.
         cost: as cost.csv by variant; adds the trained parameters.
-        comparison: as comparison.csv, for the marks of significance.
+        comparison: as :func:`family_tests` gives it, for the marks of significance.
 
     Raises:
         PipelineError: ``reference`` is not among ``variants``.
@@ -360,6 +361,13 @@ def ablation_table(
     return (frame if cost is not None else frame.drop(columns="trainable_parameters")), table
 
 
+def family_tests(runs: Sequence[Run], reference: str) -> pd.DataFrame:
+    """Tests of each variant of a family against ``reference``, paired by case; Holm's correction over the family."""
+    from pipeline.evaluation.statistics import significance
+
+    return significance(pair_cases(runs), reference)
+
+
 def with_provenance(table: Table, runs: Sequence[Run], scores: Callable[[Run], Sequence[Path]] | None = None) -> Table:
     """``table`` with a footnote that says from which runs, code and data it was made; as it is without ``runs``.
 
@@ -391,11 +399,11 @@ def main() -> None:
     parser.add_argument("--dsc", required=True, help="dsc.csv")
     parser.add_argument("--cost", help="cost.csv (efficiency; optional in an ablation)")
     parser.add_argument("--reported", help="reported.csv (main and efficiency)")
-    parser.add_argument("--comparison", help="comparison.csv, for marks of significance (main and ablation; optional)")
+    parser.add_argument("--comparison", help="comparison.csv, for marks of significance (main; optional)")
     parser.add_argument("--datasets", type=json_value("--datasets", list), required=True, help="JSON list, in order")
     parser.add_argument("--reference", help="variant that the others are compared with (ablation)")
     parser.add_argument("--title", default="Ablation", help="heading (ablation)")
-    # For the footnote on provenance: the runs that --dsc was collected from.
+    # The runs that --dsc was collected from: for the footnote on provenance and, in an ablation, marks of significance.
     add_run_options(parser, required=False)
     add_variants(parser)
     add_labels(parser)
@@ -410,18 +418,17 @@ def main() -> None:
     comparison = None
     if arguments.comparison:
         comparison = read_table(arguments.comparison, ["dataset", "variant", "reference", "p_holm"])
-    selection = (arguments.variants, arguments.datasets)
+    selection, runs = (arguments.variants, arguments.datasets), chosen_runs(arguments)
     labels, note = arguments.labels, arguments.note
     if arguments.table == "main":
         frame, table = main_table(dsc, read_reported(arguments.reported), *selection, labels, note, comparison)
     elif arguments.table == "efficiency":
         frame, table = efficiency_table(dsc, cost, read_reported(arguments.reported), *selection, labels, note)
     else:
-        name = Path(arguments.output).name
-        frame, table = ablation_table(
-            dsc, *selection, arguments.reference, arguments.title, labels, name, note, cost, comparison
-        )
-    write(frame, with_provenance(table, chosen_runs(arguments)), arguments.output)
+        name, reference = Path(arguments.output).name, arguments.reference
+        tests = family_tests(runs, reference) if runs else None
+        frame, table = ablation_table(dsc, *selection, reference, arguments.title, labels, name, note, cost, tests)
+    write(frame, with_provenance(table, runs), arguments.output)
 
 
 if __name__ == "__main__":

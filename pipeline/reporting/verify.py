@@ -214,8 +214,10 @@ class Study:
         cost = read_cost(self.results / "cost.csv") if "trainable_parameters" in stored else None
         selection = (dsc, variants, datasets, variants[printed.reference], printed.title.removesuffix(": DSC (%)"))
         more = (self._labels(name), Path(name).name, printed.note, cost)
-        made = [tables.ablation_table(*selection, *more, marks) for marks in self._comparisons()]
-        rendered = _render(made, runs if printed.has_provenance else [])
+        # Without the runs there is neither provenance nor a mark.
+        made_of = runs if printed.has_provenance else []
+        tests = tables.family_tests(made_of, variants[printed.reference]) if made_of else None
+        rendered = _render([tables.ablation_table(*selection, *more, tests)], made_of)
         if family == "components":
             self.components = pd.read_csv(io.StringIO(rendered[0]["csv"]))
         return rendered

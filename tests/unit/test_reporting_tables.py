@@ -2,6 +2,7 @@
 
 import pandas as pd
 import pytest
+from evaluation_support import write_run
 from reporting_support import DATASETS, LABELS, REPORTED, VARIANTS, run_main, write_cost, write_dsc, write_runs
 
 from pipeline.reporting import show, tables
@@ -243,6 +244,26 @@ def test_command_line_writes_the_same_bytes_twice(tmp_path):
             written.append([output.with_name(f"{name}.{end}").read_bytes() for end in ("csv", "md", "tex")])
         assert written[0] == written[1]
         assert b"> Demo." in written[0][1] and b"Demo.}" in written[0][2]
+
+
+def test_an_ablation_is_tested_within_its_family(tmp_path):
+    level = [0.5 + 0.01 * index for index in range(12)]
+    runs = [
+        write_run(tmp_path, "busi", "telescopic", 41, level),
+        # Lower in each case: the smallest p of 12 pairs, 2 / 2**12, is doubled by Holm for a family of two.
+        write_run(tmp_path, "busi", "uniform", 41, [value - 0.1 - value / 50 for value in level]),
+        write_run(tmp_path, "busi", "lora", 41, [value + (-1) ** index / 100 for index, value in enumerate(level)]),
+    ]
+    folders = [str(run.folder) for run in runs]
+    options = ["--dsc", write_dsc(tmp_path, folders), "--datasets", ["busi"], "--reference", "telescopic"]
+    options += ["--variants", ["telescopic", "uniform", "lora"], "--output", tmp_path / "ablation_depth"]
+    run_main(tables, "ablation", *options, "--runs", folders)
+    rows = [line for line in (tmp_path / "ablation_depth.md").read_text().splitlines() if line.startswith("| ")]
+    assert ["<sup>" in row for row in rows[-3:]] == [False, True, False]
+    assert r"44.39</u><sup>\*\*\*</sup>" in rows[-2]
+    assert "differs from telescopic with p < 0.05" in (tmp_path / "ablation_depth.md").read_text()
+    run_main(tables, "ablation", *options)
+    assert "differs from" not in (tmp_path / "ablation_depth.md").read_text()
 
 
 def test_command_line_names_what_is_missing(tmp_path):

@@ -23,6 +23,7 @@ from pipeline.evaluation.statistics import (
     friedman_p,
     holm,
     paired_test,
+    significance,
     smallest_p,
 )
 from pipeline.runtime.errors import PipelineError
@@ -220,6 +221,17 @@ def test_a_variant_without_all_datasets_has_no_average():
     assert AVERAGE not in set(one["dataset"])
     with pytest.raises(PipelineError, match="bkai: the reference 'uniform' has no run"):
         compare(paired, "uniform", 200)
+
+
+def test_the_tests_alone_are_those_of_the_comparison():
+    generator = np.random.default_rng(8)
+    scores = {name: {variant: list(generator.random(9)) for variant in "abc"} for name in ("busi", "bkai", "isic16")}
+    paired = _paired(**scores)
+    whole, alone = compare(paired, "b", 50), significance(paired, "b")
+    columns = ["dataset", "variant", "reference", "p", "p_holm"]
+    expected = whole.loc[whole["variant"] != "b", columns].reset_index(drop=True)
+    pd.testing.assert_frame_equal(alone, expected, check_exact=True)
+    assert len(alone) == 8 and alone["p_holm"].nunique() > 2
 
 
 def test_scores_are_averaged_over_seeds_and_prompts_then_paired_by_case(tmp_path):
