@@ -7,6 +7,7 @@ python -m pipeline.config schema workflow/schemas/config.schema.json   writes th
 import argparse
 import json
 from collections.abc import Mapping
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -193,6 +194,16 @@ class Study(_Settings):
         overrides = self.variants[variant].training.model_dump(exclude_none=True)
         return TrainingSettings.model_validate(self.training.model_dump() | overrides)
 
+    def plan(self) -> str:
+        """A table for people: how many runs the main table and each family have, share with those above, and add."""
+        families = {name: (entry.variants, entry.datasets, entry.seeds) for name, entry in self.ablations.items()}
+        lines, planned = [f"{'':20} {'runs':>6} {'shared':>7} {'added':>6}"], set()
+        for name, (variants, datasets, seeds) in {"main table": (self.main, None, None), **families}.items():
+            runs = set(product(datasets or self.datasets, variants, seeds or self.seeds))
+            lines.append(f"{name:20} {len(runs):6} {len(runs & planned):7} {len(runs - planned):6}")
+            planned |= runs
+        return "\n".join([*lines, f"{'in all':20} {'':6} {'':7} {len(planned):6}"])
+
     def label(self, variant: str) -> str:
         """The name of ``variant`` in tables and figures."""
         return self.variants[variant].label or variant
@@ -273,13 +284,18 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     check = commands.add_parser("check", help="validate a configuration")
     check.add_argument("files", nargs="+", help="config.yaml, then overlays")
+    runs = commands.add_parser("runs", help="count the runs of the main table and of each family")
+    runs.add_argument("files", nargs="+", help="config.yaml, then overlays")
     write = commands.add_parser("schema", help="write the JSON schema")
     write.add_argument("output")
     arguments = parser.parse_args()
     if arguments.command == "schema":
         write_json(arguments.output, schema())
+        return
+    study = read_study(*arguments.files)
+    if arguments.command == "runs":
+        print(study.plan())
     else:
-        study = read_study(*arguments.files)
         print(f"valid: {len(study.datasets)} datasets, {len(study.variants)} variants, {len(study.seeds)} seeds")
 
 

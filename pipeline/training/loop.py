@@ -130,9 +130,9 @@ class Trainer:
         segmenter.gradient_checkpointing = settings.gradient_checkpointing
         self.parameters = list(segmenter.trainable_parameters().values())
         self.precision = settings.precision if self.device == "cuda" else "fp32"
-        fused = self.device == "cuda"
+        # One kernel; on a CPU also the way whose square root does not depend on the processor (portable numbers).
         self.optimizer = torch.optim.AdamW(
-            self.parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=fused
+            self.parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
         )
         self.scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(
             self.optimizer, factor=settings.plateau_factor, patience=settings.plateau_patience

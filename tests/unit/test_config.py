@@ -40,6 +40,17 @@ def test_the_papers_study():
     assert {name: rate for name, rate in rates.items() if rate != 1e-3} == {"end_to_end": 1e-5, "vlsm_shallow": 3e-4}
 
 
+def test_runs_that_families_share_are_counted_once():
+    plan = read_study(ROOT / "config.yaml", ROOT / "workflow/config/demo.yaml").plan().splitlines()
+    # The demo's families are of one dataset and seed, and hold variants of the main table.
+    assert [line.split()[-4:] for line in plan[1:4]] == [
+        ["table", "80", "0", "80"],
+        ["components", "6", "1", "5"],
+        ["depth", "6", "2", "4"],
+    ]
+    assert plan[-1].split() == ["in", "all", str(sum(int(line.split()[-1]) for line in plan[1:-1]))]
+
+
 @pytest.mark.parametrize("overlay", OVERLAYS, ids=lambda path: path.stem)
 def test_overlays_are_valid(overlay):
     below = [ROOT / "workflow/config/demo.yaml"] if overlay.stem in ("local_archives", "portable") else []

@@ -3,6 +3,9 @@
 import functools
 import http.server
 import re
+import shutil
+import subprocess
+import sys
 import threading
 import time
 
@@ -25,6 +28,12 @@ def test_the_full_study_is_planned_quickly():
     for family in config["ablations"].values():
         runs |= {(d, v) for d in family.get("datasets", config["datasets"]) for v in family["variants"]}
     assert jobs["train"] == jobs["evaluate"] == 3 * len(runs)
+    assert not {"evaluate_at_input_size", "prompt_sensitivity_run"} & jobs.keys(), "these are on request only"
+    # What each family adds stands above the plan; its sum is the number of trainings.
+    counts = re.findall(r"^(\w+(?: table)?) +(\d+) +(\d+) +(\d+)$", result.stderr, re.MULTILINE)
+    assert [name for name, *_ in counts] == ["main table", *config["ablations"]]
+    assert sum(int(added) for *_, added in counts) == jobs["train"]
+    assert all(int(runs) - int(shared) == int(added) for _, runs, shared, added in counts)
     assert seconds < 60  # 15 s on an idle machine; tests share theirs
 
 
@@ -86,6 +95,23 @@ def test_the_small_study_is_whole(small_study):
         assert (results / f"{name}.pdf").read_bytes().startswith(b"%PDF")
         assert (results / f"{name}.png").read_bytes().startswith(b"\x89PNG")
     assert "Not comparable with the paper" in (results / "tables/main.md").read_text()
+
+
+@pytest.mark.slow
+def test_what_is_made_on_request(small_study, tmp_path):
+    folder, results = tmp_path / "repository", small_study.results
+    shutil.copytree(small_study.finished, folder)
+    targets = [str(results / name) for name in ("tables/evaluation_choices.csv", "prompt_sensitivity.pdf")]
+    result = snakemake(folder, *targets, "--configfile", "small.yaml", "--quiet", "rules")
+    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
+    prompts = pd.read_csv(folder / results / "prompt_sensitivity/busi/telescopic/seed41/per_case.csv")
+    assert prompts["prompt_type"].value_counts().to_dict() == dict.fromkeys(["random", *(f"p{i}" for i in range(7))], 6)
+    verified = subprocess.run(
+        [sys.executable, "-m", "pipeline.reporting.verify", str(results)], cwd=folder, capture_output=True, text=True
+    )
+    assert verified.returncode == 0, verified.stderr
+    assert "agrees  tables/prompt_sensitivity.csv" in verified.stdout
+    assert "not checked" not in verified.stdout
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -27,6 +28,11 @@ os.environ.update(
 )
 if STUDY.jobs.portable:
     os.environ.update(portable.ENVIRONMENT)
+
+
+# A dry run shows what each family adds; only the command line says so early that it is one.
+if any(re.fullmatch(r"--dry-?run|-[a-z]*n[a-z]*", argument) for argument in sys.argv):
+    print(f"Runs of this study\n{STUDY.plan()}", file=sys.stderr)
 
 
 wildcard_constraints:
