@@ -13,6 +13,7 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from pipeline.reporting.heatmap import heat_map
 from pipeline.reporting.inputs import (
     add_labels,
     add_output,
@@ -49,22 +50,11 @@ def _types(table: pd.DataFrame) -> list[str]:
 
 def _cells(axes, values: np.ndarray, gaps: np.ndarray, limit: float, types: Sequence[str]):
     """The heat map: colour by ``gaps``, numbers from ``values``; p0 and random stand apart."""
-    colours = colormaps["PuOr_r"]
-    image = axes.imshow(gaps, cmap=colours, vmin=-limit, vmax=limit, aspect="auto")
-    for (row, column), value in np.ndenumerate(values):
-        if np.isnan(value):
-            axes.text(column, row, "n/a", ha="center", va="center", color=GREY, size=SMALL_FONT_SIZE)
-            continue
-        shade = colours((gaps[row, column] + limit) / (2 * limit))
-        colour = "white" if 0.299 * shade[0] + 0.587 * shade[1] + 0.114 * shade[2] < 0.5 else BLACK
-        axes.text(column, row, f"{value:.1f}", ha="center", va="center", color=colour, size=SMALL_FONT_SIZE)
+    image = heat_map(axes, values, gaps, colormaps["PuOr_r"], (-limit, limit))
     inner = [column for column, name in enumerate(types) if name in worded(types)]
-    for edge in {min(inner, default=0) - 0.5, max(inner, default=0) + 0.5} - {-0.5, len(types) - 0.5}:
+    for edge in {min(inner, default=0), max(inner, default=0) + 1} - {0, len(types)}:
         axes.axvline(edge, color="white", linewidth=3)
-    axes.set_xticks(range(len(types)), types)
-    axes.tick_params(length=0)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
+    axes.set_xticks(np.arange(len(types)) + 0.5, types)
     return image
 
 
@@ -107,17 +97,17 @@ def prompt_sensitivity(
         block = table.loc[dataset].loc[rows[dataset]]
         colours = gaps.loc[dataset].loc[rows[dataset]].to_numpy(dtype=float)
         image = _cells(axes, block[types].to_numpy(dtype=float), colours, limit, types)
-        axes.set_yticks(range(len(block)), [names[name] for name in block.index])
+        axes.set_yticks(np.arange(len(block)) + 0.5, [names[name] for name in block.index], rotation=0)
         axes.set_title(dataset_label(dataset), loc="left", weight="bold")
         ranges = block["range"].to_numpy(dtype=float)
-        bars.barh(range(len(block)), np.nan_to_num(ranges), height=0.62, color=LIGHT_GREY)
+        bars.barh(np.arange(len(block)) + 0.5, np.nan_to_num(ranges), height=0.62, color=LIGHT_GREY)
         for at, value in enumerate(ranges):
             text = "n/a" if np.isnan(value) else f"{value:.1f}"
             bars.annotate(
-                text, (np.nan_to_num(value), at), xytext=(2, 0), textcoords="offset points", va="center",
+                text, (np.nan_to_num(value), at + 0.5), xytext=(2, 0), textcoords="offset points", va="center",
                 size=SMALL_FONT_SIZE, color=GREY if np.isnan(value) else BLACK,
             )  # fmt: skip
-        bars.set_ylim(len(block) - 0.5, -0.5)
+        bars.set_ylim(len(block), 0)
         bars.set_yticks([])
         bars.spines["left"].set_visible(False)
     panels[0, 1].set_xlim(0, 1.25 * max(1e-6, float(np.nanmax(table["range"].astype(float).fillna(0)))))

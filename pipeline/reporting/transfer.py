@@ -6,6 +6,7 @@ python -m pipeline.reporting.transfer --transfer results/transfer.csv --variants
 
 import argparse
 from collections.abc import Mapping, Sequence
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from pipeline.reporting.heatmap import heat_map
 from pipeline.reporting.inputs import (
     add_labels,
     add_output,
@@ -22,7 +24,7 @@ from pipeline.reporting.inputs import (
     read_table,
     variant_label,
 )
-from pipeline.reporting.style import BLACK, GREY, SMALL_FONT_SIZE, TEXT_WIDTH, VERMILLION, new_figure, save, wrap
+from pipeline.reporting.style import TEXT_WIDTH, VERMILLION, new_figure, save, wrap
 from pipeline.runtime.errors import PipelineError, run_command
 
 CELL = 0.38
@@ -57,31 +59,19 @@ def transfer(table: pd.DataFrame, variants: Sequence[str], labels: Mapping[str, 
     height = down * (CELL * 0.75 * len(rows) + 0.13 * lines + 0.1) + 1.05
     figure = new_figure(width, height, note)
     panels = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True)
-    colours = colormaps["cividis"]
     image = None
     for axes in panels.ravel()[len(drawn) :]:
         axes.remove()
     for axes, variant in zip(panels.ravel(), drawn, strict=False):
         values = means[variant].unstack().reindex(index=rows, columns=columns).to_numpy()
-        image = axes.imshow(values, cmap=colours, vmin=low, vmax=max(high, low + 1e-6), aspect="auto")
-        for (row, column), value in np.ndenumerate(values):
-            if np.isnan(value):
-                style = {"facecolor": "white", "hatch": "////", "edgecolor": GREY, "linewidth": 0}
-                axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, **style))
-            shade = colours((value - low) / max(high - low, 1e-6)) if not np.isnan(value) else (1, 1, 1, 1)
-            dark = 0.299 * shade[0] + 0.587 * shade[1] + 0.114 * shade[2] < 0.5
-            text = "n/a" if np.isnan(value) else f"{value:.1f}"
-            colour = "white" if dark else BLACK
-            axes.text(column, row, text, ha="center", va="center", color=colour, size=SMALL_FONT_SIZE)
+        image = heat_map(axes, values, values, colormaps["cividis"], (low, max(high, low + 1e-6)))
+        for row, column in product(range(len(rows)), range(len(columns))):
             if rows[row] == columns[column]:
                 frame = {"fill": False, "edgecolor": VERMILLION, "linewidth": 1.3}
-                axes.add_patch(Rectangle((column - 0.46, row - 0.45), 0.92, 0.9, **frame))
+                axes.add_patch(Rectangle((column + 0.04, row + 0.05), 0.92, 0.9, **frame))
         axes.set_title(titles[variant])
-        axes.set_xticks(range(len(columns)), [dataset_label(dataset) for dataset in columns], rotation=90)
-        axes.set_yticks(range(len(rows)), [dataset_label(dataset) for dataset in rows])
-        axes.tick_params(length=0)
-        for spine in axes.spines.values():
-            spine.set_visible(False)
+        axes.set_xticks(np.arange(len(columns)) + 0.5, [dataset_label(dataset) for dataset in columns], rotation=90)
+        axes.set_yticks(np.arange(len(rows)) + 0.5, [dataset_label(dataset) for dataset in rows], rotation=0)
     for axes in panels[:, 0]:
         axes.set_ylabel("Trained on")
     for axes in panels[-1, : len(drawn) - (down - 1) * across]:
