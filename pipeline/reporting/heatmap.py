@@ -7,7 +7,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Colormap
 from numpy.typing import NDArray
 
-from pipeline.reporting.style import GREY, SMALL_FONT_SIZE
+from pipeline.reporting.style import BLACK, GREY, SMALL_FONT_SIZE
 
 
 def heat_map(
@@ -42,7 +42,13 @@ def heat_map(
         xticklabels=False,
         yticklabels=False,
     )
+    image = axes.collections[0]
+    for text in axes.texts:
+        column, row = map(int, text.get_position())
+        # seaborn writes in white up to a luminance of 0.41; from 0.18 on black has more contrast.
+        light = seaborn.utils.relative_luminance(image.to_rgba(shades[row, column])) > 0.18
+        text.set_color(BLACK if light else "white")
     for row, column in np.argwhere(missing):
         axes.text(column + 0.5, row + 0.5, "n/a", ha="center", va="center", color=GREY, size=SMALL_FONT_SIZE)
     axes.tick_params(length=0)
-    return axes.collections[0]
+    return image

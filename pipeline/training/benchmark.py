@@ -3,8 +3,8 @@
     python -m pipeline.training.benchmark --output benchmark.csv
     python -m pipeline.training.benchmark --variants telescopic lora --batch-sizes 32 --cases 800
 
-MFU is the share of the device's matmul ceiling that the training FLOPs of cost.csv take. They count the vision encoder's
-forward in each step: where its states are computed once and kept, the share can be above 100%.
+MFU is the share of the device's matmul ceiling that the training FLOPs of cost.csv take. These count the vision
+encoder's forward in each step: where its states are computed once and kept, the share can be above 100%.
 
 Synthetic images of the size that Kvasir-SEG's have, a CLIPSeg of full size with random weights. Each measurement is a
 process of its own, so that its peak memory is its own.
