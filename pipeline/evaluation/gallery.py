@@ -15,6 +15,7 @@ from PIL import Image
 from pipeline.data.tensors import load_split
 from pipeline.evaluation.metrics import upsample_probability
 from pipeline.evaluation.prediction import predict
+from pipeline.evaluation.summary import read_per_case
 from pipeline.models.backbone import load_backbone
 from pipeline.models.inputs import load_tokenizer
 from pipeline.models.weights import load_weights
@@ -57,9 +58,9 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help=".npz file")
     arguments = parser.parse_args()
     split = load_split(arguments.tensors, "test")
-    tables = {variant: pd.read_csv(Path(run) / "per_case.csv") for variant, run in arguments.runs.items()}
+    tables = {variant: read_per_case(run) for variant, run in arguments.runs.items()}
     for variant, table in tables.items():
-        if list(table["case"].astype(str)) != list(split.cases["case"].astype(str)):
+        if list(table["case"]) != list(split.cases["case"]):
             run = arguments.runs[variant]
             raise PipelineError(
                 f"{run}/per_case.csv: its cases are not those of {arguments.tensors}; evaluate it again"
@@ -68,9 +69,9 @@ def main() -> None:
     chosen = choose_cases(leading, arguments.failures)
     rows = [row for row, _ in chosen]
     arrays: dict[str, np.ndarray] = {
-        "cases": np.array([str(leading["case"][row]) for row in rows], dtype=str),
+        "cases": np.array([leading["case"][row] for row in rows], dtype=str),
         "roles": np.array([role for _, role in chosen], dtype=str),
-        "prompts": np.array([str(leading["prompt"][row]) for row in rows], dtype=str),
+        "prompts": np.array([leading["prompt"][row] for row in rows], dtype=str),
         "variants": np.array(list(tables), dtype=str),
         "dsc": np.array([[table["dsc"][row] for table in tables.values()] for row in rows]),
     }
@@ -89,7 +90,7 @@ def main() -> None:
         for variant, table in tables.items():
             weights = Path(arguments.runs[variant]) / "weights.safetensors"
             segmenter = load_weights(weights, load_backbone(arguments.backbone)).to(device)
-            prompts = [str(table["prompt"][row]) for row in rows]
+            prompts = [table["prompt"][row] for row in rows]
             for index, probability in enumerate(predict(segmenter, tokenizer, split.images[rows], prompts)):
                 masks[index].append(upsample_probability(probability > arguments.threshold, *sizes[index]))
     arrays |= {f"prediction_{index}": np.stack(stack) for index, stack in enumerate(masks)}

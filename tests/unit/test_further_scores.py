@@ -1,16 +1,18 @@
 """Scores under each prompt type, at the input size and on other datasets, against plain computations case by case."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from evaluation_support import call
+from PIL import Image
 
 from pipeline.data.prompts import EVALUATION, draw_prompt
 from pipeline.data.tensors import load_split
-from pipeline.evaluation import evaluate, prompt_sensitivity, transfer
+from pipeline.evaluation import evaluate, gallery, prompt_sensitivity, transfer
 from pipeline.evaluation.summary import COLUMNS, read_per_case
 from pipeline.models.backbone import random_backbone
 from pipeline.models.inputs import load_tokenizer, normalise, tokenise
@@ -194,3 +196,40 @@ def test_transfer_keeps_the_scores_by_case(study, tmp_path, monkeypatch):
         call(monkeypatch, evaluate.main, "--tensors", tensors[name], *options, "--output", tmp_path / name)
         rows = table[table["test_dataset"] == name].drop(columns="test_dataset").reset_index(drop=True)
         pd.testing.assert_frame_equal(rows, read_per_case(tmp_path / name))
+
+
+def test_the_gallery_shows_what_was_scored(study, tmp_path, monkeypatch):
+    """Under the empty prompt, with cases whose names are numbers with leading zeros."""
+    tensors, run, images = tmp_path / "tensors", tmp_path / "run", tmp_path / "images"
+    shutil.copytree(study / "tensors/busi", tensors)
+    cases = pd.read_csv(tensors / "cases.csv", dtype=str)
+    cases["image"] = cases["case"] + ".png"
+    cases.to_csv(tensors / "cases.csv", index=False)
+    images.mkdir()
+    for row in cases.itertuples():
+        Image.new("RGB", (int(row.width), int(row.height))).save(images / row.image)
+    shared = ["--tensors", tensors, "--backbone", study / "backbone", "--threshold", _threshold(study), "--threads", 1]
+    run.mkdir()
+    weights = shutil.copy(study / "weights.safetensors", run)
+    call(
+        monkeypatch,
+        evaluate.main,
+        *shared,
+        "--weights",
+        weights,
+        "--seed",
+        SEED,
+        "--prompt-type",
+        "p0",
+        "--output",
+        run,
+    )
+    options = ["--images", images, "--runs", json.dumps({"telescopic": str(run)}), "--failures", 1]
+    call(monkeypatch, gallery.main, *shared, *options, "--output", tmp_path / "gallery.npz")
+    shown, scored = np.load(tmp_path / "gallery.npz"), read_per_case(run).set_index("case")
+    assert shown["roles"].tolist() == ["best", "median", "worst", "failure"]
+    assert set(shown["prompts"]) == {""}
+    for index, case in enumerate(shown["cases"]):
+        target, prediction = shown[f"target_{index}"], shown[f"prediction_{index}"][0]
+        dsc = 2 * (target & prediction).sum() / (target.sum() + prediction.sum())
+        assert shown["dsc"][index, 0] == pytest.approx(scored.loc[case, "dsc"]) == pytest.approx(dsc)
