@@ -15,15 +15,11 @@ from pipeline.evaluation.remarks import explanation, format_p, limits
 from pipeline.evaluation.runs import Run, add_run_options, chosen_runs
 from pipeline.evaluation.statistics import compare
 from pipeline.reporting.inputs import add_labels, dataset_label, variant_label
-from pipeline.reporting.markup import NOT_AVAILABLE, Cell, Table, latex, markdown
+from pipeline.reporting.markup import Cell, Table, latex, markdown, number
 from pipeline.runtime.atomic import write_csv, write_text
 from pipeline.runtime.errors import PipelineError, run_command
 
 HEADER = ["Variant", "Dataset", "Cases", "DSC (%) [95% CI]", "Difference [95% CI]", "p", "p (Holm)", "r", "d_z"]
-
-
-def _number(value: float, pattern: str) -> str:
-    return NOT_AVAILABLE if pd.isna(value) else format(value, pattern)
 
 
 def render(table: pd.DataFrame, labels: Mapping[str, str], footnotes: Sequence[str], note: str) -> Table:
@@ -41,8 +37,8 @@ def render(table: pd.DataFrame, labels: Mapping[str, str], footnotes: Sequence[s
             "reference" if row.variant == row.reference else gap,
             format_p(row.p),
             format_p(row.p_holm),
-            _number(row.rank_biserial, "+.2f"),
-            _number(row.cohens_dz, "+.2f"),
+            number(row.rank_biserial, "+.2f"),
+            number(row.cohens_dz, "+.2f"),
         ]
         rows.append((variant_label(labels, row.variant), [Cell(cell) for cell in cells]))
     return Table(

@@ -15,14 +15,10 @@ from pipeline.data.tensors import PreparedSplit, load_split
 from pipeline.evaluation.metrics import case_metrics, upsample_probability
 from pipeline.evaluation.prediction import predict
 from pipeline.evaluation.summary import COLUMNS, summarise
-from pipeline.models.backbone import load_backbone
-from pipeline.models.inputs import load_tokenizer
-from pipeline.models.weights import load_weights
+from pipeline.evaluation.trained import add_scoring_options, trained_run
 from pipeline.runtime.atomic import write_csv, write_json
 from pipeline.runtime.errors import run_command
-from pipeline.runtime.lease import compute_device
 from pipeline.runtime.progress import track
-from pipeline.training.determinism import set_mode
 
 
 def evaluation_prompts(split: PreparedSplit, prompt_type: str, seed: int) -> list[str]:
@@ -73,23 +69,15 @@ def score_split(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tensors", type=Path, required=True, help="folder of prepared tensors")
-    parser.add_argument("--backbone", type=Path, required=True, help="folder of the pretrained CLIPSeg")
-    parser.add_argument("--weights", type=Path, required=True, help="weights.safetensors of the run")
     parser.add_argument("--prompt-type", default="random")
-    parser.add_argument("--seed", type=int, required=True, help="seed of the run, from which prompts are drawn")
-    parser.add_argument("--threshold", type=float, default=0.5, help="probability above which a pixel is foreground")
-    parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--threads", type=int, default=4, help="CPU threads")
+    add_scoring_options(parser)
     parser.add_argument(
         "--at-input-size", action="store_true", help="score at the model's input size, not at the original one"
     )
     parser.add_argument("--output", type=Path, required=True, help="folder of the scores")
     arguments = parser.parse_args()
     split = load_split(arguments.tensors, "test")
-    with compute_device() as device:
-        set_mode(device, deterministic=True, threads=arguments.threads)
-        segmenter = load_weights(arguments.weights, load_backbone(arguments.backbone)).to(device)
-        tokenizer = load_tokenizer(arguments.backbone)
+    with trained_run(arguments) as (segmenter, tokenizer):
         prompts = evaluation_prompts(split, arguments.prompt_type, arguments.seed)
         per_case = score_split(
             segmenter,

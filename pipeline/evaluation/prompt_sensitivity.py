@@ -17,16 +17,13 @@ from transformers import PreTrainedTokenizerBase
 from pipeline.data.tensors import PreparedSplit, load_split
 from pipeline.evaluation.evaluate import evaluation_prompts, score_case
 from pipeline.evaluation.summary import COLUMNS
-from pipeline.models.backbone import load_backbone
-from pipeline.models.inputs import load_tokenizer, normalise
+from pipeline.evaluation.trained import add_scoring_options, trained_run
+from pipeline.models.inputs import normalise
 from pipeline.models.segmenter import Segmenter
 from pipeline.models.textcache import TextCache
-from pipeline.models.weights import load_weights
 from pipeline.runtime.atomic import write_csv
 from pipeline.runtime.errors import run_command
-from pipeline.runtime.lease import compute_device
 from pipeline.runtime.progress import log, track
-from pipeline.training.determinism import set_mode
 
 
 def prompt_types(split: PreparedSplit) -> list[str]:
@@ -96,21 +93,14 @@ def score_prompt_types(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tensors", type=Path, required=True, help="folder of prepared tensors")
-    parser.add_argument("--backbone", type=Path, required=True, help="folder of the pretrained CLIPSeg")
-    parser.add_argument("--weights", type=Path, required=True, help="weights.safetensors of the run")
-    parser.add_argument("--seed", type=int, required=True, help="seed of the run, from which prompts are drawn")
-    parser.add_argument("--threshold", type=float, default=0.5, help="probability above which a pixel is foreground")
-    parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--threads", type=int, default=4, help="CPU threads")
+    add_scoring_options(parser)
     parser.add_argument("--output", type=Path, required=True, help="CSV: prompt_type and the columns of per_case.csv")
     arguments = parser.parse_args()
     split = load_split(arguments.tensors, "test")
-    with compute_device() as device:
-        set_mode(device, deterministic=True, threads=arguments.threads)
-        segmenter = load_weights(arguments.weights, load_backbone(arguments.backbone)).to(device)
+    with trained_run(arguments) as (segmenter, tokenizer):
         table = score_prompt_types(
             segmenter,
-            load_tokenizer(arguments.backbone),
+            tokenizer,
             split,
             arguments.seed,
             arguments.threshold,

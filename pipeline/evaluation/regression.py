@@ -21,7 +21,7 @@ from pipeline.evaluation.reproduction import COUNTERPARTS, half_widths, judge
 from pipeline.evaluation.runs import Run, add_run_options, chosen_runs, json_option
 from pipeline.evaluation.verdict import pronounce
 from pipeline.reporting.inputs import dataset_label, read_dsc, read_reported
-from pipeline.reporting.markup import NOT_AVAILABLE, Cell, Table, markdown
+from pipeline.reporting.markup import Cell, Table, markdown, number
 from pipeline.runtime.atomic import write_json, write_text
 from pipeline.runtime.errors import PipelineError, run_command
 
@@ -47,10 +47,6 @@ COUNTERPART_NOTE = (
 )
 
 
-def _points(value: float | None, pattern: str = ".2f") -> str:
-    return NOT_AVAILABLE if value is None else format(value, pattern)
-
-
 def render(rows: Sequence[Mapping[str, Any]], footnotes: Sequence[str], note: str) -> Table:
     """The table of ``rows`` (:func:`pipeline.evaluation.reproduction.judge`) for print."""
     printed = []
@@ -60,10 +56,10 @@ def render(rows: Sequence[Mapping[str, Any]], footnotes: Sequence[str], note: st
             row["variant"],
             dataset_label(row["dataset"]),
             row["source"],
-            _points(row["reported"]),
-            _points(row["value"]),
-            _points(row["difference"], "+.2f"),
-            _points(row["tolerance"]),
+            number(row["reported"], ".2f"),
+            number(row["value"], ".2f"),
+            number(row["difference"], "+.2f"),
+            number(row["tolerance"], ".2f"),
             verdict,
         ]
         printed.append((row["method"], [Cell(cell) for cell in cells]))

@@ -17,9 +17,7 @@ from pipeline.evaluation.runs import add_run_options, chosen_runs
 from pipeline.reporting.dots import differences, interval, not_available, stripe_rows
 from pipeline.reporting.inputs import (
     AVERAGE,
-    add_labels,
-    add_output,
-    add_variants,
+    add_figure_options,
     dataset_label,
     read_cases,
     variant_label,
@@ -186,12 +184,10 @@ def main() -> None:
 def add_family_options(parser: argparse.ArgumentParser) -> None:
     """The options of a family's figure."""
     add_run_options(parser)
-    add_variants(parser)
+    add_figure_options(parser)
     parser.add_argument("--reference", required=True, help="variant that the others are compared with")
     parser.add_argument("--title", default="", help="heading of the figure")
     parser.add_argument("--bootstrap", type=int, default=SAMPLES, help="resamples for the 95%% intervals")
-    add_labels(parser)
-    add_output(parser, "the PNG goes beside the PDF")
 
 
 if __name__ == "__main__":

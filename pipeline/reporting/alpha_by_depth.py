@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator
 from safetensors import SafetensorError, safe_open
 
 from pipeline.evaluation.runs import Run, add_run_options, chosen_runs
-from pipeline.reporting.inputs import add_labels, add_output, add_variants, variant_label
+from pipeline.reporting.inputs import add_figure_options, variant_label
 from pipeline.reporting.schedules import LAYERS
 from pipeline.reporting.style import BLUE, GREEN, GREY, ORANGE, TEXT_WIDTH, new_figure, save, wrap
 from pipeline.runtime.errors import PipelineError, run_command
@@ -131,9 +131,7 @@ def alpha_by_depth(alphas: pd.DataFrame, variants: Sequence[str], labels: Mappin
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_run_options(parser)
-    add_variants(parser)
-    add_labels(parser)
-    add_output(parser, "the PNG goes beside the PDF")
+    add_figure_options(parser)
     arguments = parser.parse_args()
     alphas = read_alphas([run for run in chosen_runs(arguments) if run.variant in arguments.variants])
     save(alpha_by_depth(alphas, arguments.variants, arguments.labels, arguments.note), arguments.output)

@@ -16,9 +16,7 @@ from matplotlib.patheffects import withStroke
 from PIL import Image
 
 from pipeline.reporting.inputs import (
-    add_labels,
-    add_output,
-    add_variants,
+    add_figure_options,
     dataset_label,
     dataset_order,
     json_value,
@@ -261,9 +259,7 @@ def gallery_figure(description: str, roles: set[str], name_rows_by_case: bool = 
     parser.add_argument(
         "--galleries", type=json_value("--galleries", list), required=True, help="JSON list of DATASET.npz files"
     )
-    add_variants(parser)
-    add_labels(parser)
-    add_output(parser, "the PNG goes beside the PDF")
+    add_figure_options(parser)
     arguments = parser.parse_args()
     cases = [case for path in arguments.galleries for case in read_gallery(path)]
     figure = case_grid(cases, roles, arguments.variants, arguments.labels, arguments.note, name_rows_by_case)

@@ -16,9 +16,7 @@ from matplotlib.ticker import MaxNLocator
 from pipeline.reporting.dots import differences, stripe_rows
 from pipeline.reporting.inputs import (
     AVERAGE,
-    add_labels,
-    add_output,
-    add_variants,
+    add_figure_options,
     dataset_label,
     dataset_order,
     read_table,
@@ -93,9 +91,7 @@ def comparison(table: pd.DataFrame, variants: Sequence[str], labels: Mapping[str
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--comparison", required=True, help="comparison.csv")
-    add_variants(parser)
-    add_labels(parser)
-    add_output(parser, "the PNG goes beside the PDF")
+    add_figure_options(parser)
     arguments = parser.parse_args()
     table = read_table(arguments.comparison, COLUMNS)
     save(comparison(table, arguments.variants, arguments.labels, arguments.note), arguments.output)

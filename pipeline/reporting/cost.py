@@ -15,7 +15,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import NullLocator
 
 from pipeline.evaluation.runs import Run, add_run_options, chosen_runs
-from pipeline.reporting.inputs import add_labels, add_output, add_variants, read_cost, variant_label
+from pipeline.reporting.inputs import add_figure_options, read_cost, variant_label
 from pipeline.reporting.style import (
     BLACK,
     COLUMN_WIDTH,
@@ -162,9 +162,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cost", required=True, help="cost.csv")
     add_run_options(parser, required=False)
-    add_variants(parser)
-    add_labels(parser)
-    add_output(parser, "the PNG goes beside the PDF")
+    add_figure_options(parser)
     arguments = parser.parse_args()
     runs = read_manifests([run for run in chosen_runs(arguments) if run.variant in arguments.variants])
     table = read_cost(arguments.cost)

@@ -14,7 +14,15 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from pipeline.evaluation.runs import add_run_options, chosen_runs
-from pipeline.reporting.inputs import AVERAGE, add_output, dataset_label, dataset_order, json_value, read_cases
+from pipeline.reporting.inputs import (
+    AVERAGE,
+    FIGURE_SUFFIXES,
+    add_output,
+    dataset_label,
+    dataset_order,
+    json_value,
+    read_cases,
+)
 from pipeline.reporting.style import COLUMN_WIDTH, TEXT_WIDTH, legend_columns, looks, new_figure, save
 from pipeline.reporting.summary import measured
 from pipeline.runtime.errors import PipelineError, run_command
@@ -112,7 +120,7 @@ def main() -> None:
         required=True,
         help="JSON object: method and fraction of each variant",
     )
-    add_output(parser, "the PNG goes beside the PDF")
+    add_output(parser, FIGURE_SUFFIXES)
     arguments = parser.parse_args()
     cases = read_cases([run for run in chosen_runs(arguments) if run.variant in arguments.points])
     dsc = cases.groupby(["dataset", "variant", "seed"], as_index=False)["dsc"].mean()

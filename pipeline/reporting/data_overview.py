@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from PIL import Image, UnidentifiedImageError
 
 from pipeline.reporting.casegrid import blank, outline_masks, paste
-from pipeline.reporting.inputs import add_output, dataset_label, json_value, read_table
+from pipeline.reporting.inputs import FIGURE_SUFFIXES, add_output, dataset_label, json_value, read_table
 from pipeline.reporting.style import (
     BLUE,
     ORANGE,
@@ -135,7 +135,7 @@ def main() -> None:
     parser.add_argument(
         "--datasets", type=json_value("--datasets", list), required=True, help="JSON list of dataset folders"
     )
-    add_output(parser, "the PNG goes beside the PDF")
+    add_output(parser, FIGURE_SUFFIXES)
     arguments = parser.parse_args()
     save(data_overview(arguments.datasets, arguments.note), arguments.output)
 

@@ -20,6 +20,8 @@ DATASET_LABELS = {
     "busi": "BUSI",
     AVERAGE: "Average",
 }
+FIGURE_SUFFIXES = "the PNG goes beside the PDF"
+TABLE_SUFFIXES = "without ending: .csv, .md and .tex are written"
 REPORTED_ONLY = {"cris": "CRIS", "san": "SAN", "imedsam_lora": "I-MedSAM (LoRA)"}
 """Methods of the paper's table that are other architectures: they appear with their reported numbers alone."""
 
@@ -97,6 +99,13 @@ def add_output(parser: argparse.ArgumentParser, suffixes: str) -> None:
     """Options that every table and figure has."""
     parser.add_argument("--note", default="", help="provenance that the result shows; may be empty")
     parser.add_argument("--output", required=True, help=f"path of the result; {suffixes}")
+
+
+def add_figure_options(parser: argparse.ArgumentParser) -> None:
+    """Options that every figure of variants has."""
+    add_variants(parser)
+    add_labels(parser)
+    add_output(parser, FIGURE_SUFFIXES)
 
 
 def add_labels(parser: argparse.ArgumentParser) -> None:

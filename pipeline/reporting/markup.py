@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+import pandas as pd
+
 NOT_AVAILABLE = "n/a"
 Rank = Literal["best", "second"]
 
@@ -36,6 +38,11 @@ class Table:
     label: str = "table"
     rules: frozenset[int] = field(default_factory=frozenset)
     """Rows before which a line is drawn."""
+
+
+def number(value: float | None, pattern: str) -> str:
+    """``value`` as ``pattern`` formats it; what there is not is n/a."""
+    return NOT_AVAILABLE if pd.isna(value) else format(value, pattern)
 
 
 def ranks(values: Sequence[float | None], decimals: int, largest: bool = True) -> list[Rank | None]:

@@ -17,9 +17,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 from pipeline.reporting.inputs import (
     AVERAGE,
     REPORTED_ONLY,
-    add_labels,
-    add_output,
-    add_variants,
+    add_figure_options,
     dataset_label,
     dataset_order,
     read_cost,
@@ -187,9 +185,7 @@ def main() -> None:
     parser.add_argument("--dsc", required=True, help="dsc.csv")
     parser.add_argument("--cost", required=True, help="cost.csv")
     parser.add_argument("--reported", required=True, help="reported.csv")
-    add_variants(parser)
-    add_labels(parser)
-    add_output(parser, "the PNG goes beside the PDF")
+    add_figure_options(parser)
     arguments = parser.parse_args()
     figure = pareto(
         read_dsc(arguments.dsc),

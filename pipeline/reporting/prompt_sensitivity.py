@@ -15,9 +15,7 @@ from matplotlib.ticker import MaxNLocator
 
 from pipeline.reporting.heatmap import heat_map
 from pipeline.reporting.inputs import (
-    add_labels,
-    add_output,
-    add_variants,
+    add_figure_options,
     dataset_label,
     dataset_order,
     read_table,
@@ -125,9 +123,7 @@ def prompt_sensitivity(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--table", required=True, help="tables/prompt_sensitivity.csv")
-    add_variants(parser)
-    add_labels(parser)
-    add_output(parser, "the PNG goes beside the PDF")
+    add_figure_options(parser)
     arguments = parser.parse_args()
     table = read_table(arguments.table, ["dataset", "variant", "range"])
     save(prompt_sensitivity(table, arguments.variants, arguments.labels, arguments.note), arguments.output)

@@ -13,8 +13,8 @@ import pandas as pd
 
 from pipeline.evaluation.runs import Run, add_run_options, chosen_runs
 from pipeline.evaluation.summary import read_per_case
-from pipeline.reporting.inputs import add_labels, add_output, dataset_label, variant_label
-from pipeline.reporting.markup import NOT_AVAILABLE, Cell, Table, ranks
+from pipeline.reporting.inputs import TABLE_SUFFIXES, add_labels, add_output, dataset_label, variant_label
+from pipeline.reporting.markup import NOT_AVAILABLE, Cell, Table, number, ranks
 from pipeline.reporting.tables import DECIMALS, with_provenance, write
 from pipeline.runtime.errors import PipelineError, run_command
 
@@ -110,7 +110,10 @@ def build(runs: Sequence[Run], scores: str | Path, labels: Mapping[str, str], no
         previous = dataset
         chosen = worded(types)
         marks = dict(zip(chosen, ranks([record[name] for name in chosen], DECIMALS), strict=True))
-        cells = [Cell(_number(record[name]), rank=marks.get(name)) for name in (*types, "range", "sd_by_case")]
+        cells = [
+            Cell(number(record[name], f".{DECIMALS}f"), rank=marks.get(name))
+            for name in (*types, "range", "sd_by_case")
+        ]
         printed.append((variant_label(labels, variant), [Cell(dataset_label(dataset)), *cells]))
         records.append({"dataset": dataset, "variant": variant, "label": variant_label(labels, variant), **record})
     table = Table(
@@ -125,16 +128,12 @@ def build(runs: Sequence[Run], scores: str | Path, labels: Mapping[str, str], no
     return pd.DataFrame(records), with_provenance(table, runs, lambda run: [run.within(scores)])
 
 
-def _number(value: float | None) -> str:
-    return NOT_AVAILABLE if value is None else f"{value:.{DECIMALS}f}"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_run_options(parser)
     parser.add_argument("--scores", required=True, help="folder of the scores by prompt type, laid out as runs/")
     add_labels(parser)
-    add_output(parser, "without ending: .csv, .md and .tex are written")
+    add_output(parser, TABLE_SUFFIXES)
     arguments = parser.parse_args()
     frame, table = build(chosen_runs(arguments), arguments.scores, arguments.labels, arguments.note)
     write(frame, table, arguments.output)

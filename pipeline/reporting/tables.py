@@ -19,6 +19,7 @@ from pipeline.evaluation.runs import Run, add_run_options, chosen_runs
 from pipeline.reporting.inputs import (
     AVERAGE,
     REPORTED_ONLY,
+    TABLE_SUFFIXES,
     add_labels,
     add_output,
     add_variants,
@@ -30,7 +31,7 @@ from pipeline.reporting.inputs import (
     read_table,
     variant_label,
 )
-from pipeline.reporting.markup import NOT_AVAILABLE, Cell, Rank, Table, latex, markdown, ranks
+from pipeline.reporting.markup import NOT_AVAILABLE, Cell, Rank, Table, latex, markdown, number, ranks
 from pipeline.reporting.summary import SOURCES, Reported, Score, measured, reported, reported_parameters
 from pipeline.runtime.atomic import write_csv, write_text
 from pipeline.runtime.errors import PipelineError, run_command
@@ -81,7 +82,7 @@ def _source_note(cells: Sequence[Reported | None]) -> str | None:
 def dsc_cell(score: Score | None, rank: Rank | None = None, said: Reported | None = None, mark: str = "") -> Cell:
     """Mean ± standard deviation of ``score``, what is reported beside it, and ``mark`` as a superscript."""
     return Cell(
-        value=NOT_AVAILABLE if score is None else f"{score.mean:.{DECIMALS}f}",
+        value=number(None if score is None else score.mean, f".{DECIMALS}f"),
         spread=None if score is None or score.sd is None else f"{score.sd:.{DECIMALS}f}",
         rank=rank,
         stars=mark,
@@ -241,16 +242,16 @@ def efficiency_table(
         score = scores.of[record["variant"]][average]
         cells = [
             Cell(
-                _number(record["trainable_parameters"], ",d"),
+                number(record["trainable_parameters"], ",d"),
                 reported=_optional(record["trainable_parameters_reported"], ",d"),
                 source=source,
             ),
-            Cell(_number(record["trainable_percent"], ".3g")),
-            Cell(_number(record["inference_gmacs"], f".{decimals['inference_gmacs']}f"), rank=rank_gmacs[index]),
-            Cell(_number(record["training_gflops"], f".{decimals['training_gflops']}f"), rank=rank_training[index]),
+            Cell(number(record["trainable_percent"], ".3g")),
+            Cell(number(record["inference_gmacs"], f".{decimals['inference_gmacs']}f"), rank=rank_gmacs[index]),
+            Cell(number(record["training_gflops"], f".{decimals['training_gflops']}f"), rank=rank_training[index]),
             dsc_cell(score, scores.rank[record["variant"], average], said),
             Cell(
-                _number(record["dsc_per_million"], f".{DECIMALS}f"),
+                number(record["dsc_per_million"], f".{DECIMALS}f"),
                 rank=rank_per_million[index],
                 reported=_optional(record["dsc_per_million_reported"], f".{DECIMALS}f"),
             ),
@@ -283,10 +284,6 @@ def _decimals(values: pd.Series) -> int:
     """Decimals with which the smallest of ``values`` above zero shows three significant digits; at least two."""
     positive = [float(value) for value in values.dropna() if value > 0]
     return max(2, 2 - math.floor(math.log10(min(positive)))) if positive else 2
-
-
-def _number(value: Any, pattern: str) -> str:
-    return NOT_AVAILABLE if value is None or pd.isna(value) else format(value, pattern)
 
 
 def _optional(value: Any, pattern: str) -> str | None:
@@ -335,12 +332,12 @@ def ablation_table(
             record |= {key: value for key, value in entry.items() if not key.endswith(("_reported", "_source"))}
         record["difference"] = None if difference is None else round(difference, 6)
         records.append(record)
-        cells = [Cell(_number(parameters, ",d"))] if cost is not None else []
+        cells = [Cell(number(parameters, ",d"))] if cost is not None else []
         cells += [
             dsc_cell(scores.of[variant][column], scores.rank[variant, column], None, marks.get((column, variant), ""))
             for column in columns
         ]
-        shown = NOT_AVAILABLE if difference is None else f"{difference:+.{DECIMALS}f}"
+        shown = number(difference, f"+.{DECIMALS}f")
         cells.append(Cell("reference" if variant == reference else shown))
         printed.append((variant_label(labels, variant), cells))
     footnotes = [
@@ -407,7 +404,7 @@ def main() -> None:
     add_run_options(parser, required=False)
     add_variants(parser)
     add_labels(parser)
-    add_output(parser, "without ending: .csv, .md and .tex are written")
+    add_output(parser, TABLE_SUFFIXES)
     arguments = parser.parse_args()
     needed = {"main": ["reported"], "efficiency": ["cost", "reported"], "ablation": ["reference"]}[arguments.table]
     for option in needed:

@@ -16,9 +16,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 
 from pipeline.evaluation.runs import Run, add_run_options, chosen_runs
 from pipeline.reporting.inputs import (
-    add_labels,
-    add_output,
-    add_variants,
+    add_figure_options,
     dataset_label,
     dataset_order,
     read_table,
@@ -127,9 +125,7 @@ def _scale(panels, quantity: str, histories: Sequence[pd.DataFrame]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_run_options(parser)
-    add_variants(parser)
-    add_labels(parser)
-    add_output(parser, "the PNG goes beside the PDF")
+    add_figure_options(parser)
     arguments = parser.parse_args()
     save(
         training_curves(chosen_runs(arguments), arguments.variants, arguments.labels, arguments.note), arguments.output

@@ -16,9 +16,7 @@ from matplotlib.patches import Rectangle
 
 from pipeline.reporting.heatmap import heat_map
 from pipeline.reporting.inputs import (
-    add_labels,
-    add_output,
-    add_variants,
+    add_figure_options,
     dataset_label,
     dataset_order,
     read_table,
@@ -85,9 +83,7 @@ def transfer(table: pd.DataFrame, variants: Sequence[str], labels: Mapping[str, 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--transfer", required=True, help="CSV: variant, train_dataset, test_dataset, seed, dsc")
-    add_variants(parser)
-    add_labels(parser)
-    add_output(parser, "the PNG goes beside the PDF")
+    add_figure_options(parser)
     arguments = parser.parse_args()
     table = read_table(arguments.transfer, ["variant", "train_dataset", "test_dataset", "seed", "dsc"])
     save(transfer(table, arguments.variants, arguments.labels, arguments.note), arguments.output)

@@ -12,7 +12,15 @@ import pandas as pd
 
 from pipeline.evaluation.runs import Run, add_run_options, chosen_runs
 from pipeline.evaluation.summary import read_per_case, summarise
-from pipeline.reporting.inputs import AVERAGE, add_labels, add_output, dataset_label, dataset_order, variant_label
+from pipeline.reporting.inputs import (
+    AVERAGE,
+    TABLE_SUFFIXES,
+    add_labels,
+    add_output,
+    dataset_label,
+    dataset_order,
+    variant_label,
+)
 from pipeline.reporting.markup import Table, ranks
 from pipeline.reporting.summary import Score, measured
 from pipeline.reporting.tables import DECIMALS, dsc_cell, with_provenance, write
@@ -107,7 +115,7 @@ def main() -> None:
     add_run_options(parser)
     parser.add_argument("--scores", required=True, help="folder of the scores on every dataset, laid out as runs/")
     add_labels(parser)
-    add_output(parser, "without ending: .csv, .md and .tex are written")
+    add_output(parser, TABLE_SUFFIXES)
     arguments = parser.parse_args()
     frame, table = build(chosen_runs(arguments), arguments.scores, arguments.labels, arguments.note)
     write(frame, table, arguments.output)

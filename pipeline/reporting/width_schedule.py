@@ -13,7 +13,11 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from pipeline.reporting.inputs import add_labels, add_output, add_variants, json_value, variant_label
+from pipeline.reporting.inputs import (
+    add_figure_options,
+    json_value,
+    variant_label,
+)
 from pipeline.reporting.schedules import LAYERS, READ_LAYERS, Schedule, schedule
 from pipeline.reporting.style import (
     BLACK,
@@ -109,9 +113,7 @@ def main() -> None:
     parser.add_argument(
         "--settings", type=json_value("--settings", dict), required=True, help="JSON object: settings of each variant"
     )
-    add_variants(parser)
-    add_labels(parser)
-    add_output(parser, "the PNG goes beside the PDF")
+    add_figure_options(parser)
     arguments = parser.parse_args()
     figure = width_schedule(arguments.settings, arguments.variants, arguments.labels, arguments.note)
     save(figure, arguments.output)

@@ -1,6 +1,7 @@
 """Run folders as evaluation leaves them, made up for tests."""
 
 import json
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,6 +11,8 @@ import pandas as pd
 
 from pipeline.evaluation.runs import Run
 from pipeline.evaluation.summary import summarise
+
+FORGED = "12.345678"
 
 
 def write_run(
@@ -58,3 +61,10 @@ def call(monkeypatch, main: Callable[[], None], *arguments: object) -> None:
     """Run a module's command line in this process."""
     monkeypatch.setattr(sys, "argv", [main.__module__, *map(str, arguments)])
     main()
+
+
+def forge(path: Path, pattern: str) -> None:
+    """Put a number of our own in place of what ``pattern`` finds first in the file."""
+    forged, count = re.subn(pattern, FORGED, path.read_text(), count=1)
+    assert count == 1
+    path.write_text(forged)

@@ -1,14 +1,13 @@
 """Tables of transfer, evaluation choices and prompt sensitivity from literal scores by case, and their verification."""
 
 import json
-import re
 import shutil
 import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from evaluation_support import write_run
+from evaluation_support import forge, write_run
 from reporting_support import run_main
 
 from pipeline.evaluation import collect, comparison, regression
@@ -207,10 +206,7 @@ def test_untouched_results_agree(results, monkeypatch, capsys):
     ],
 )
 def test_one_changed_number_is_found(results, monkeypatch, capsys, name, pattern):
-    path = results / name
-    forged, count = re.subn(pattern, "12.345678", path.read_text(), count=1)
-    assert count == 1
-    path.write_text(forged)
+    forge(results / name, pattern)
     with pytest.raises(PipelineError, match=r"1 of \d+ files are not what") as error:
         _verify(results, monkeypatch)
     assert f"\n  {name}: line " in str(error.value) and "12.345678" in str(error.value)
