@@ -11,9 +11,14 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.evaluation.runs import Run, add_run_options, chosen_runs
+from pipeline.evaluation.runs import Run, chosen_runs
 from pipeline.evaluation.summary import read_per_case
-from pipeline.reporting.inputs import AVERAGE, TABLE_SUFFIXES, add_labels, add_output, dataset_label, variant_label
+from pipeline.reporting.inputs import (
+    AVERAGE,
+    add_scores_options,
+    dataset_label,
+    variant_label,
+)
 from pipeline.reporting.markup import NOT_AVAILABLE, Cell, Table, ranks
 from pipeline.reporting.summary import Score, measured
 from pipeline.reporting.tables import DECIMALS, dsc_cell, with_provenance, write
@@ -153,11 +158,8 @@ def _mean(score: Score | None) -> float | None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_run_options(parser)
-    parser.add_argument("--scores", required=True, help="folder of the scores at the input size, laid out as runs/")
+    add_scores_options(parser, "at the input size")
     parser.add_argument("--side", type=int, required=True, help="side of the model's input, pixels")
-    add_labels(parser)
-    add_output(parser, TABLE_SUFFIXES)
     arguments = parser.parse_args()
     frame, table = build(chosen_runs(arguments), arguments.scores, arguments.side, arguments.labels, arguments.note)
     write(frame, table, arguments.output)

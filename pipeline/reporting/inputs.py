@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.evaluation.runs import Run, json_option
+from pipeline.evaluation.runs import Run, add_run_options, json_option
 from pipeline.evaluation.summary import read_per_case
 from pipeline.runtime.errors import PipelineError
 
@@ -106,6 +106,14 @@ def add_figure_options(parser: argparse.ArgumentParser) -> None:
     add_variants(parser)
     add_labels(parser)
     add_output(parser, FIGURE_SUFFIXES)
+
+
+def add_scores_options(parser: argparse.ArgumentParser, scores: str) -> None:
+    """Options of a table that is made from further per-case scores of runs; ``scores`` says which."""
+    add_run_options(parser)
+    parser.add_argument("--scores", required=True, help=f"folder of the scores {scores}, laid out as runs/")
+    add_labels(parser)
+    add_output(parser, TABLE_SUFFIXES)
 
 
 def add_labels(parser: argparse.ArgumentParser) -> None:

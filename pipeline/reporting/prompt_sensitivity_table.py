@@ -11,9 +11,13 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.evaluation.runs import Run, add_run_options, chosen_runs
+from pipeline.evaluation.runs import Run, chosen_runs
 from pipeline.evaluation.summary import read_per_case
-from pipeline.reporting.inputs import TABLE_SUFFIXES, add_labels, add_output, dataset_label, variant_label
+from pipeline.reporting.inputs import (
+    add_scores_options,
+    dataset_label,
+    variant_label,
+)
 from pipeline.reporting.markup import NOT_AVAILABLE, Cell, Table, number, ranks
 from pipeline.reporting.tables import DECIMALS, with_provenance, write
 from pipeline.runtime.errors import PipelineError, run_command
@@ -130,10 +134,7 @@ def build(runs: Sequence[Run], scores: str | Path, labels: Mapping[str, str], no
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_run_options(parser)
-    parser.add_argument("--scores", required=True, help="folder of the scores by prompt type, laid out as runs/")
-    add_labels(parser)
-    add_output(parser, TABLE_SUFFIXES)
+    add_scores_options(parser, "by prompt type")
     arguments = parser.parse_args()
     frame, table = build(chosen_runs(arguments), arguments.scores, arguments.labels, arguments.note)
     write(frame, table, arguments.output)

@@ -10,13 +10,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.evaluation.runs import Run, add_run_options, chosen_runs
+from pipeline.evaluation.runs import Run, chosen_runs
 from pipeline.evaluation.summary import read_per_case, summarise
 from pipeline.reporting.inputs import (
     AVERAGE,
-    TABLE_SUFFIXES,
-    add_labels,
-    add_output,
+    add_scores_options,
     dataset_label,
     dataset_order,
     variant_label,
@@ -112,10 +110,7 @@ def build(runs: Sequence[Run], scores: str | Path, labels: Mapping[str, str], no
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_run_options(parser)
-    parser.add_argument("--scores", required=True, help="folder of the scores on every dataset, laid out as runs/")
-    add_labels(parser)
-    add_output(parser, TABLE_SUFFIXES)
+    add_scores_options(parser, "on every dataset")
     arguments = parser.parse_args()
     frame, table = build(chosen_runs(arguments), arguments.scores, arguments.labels, arguments.note)
     write(frame, table, arguments.output)
