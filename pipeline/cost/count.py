@@ -30,7 +30,7 @@ def backbone_config(settings: Mapping[str, Any]) -> CLIPSegConfig:
     """The configuration of the backbone that ``settings`` (``backbone`` of config.yaml) name; no weights needed."""
     source = settings.get("source", "hub")
     if source == "phantom":
-        from pipeline.models.tiny import tiny_config
+        from pipeline.demo.tiny import tiny_config
 
         return tiny_config()
     if source == "folder" and (Path(settings["folder"]) / CONFIG).is_file():

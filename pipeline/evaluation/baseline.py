@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pipeline.evaluation.per_case import read_per_case
 from pipeline.evaluation.provenance import read_manifest
+from pipeline.evaluation.readers import read_dsc, read_table
 from pipeline.evaluation.runs import Run
-from pipeline.evaluation.summary import read_per_case
-from pipeline.reporting.inputs import read_dsc, read_table
 from pipeline.runtime.errors import PipelineError
 from pipeline.runtime.manifest import versions
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 import pandas as pd
 
+from pipeline.evaluation.per_case import SCORES, read_per_case, summarise
 from pipeline.evaluation.runs import Run, add_run_options, chosen_runs
-from pipeline.evaluation.summary import SCORES, read_per_case, summarise
 from pipeline.runtime.atomic import write_csv
 from pipeline.runtime.errors import PipelineError, run_command
 
@@ -19,7 +19,7 @@ TOLERANCE = 1e-9
 def _check(run: Run, figures: dict) -> None:
     """Whether summary.json says what the per-case scores say."""
     path = run.folder / "summary.json"
-    mend = "evaluate the run again (pipeline.evaluation.evaluate)"
+    mend = "evaluate the run again (pipeline.evaluation.score_run)"
     try:
         summary = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -41,7 +41,7 @@ def collect(runs: Iterable[Run]) -> pd.DataFrame:
 
     Returns:
         One row a run, in the order given, columns :data:`COLUMNS`; dsc and iou are means over cases in 0..1, hd95 in
-        pixels, misses a count (see :func:`pipeline.evaluation.summary.summarise`).
+        pixels, misses a count (see :func:`pipeline.evaluation.per_case.summarise`).
 
     Raises:
         PipelineError: a file is missing or damaged, or summary.json differs from the per-case scores.

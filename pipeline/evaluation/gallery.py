@@ -14,10 +14,10 @@ from PIL import Image
 
 from pipeline.data.tensors import load_split
 from pipeline.evaluation.metrics import upsample_probability
-from pipeline.evaluation.prediction import predict
-from pipeline.evaluation.summary import read_per_case
+from pipeline.evaluation.per_case import read_per_case
+from pipeline.evaluation.probability_maps import predict
 from pipeline.models.backbone import load_backbone
-from pipeline.models.inputs import load_tokenizer
+from pipeline.models.preprocessing import load_tokenizer
 from pipeline.models.weights import load_weights
 from pipeline.runtime.atomic import atomic_path
 from pipeline.runtime.errors import PipelineError, run_command

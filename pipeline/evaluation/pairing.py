@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from pipeline.evaluation.per_case import read_per_case
 from pipeline.evaluation.runs import Run
-from pipeline.evaluation.summary import read_per_case
 from pipeline.runtime.errors import PipelineError
 
 

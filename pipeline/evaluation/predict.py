@@ -14,11 +14,11 @@ from PIL import Image, ImageOps
 from transformers import PreTrainedTokenizerBase
 
 from pipeline.evaluation.metrics import upsample_probability
-from pipeline.evaluation.prediction import predict
+from pipeline.evaluation.probability_maps import predict
 from pipeline.models.backbone import load_backbone
 from pipeline.models.checkpoints import load_released_checkpoint
 from pipeline.models.folder import WEIGHTS
-from pipeline.models.inputs import load_tokenizer
+from pipeline.models.preprocessing import load_tokenizer
 from pipeline.models.segmenter import Segmenter
 from pipeline.models.weights import load_weights, read_metadata
 from pipeline.runtime.atomic import atomic_path

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 
 from pipeline.config import DATASETS
+from pipeline.evaluation.aggregate import Score, measured
 from pipeline.evaluation.bootstrap import interval, resampled_means
 from pipeline.evaluation.pairing import Paired
-from pipeline.reporting.inputs import AVERAGE
-from pipeline.reporting.summary import Score, measured
+from pipeline.evaluation.readers import AVERAGE
 
 REPRODUCES, DIFFERS, NOT_RUN, NOT_COMPARABLE = "reproduces", "differs", "not run", "not comparable"
 # The reported end-to-end numbers come, as far as their public code shows, from training the decoder alone (its wrapper

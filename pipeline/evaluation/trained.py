@@ -8,7 +8,7 @@ from pathlib import Path
 from transformers import PreTrainedTokenizerBase
 
 from pipeline.models.backbone import load_backbone
-from pipeline.models.inputs import load_tokenizer
+from pipeline.models.preprocessing import load_tokenizer
 from pipeline.models.segmenter import Segmenter
 from pipeline.models.weights import load_weights
 from pipeline.runtime.lease import compute_device

@@ -52,7 +52,7 @@ def main() -> None:
         rows, datasets = record["rows"], record["datasets"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise PipelineError(
-            f"{arguments.file}: cannot be read ({error!r}); run pipeline.evaluation.regression again"
+            f"{arguments.file}: cannot be read ({error!r}); run pipeline.reporting.tables.regression again"
         ) from None
     pronounce(rows, datasets, arguments.file)
 

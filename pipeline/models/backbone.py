@@ -1,4 +1,4 @@
-"""CLIPSeg from a folder, at random, or empty. Nothing here touches the network; pipeline.models.fetch does."""
+"""CLIPSeg from a folder, at random, or empty. Nothing here touches the network; pipeline.fetching.clipseg does."""
 
 from pathlib import Path
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from pipeline.models.inputs import crop_to_longest, tokenise
+from pipeline.models.preprocessing import crop_to_longest, tokenise
 from pipeline.models.segmenter import Segmenter
 
 PROMPTS_PER_PASS = 256

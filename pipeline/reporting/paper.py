@@ -14,7 +14,8 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.reporting.inputs import (
+from pipeline.evaluation.aggregate import measured, reported_parameters
+from pipeline.evaluation.readers import (
     AVERAGE,
     add_labels,
     add_output,
@@ -28,9 +29,8 @@ from pipeline.reporting.inputs import (
     read_table,
     variant_label,
 )
+from pipeline.reporting.figures.pareto import front
 from pipeline.reporting.markup import NOT_AVAILABLE
-from pipeline.reporting.pareto import front
-from pipeline.reporting.summary import measured, reported_parameters
 from pipeline.runtime.atomic import write_text
 from pipeline.runtime.errors import PipelineError, run_command
 

@@ -22,13 +22,15 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from pipeline.data import audit
-from pipeline.evaluation import comparison, regression
 from pipeline.evaluation.collect import collect
+from pipeline.evaluation.readers import dataset_label, read_cost, read_dsc, read_reported, read_table
 from pipeline.evaluation.runs import Run
-from pipeline.reporting import evaluation_choices, prompt_sensitivity_table, tables, transfer_table
-from pipeline.reporting.inputs import dataset_label, read_cost, read_dsc, read_reported, read_table
 from pipeline.reporting.markup import Table, latex, markdown
 from pipeline.reporting.paper import paper
+from pipeline.reporting.tables import comparison, evaluation_choices, regression
+from pipeline.reporting.tables import prompt_sensitivity as prompt_sensitivity_table
+from pipeline.reporting.tables import scores as tables
+from pipeline.reporting.tables import transfer as transfer_table
 from pipeline.runtime.errors import PipelineError, run_command
 
 REPORTED = "workflow/resources/reported.csv"
@@ -94,7 +96,7 @@ def _csv(frame: pd.DataFrame) -> str:
 
 
 def _render(made: Sequence[tuple[pd.DataFrame, Table]], runs: Sequence[Run]) -> list[Rendered]:
-    """What :func:`pipeline.reporting.tables.write` writes of each table; with its provenance if ``runs`` are given."""
+    """What :func:`pipeline.reporting.tables.scores.write` writes of each table; with its provenance if ``runs`` are given."""
     result = []
     for frame, bare in made:
         table = tables.with_provenance(bare, runs)

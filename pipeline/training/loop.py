@@ -16,7 +16,7 @@ import psutil
 import torch
 from torch import Tensor
 
-from pipeline.models.inputs import normalise
+from pipeline.models.preprocessing import normalise
 from pipeline.models.segmenter import Segmenter
 from pipeline.models.textcache import TextCache
 from pipeline.runtime.errors import PipelineError

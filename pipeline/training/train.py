@@ -13,8 +13,8 @@ import torch
 from pipeline.data.prompts import EVALUATION, all_prompts, draw_prompt
 from pipeline.data.tensors import load_split
 from pipeline.models.backbone import load_backbone
-from pipeline.models.inputs import load_tokenizer
 from pipeline.models.kinds import parse_variant
+from pipeline.models.preprocessing import load_tokenizer
 from pipeline.models.segmenter import Segmenter
 from pipeline.models.textcache import TextCache
 from pipeline.models.variants import build_segmenter
@@ -40,7 +40,7 @@ def make_trainer(
 
     Args:
         tensors: folder that ``pipeline.data.tensors`` wrote.
-        backbone: folder that ``pipeline.models.backbone`` or ``pipeline.training.pretrain`` wrote; for its tokenizer.
+        backbone: folder that ``pipeline.models.backbone`` or ``pipeline.demo.pretrain`` wrote; for its tokenizer.
         name: what log lines and errors call this run.
     """
     device = segmenter.clipseg.device.type

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-import pipeline.evaluation.evaluate as evaluating
+import pipeline.evaluation.score_run as evaluating
 import pipeline.models.widths as widths
 import pipeline.training.loop as loop
 import pipeline.training.train as training

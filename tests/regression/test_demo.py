@@ -50,7 +50,15 @@ def demo(tmp_path_factory) -> Path:
 
 
 def compare(dsc: Path, baseline: Path) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "pipeline.evaluation.regression", "--dsc", str(dsc), "--baseline", str(baseline)]
+    command = [
+        sys.executable,
+        "-m",
+        "pipeline.reporting.tables.regression",
+        "--dsc",
+        str(dsc),
+        "--baseline",
+        str(baseline),
+    ]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
 
 

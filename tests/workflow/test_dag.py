@@ -121,7 +121,7 @@ def test_a_change_recomputes_what_depends_on_it(small_study):
     assert "Nothing to be done" in again.stdout + again.stderr
 
     # An edited plotting module draws its figure anew and trains nothing.
-    module = checkout / "pipeline/reporting/pareto.py"
+    module = checkout / "pipeline/reporting/figures/pareto.py"
     module.write_text(module.read_text() + "\n# edited\n")
     jobs = planned(snakemake(checkout, "all", "--dry-run", *small).stdout)
     assert jobs["pareto"] == 1

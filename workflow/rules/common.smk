@@ -13,7 +13,7 @@ from pipeline.config import load_study
 from pipeline.runtime import portable
 from pipeline.runtime.errors import PipelineError
 from pipeline.runtime.gpus import visible_gpus
-from pipeline.runtime.modules import module_files
+from pipeline.runtime.code import module_files
 
 try:
     STUDY = load_study(config)

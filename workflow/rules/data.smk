@@ -2,7 +2,7 @@ if STUDY.archives.phantoms:
 
     rule phantoms:
         input:
-            code=code("pipeline.data.phantoms"),
+            code=code("pipeline.demo.phantoms"),
         output:
             archives=directory(f"{R}/phantoms/archives"),
             annotations=directory(f"{R}/phantoms/annotations"),
@@ -17,13 +17,13 @@ if STUDY.archives.phantoms:
             test=STUDY.archives.phantoms.test,
             seed=STUDY.archives.phantoms.seed,
         shell:
-            "python -m pipeline.data.phantoms --train {params.train} --val {params.val} --test {params.test}"
+            "python -m pipeline.demo.phantoms --train {params.train} --val {params.val} --test {params.test}"
             " --seed {params.seed} --output {params.folder} > {log} 2>&1"
 
 
 rule fetch_archives:
     input:
-        code=code("pipeline.data.fetch"),
+        code=code("pipeline.fetching.datasets"),
         phantoms=f"{R}/phantoms/archives" if STUDY.archives.phantoms else [],
     output:
         directory(f"{R}/archives/{{dataset}}"),
@@ -38,13 +38,13 @@ rule fetch_archives:
         source=archive_options(),
         official=str(STUDY.archives.official).lower(),
     shell:
-        "python -m pipeline.data.fetch --dataset {wildcards.dataset} {params.source} --official {params.official}"
+        "python -m pipeline.fetching.datasets --dataset {wildcards.dataset} {params.source} --official {params.official}"
         " --lock {params.lock} --output {output} > {log} 2>&1"
 
 
 rule fetch_annotations:
     input:
-        code=code("pipeline.data.fetch"),
+        code=code("pipeline.fetching.datasets"),
         phantoms=f"{R}/phantoms/annotations" if STUDY.archives.phantoms else [],
     output:
         annotations=multiext(f"{R}/annotations/{{dataset}}/", "train.json", "val.json", "test.json"),
@@ -59,7 +59,7 @@ rule fetch_annotations:
         source=annotation_options(),
         official=str(not STUDY.archives.phantoms).lower(),
     shell:
-        "python -m pipeline.data.fetch --dataset {wildcards.dataset} --annotations {params.source}"
+        "python -m pipeline.fetching.datasets --dataset {wildcards.dataset} --annotations {params.source}"
         " --official {params.official} --output {params.annotations} > {log} 2>&1"
 
 

@@ -3,7 +3,7 @@ rule evaluate:
         tensors=multiext(f"{R}/tensors/{{dataset}}/", "images.npy", "targets.npy", "cases.csv"),
         backbone=multiext(f"{R}/backbone/", "config.json", "model.safetensors", "vocab.json", "merges.txt"),
         weights=f"{R}/runs/{{dataset}}/{{variant}}/seed{{seed}}/weights.safetensors",
-        code=lambda wildcards: code("pipeline.evaluation.evaluate", variant_code(wildcards.variant)),
+        code=lambda wildcards: code("pipeline.evaluation.score_run", variant_code(wildcards.variant)),
     output:
         multiext(f"{R}/runs/{{dataset}}/{{variant}}/seed{{seed}}/", "per_case.csv", "summary.json"),
     log:
@@ -24,7 +24,7 @@ rule evaluate:
         threads=STUDY.jobs.threads,
         folder=lambda wildcards, output: folder(output),
     shell:
-        "python -m pipeline.runtime.start pipeline.evaluation.evaluate --tensors {params.tensors}"
+        "python -m pipeline.runtime.start pipeline.evaluation.score_run --tensors {params.tensors}"
         " --backbone {params.backbone}"
         " --weights {input.weights} --prompt-type {params.prompt_type} --seed {wildcards.seed}"
         " --threshold {params.threshold} --batch-size {params.batch_size} --threads {params.threads}"
@@ -102,7 +102,7 @@ rule comparison:
     input:
         scores(grid(STUDY.main)),
         files(grid(STUDY.main), "manifest.json"),
-        code=code("pipeline.evaluation.comparison"),
+        code=code("pipeline.reporting.tables.comparison"),
     output:
         csv=f"{R}/tables/comparison.csv",
         markdown=f"{R}/tables/comparison.md",
@@ -118,7 +118,7 @@ rule comparison:
         labels=compact(labels(STUDY.main)),
         note=note(),
     shell:
-        "python -m pipeline.evaluation.comparison --runs {params.runs:q} --reference {params.reference}"
+        "python -m pipeline.reporting.tables.comparison --runs {params.runs:q} --reference {params.reference}"
         " --labels {params.labels:q} --bootstrap {params.bootstrap} --note {params.note:q}"
         " --output-csv {output.csv} --output-md {output.markdown} --output-tex {output.latex} > {log} 2>&1"
 
@@ -129,7 +129,7 @@ rule regression_table:
         files(grid(STUDY.main), "manifest.json"),
         dsc=f"{R}/dsc.csv",
         reported="workflow/resources/reported.csv",
-        code=code("pipeline.evaluation.regression"),
+        code=code("pipeline.reporting.tables.regression"),
     output:
         json=f"{R}/regression.json",
         table=f"{R}/tables/regression.md",
@@ -146,7 +146,7 @@ rule regression_table:
         comparable=comparable(),
         note=note(),
     shell:
-        "python -m pipeline.evaluation.regression --dsc {input.dsc} --reported {input.reported}"
+        "python -m pipeline.reporting.tables.regression --dsc {input.dsc} --reported {input.reported}"
         " --runs {params.runs:q} --datasets {params.datasets:q} --must-reproduce {params.must:q}"
         " --tolerance {params.tolerance} --bootstrap {params.bootstrap}"
         " --comparable {params.comparable} --note {params.note:q}"
@@ -173,7 +173,7 @@ rule transfer_run:
         expand(f"{R}/tensors/{{name}}/{{file}}", name=STUDY.datasets, file=["images.npy", "targets.npy", "cases.csv"]),
         backbone=multiext(f"{R}/backbone/", "config.json", "model.safetensors", "vocab.json", "merges.txt"),
         weights=f"{R}/runs/{{dataset}}/{{variant}}/seed{{seed}}/weights.safetensors",
-        code=lambda wildcards: code("pipeline.evaluation.transfer", variant_code(wildcards.variant)),
+        code=lambda wildcards: code("pipeline.evaluation.score_transfer", variant_code(wildcards.variant)),
     output:
         f"{R}/transfer/{{dataset}}/{{variant}}/seed{{seed}}/per_case.csv",
     log:
@@ -193,7 +193,7 @@ rule transfer_run:
         batch_size=STUDY.evaluation.batch_size,
         threads=STUDY.jobs.threads,
     shell:
-        "python -m pipeline.runtime.start pipeline.evaluation.transfer --tensors {params.tensors:q}"
+        "python -m pipeline.runtime.start pipeline.evaluation.score_transfer --tensors {params.tensors:q}"
         " --backbone {params.backbone} --weights {input.weights}"
         " --prompt-type {params.prompt_type} --seed {wildcards.seed} --threshold {params.threshold}"
         " --batch-size {params.batch_size} --threads {params.threads} --output {output} > {log} 2>&1"
@@ -205,7 +205,7 @@ rule evaluate_at_input_size:
         tensors=multiext(f"{R}/tensors/{{dataset}}/", "images.npy", "masks.npy", "cases.csv"),
         backbone=multiext(f"{R}/backbone/", "config.json", "model.safetensors", "vocab.json", "merges.txt"),
         weights=f"{R}/runs/{{dataset}}/{{variant}}/seed{{seed}}/weights.safetensors",
-        code=lambda wildcards: code("pipeline.evaluation.evaluate", variant_code(wildcards.variant)),
+        code=lambda wildcards: code("pipeline.evaluation.score_run", variant_code(wildcards.variant)),
     output:
         multiext(f"{R}/evaluation_choices/{{dataset}}/{{variant}}/seed{{seed}}/", "per_case.csv", "summary.json"),
     log:
@@ -226,7 +226,7 @@ rule evaluate_at_input_size:
         threads=STUDY.jobs.threads,
         folder=lambda wildcards, output: folder(output),
     shell:
-        "python -m pipeline.runtime.start pipeline.evaluation.evaluate --at-input-size --tensors {params.tensors}"
+        "python -m pipeline.runtime.start pipeline.evaluation.score_run --at-input-size --tensors {params.tensors}"
         " --backbone {params.backbone}"
         " --weights {input.weights} --prompt-type {params.prompt_type} --seed {wildcards.seed}"
         " --threshold {params.threshold} --batch-size {params.batch_size} --threads {params.threads}"
@@ -239,7 +239,7 @@ rule prompt_sensitivity_run:
         tensors=multiext(f"{R}/tensors/{{dataset}}/", "images.npy", "targets.npy", "cases.csv"),
         backbone=multiext(f"{R}/backbone/", "config.json", "model.safetensors", "vocab.json", "merges.txt"),
         weights=f"{R}/runs/{{dataset}}/{{variant}}/seed{{seed}}/weights.safetensors",
-        code=lambda wildcards: code("pipeline.evaluation.prompt_sensitivity", variant_code(wildcards.variant)),
+        code=lambda wildcards: code("pipeline.evaluation.score_prompts", variant_code(wildcards.variant)),
     output:
         f"{R}/prompt_sensitivity/{{dataset}}/{{variant}}/seed{{seed}}/per_case.csv",
     log:
@@ -258,7 +258,7 @@ rule prompt_sensitivity_run:
         batch_size=STUDY.evaluation.batch_size,
         threads=STUDY.jobs.threads,
     shell:
-        "python -m pipeline.runtime.start pipeline.evaluation.prompt_sensitivity --tensors {params.tensors}"
+        "python -m pipeline.runtime.start pipeline.evaluation.score_prompts --tensors {params.tensors}"
         " --backbone {params.backbone} --weights {input.weights} --seed {wildcards.seed}"
         " --threshold {params.threshold} --batch-size {params.batch_size} --threads {params.threads}"
         " --output {output} > {log} 2>&1"

@@ -5,7 +5,7 @@ rule table_main:
         dsc=f"{R}/dsc.csv",
         comparison=f"{R}/tables/comparison.csv",
         reported="workflow/resources/reported.csv",
-        code=code("pipeline.reporting.tables"),
+        code=code("pipeline.reporting.tables.scores"),
     output:
         csv=f"{R}/tables/main.csv",
         markdown=f"{R}/tables/main.md",
@@ -20,7 +20,7 @@ rule table_main:
         shared=figure_options(STUDY.main),
         datasets=compact(STUDY.datasets),
     shell:
-        "python -m pipeline.reporting.tables main --dsc {input.dsc} --comparison {input.comparison}"
+        "python -m pipeline.reporting.tables.scores main --dsc {input.dsc} --comparison {input.comparison}"
         " --reported {input.reported} --datasets {params.datasets:q} --runs {params.runs:q} {params.shared}"
         " --output {params.stem} > {log} 2>&1"
 
@@ -32,7 +32,7 @@ rule table_efficiency:
         dsc=f"{R}/dsc.csv",
         cost=f"{R}/cost.csv",
         reported="workflow/resources/reported.csv",
-        code=code("pipeline.reporting.tables"),
+        code=code("pipeline.reporting.tables.scores"),
     output:
         csv=f"{R}/tables/efficiency.csv",
         markdown=f"{R}/tables/efficiency.md",
@@ -47,7 +47,7 @@ rule table_efficiency:
         shared=figure_options(STUDY.main),
         datasets=compact(STUDY.datasets),
     shell:
-        "python -m pipeline.reporting.tables efficiency --dsc {input.dsc} --cost {input.cost}"
+        "python -m pipeline.reporting.tables.scores efficiency --dsc {input.dsc} --cost {input.cost}"
         " --reported {input.reported} --datasets {params.datasets:q} --runs {params.runs:q} {params.shared}"
         " --output {params.stem} > {log} 2>&1"
 
@@ -57,7 +57,7 @@ rule table_ablation:
         lambda wildcards: scores(family(wildcards.family)) + files(family(wildcards.family), "manifest.json"),
         dsc=f"{R}/ablations/{{family}}.csv",
         cost=f"{R}/cost.csv",
-        code=code("pipeline.reporting.tables"),
+        code=code("pipeline.reporting.tables.scores"),
     output:
         csv=f"{R}/tables/ablation_{{family}}.csv",
         markdown=f"{R}/tables/ablation_{{family}}.md",
@@ -74,7 +74,7 @@ rule table_ablation:
         title=lambda wildcards: STUDY.ablations[wildcards.family].title,
         datasets=lambda wildcards: compact(STUDY.ablations[wildcards.family].datasets or STUDY.datasets),
     shell:
-        "python -m pipeline.reporting.tables ablation --dsc {input.dsc} --cost {input.cost}"
+        "python -m pipeline.reporting.tables.scores ablation --dsc {input.dsc} --cost {input.cost}"
         " --reference {params.reference} --title {params.title:q} --datasets {params.datasets:q}"
         " --runs {params.runs:q} {params.shared}"
         " --output {params.stem} > {log} 2>&1"
@@ -85,7 +85,7 @@ rule pareto:
         dsc=f"{R}/dsc.csv",
         cost=f"{R}/cost.csv",
         reported="workflow/resources/reported.csv",
-        code=code("pipeline.reporting.pareto"),
+        code=code("pipeline.reporting.figures.pareto"),
     output:
         pdf=f"{R}/pareto.pdf",
         png=report(
@@ -101,14 +101,14 @@ rule pareto:
     params:
         shared=figure_options(STUDY.main),
     shell:
-        "python -m pipeline.reporting.pareto --dsc {input.dsc} --cost {input.cost} --reported {input.reported}"
+        "python -m pipeline.reporting.figures.pareto --dsc {input.dsc} --cost {input.cost} --reported {input.reported}"
         " {params.shared} --output {output.pdf} > {log} 2>&1"
 
 
 rule training_curves:
     input:
         files(grid(STUDY.main), "history.csv"),
-        code=code("pipeline.reporting.training_curves"),
+        code=code("pipeline.reporting.figures.training_curves"),
     output:
         pdf=f"{R}/training_curves.pdf",
         png=report(
@@ -125,13 +125,13 @@ rule training_curves:
         shared=figure_options(STUDY.main),
         runs=compact(grid(STUDY.main)),
     shell:
-        "python -m pipeline.reporting.training_curves --runs {params.runs:q} {params.shared}"
+        "python -m pipeline.reporting.figures.training_curves --runs {params.runs:q} {params.shared}"
         " --output {output.pdf} > {log} 2>&1"
 
 
 rule width_schedule:
     input:
-        code=code("pipeline.reporting.width_schedule"),
+        code=code("pipeline.reporting.figures.width_schedule"),
     output:
         pdf=f"{R}/width_schedule.pdf",
         png=report(
@@ -148,14 +148,14 @@ rule width_schedule:
         shared=figure_options(schedule_variants()),
         settings=compact({variant: variant_settings(variant) for variant in schedule_variants()}),
     shell:
-        "python -m pipeline.reporting.width_schedule --settings {params.settings:q} {params.shared}"
+        "python -m pipeline.reporting.figures.width_schedule --settings {params.settings:q} {params.shared}"
         " --output {output.pdf} > {log} 2>&1"
 
 
 rule qualitative:
     input:
         galleries=expand(f"{R}/gallery/{{dataset}}.npz", dataset=STUDY.datasets),
-        code=code("pipeline.reporting.qualitative"),
+        code=code("pipeline.reporting.figures.qualitative"),
     output:
         pdf=f"{R}/qualitative.pdf",
         png=report(
@@ -172,14 +172,14 @@ rule qualitative:
         shared=figure_options(STUDY.main),
         galleries=compact([f"{R}/gallery/{dataset}.npz" for dataset in STUDY.datasets]),
     shell:
-        "python -m pipeline.reporting.qualitative --galleries {params.galleries:q} {params.shared}"
+        "python -m pipeline.reporting.figures.qualitative --galleries {params.galleries:q} {params.shared}"
         " --output {output.pdf} > {log} 2>&1"
 
 
 rule failures:
     input:
         galleries=expand(f"{R}/gallery/{{dataset}}.npz", dataset=STUDY.datasets),
-        code=code("pipeline.reporting.failures"),
+        code=code("pipeline.reporting.figures.failures"),
     output:
         pdf=f"{R}/failures.pdf",
         png=report(
@@ -193,14 +193,14 @@ rule failures:
         shared=figure_options(STUDY.main),
         galleries=compact([f"{R}/gallery/{dataset}.npz" for dataset in STUDY.datasets]),
     shell:
-        "python -m pipeline.reporting.failures --galleries {params.galleries:q} {params.shared}"
+        "python -m pipeline.reporting.figures.failures --galleries {params.galleries:q} {params.shared}"
         " --output {output.pdf} > {log} 2>&1"
 
 
 rule ablation:
     input:
         lambda wildcards: scores(family(wildcards.family)),
-        code=code("pipeline.reporting.ablation"),
+        code=code("pipeline.reporting.figures.ablation"),
     output:
         pdf=f"{R}/ablation_{{family}}.pdf",
         png=report(
@@ -221,7 +221,7 @@ rule ablation:
         title=lambda wildcards: STUDY.ablations[wildcards.family].title,
         bootstrap=STUDY.evaluation.bootstrap_samples,
     shell:
-        "python -m pipeline.reporting.ablation --runs {params.runs:q} --reference {params.reference}"
+        "python -m pipeline.reporting.figures.ablation --runs {params.runs:q} --reference {params.reference}"
         " --bootstrap {params.bootstrap} --title {params.title:q} {params.shared} --output {output.pdf} > {log} 2>&1"
 
 
@@ -230,7 +230,7 @@ if "depth" in STUDY.ablations:
     rule ablation_depth:
         input:
             scores(family("depth")),
-            code=code("pipeline.reporting.ablation_depth"),
+            code=code("pipeline.reporting.figures.ablation_depth"),
         output:
             pdf=f"{R}/ablation_depth.pdf",
             png=report(
@@ -251,7 +251,7 @@ if "depth" in STUDY.ablations:
             bootstrap=STUDY.evaluation.bootstrap_samples,
             settings=compact({variant: variant_settings(variant) for variant in STUDY.ablations["depth"].variants}),
         shell:
-            "python -m pipeline.reporting.ablation_depth --runs {params.runs:q} --reference {params.reference}"
+            "python -m pipeline.reporting.figures.ablation_depth --runs {params.runs:q} --reference {params.reference}"
             " --bootstrap {params.bootstrap} --settings {params.settings:q} {params.shared} --output {output.pdf} > {log} 2>&1"
 
     ruleorder: ablation_depth > ablation
@@ -260,7 +260,7 @@ if "depth" in STUDY.ablations:
 rule comparison_figure:
     input:
         comparison=f"{R}/tables/comparison.csv",
-        code=code("pipeline.reporting.comparison"),
+        code=code("pipeline.reporting.figures.forest"),
     output:
         pdf=f"{R}/comparison.pdf",
         png=report(
@@ -276,7 +276,7 @@ rule comparison_figure:
     params:
         shared=figure_options(STUDY.main),
     shell:
-        "python -m pipeline.reporting.comparison --comparison {input.comparison} {params.shared}"
+        "python -m pipeline.reporting.figures.forest --comparison {input.comparison} {params.shared}"
         " --output {output.pdf} > {log} 2>&1"
 
 
@@ -284,7 +284,7 @@ rule table_transfer:
     input:
         files(transfer_runs(), "manifest.json"),
         scores=more_scores("transfer", transfer_runs()),
-        code=code("pipeline.reporting.transfer_table"),
+        code=code("pipeline.reporting.tables.transfer"),
     output:
         csv=f"{R}/tables/transfer.csv",
         markdown=f"{R}/tables/transfer.md",
@@ -299,14 +299,14 @@ rule table_transfer:
         stem=lambda wildcards, output: stem(output.csv),
         shared=options(labels=compact(labels([STUDY.evaluation.comparisons_reference])), note=note()),
     shell:
-        "python -m pipeline.reporting.transfer_table --runs {params.runs:q} --scores {params.scores}"
+        "python -m pipeline.reporting.tables.transfer --runs {params.runs:q} --scores {params.scores}"
         " {params.shared} --output {params.stem} > {log} 2>&1"
 
 
 rule transfer_figure:
     input:
         transfer=f"{R}/tables/transfer.csv",
-        code=code("pipeline.reporting.transfer"),
+        code=code("pipeline.reporting.figures.transfer_heatmap"),
     output:
         pdf=f"{R}/transfer.pdf",
         png=report(
@@ -322,7 +322,7 @@ rule transfer_figure:
     params:
         shared=figure_options([STUDY.evaluation.comparisons_reference]),
     shell:
-        "python -m pipeline.reporting.transfer --transfer {input.transfer} {params.shared}"
+        "python -m pipeline.reporting.figures.transfer_heatmap --transfer {input.transfer} {params.shared}"
         " --output {output.pdf} > {log} 2>&1"
 
 
@@ -332,7 +332,7 @@ rule table_evaluation_choices:
         scores(grid(STUDY.main)),
         files(grid(STUDY.main), "manifest.json"),
         scores=more_scores("evaluation_choices", grid(STUDY.main)),
-        code=code("pipeline.reporting.evaluation_choices"),
+        code=code("pipeline.reporting.tables.evaluation_choices"),
     output:
         csv=f"{R}/tables/evaluation_choices.csv",
         markdown=f"{R}/tables/evaluation_choices.md",
@@ -348,7 +348,7 @@ rule table_evaluation_choices:
         shared=options(labels=compact(labels(STUDY.main)), note=note()),
         side=STUDY.image_size,
     shell:
-        "python -m pipeline.reporting.evaluation_choices --runs {params.runs:q} --scores {params.scores} --side {params.side}"
+        "python -m pipeline.reporting.tables.evaluation_choices --runs {params.runs:q} --scores {params.scores} --side {params.side}"
         " {params.shared} --output {params.stem} > {log} 2>&1"
 
 
@@ -357,7 +357,7 @@ rule table_prompt_sensitivity:
     input:
         files(grid(STUDY.main), "manifest.json"),
         scores=more_scores("prompt_sensitivity", grid(STUDY.main)),
-        code=code("pipeline.reporting.prompt_sensitivity_table"),
+        code=code("pipeline.reporting.tables.prompt_sensitivity"),
     output:
         csv=f"{R}/tables/prompt_sensitivity.csv",
         markdown=f"{R}/tables/prompt_sensitivity.md",
@@ -372,7 +372,7 @@ rule table_prompt_sensitivity:
         stem=lambda wildcards, output: stem(output.csv),
         shared=options(labels=compact(labels(STUDY.main)), note=note()),
     shell:
-        "python -m pipeline.reporting.prompt_sensitivity_table --runs {params.runs:q} --scores {params.scores}"
+        "python -m pipeline.reporting.tables.prompt_sensitivity --runs {params.runs:q} --scores {params.scores}"
         " {params.shared} --output {params.stem} > {log} 2>&1"
 
 
@@ -380,7 +380,7 @@ rule table_prompt_sensitivity:
 rule prompt_sensitivity:
     input:
         table=f"{R}/tables/prompt_sensitivity.csv",
-        code=code("pipeline.reporting.prompt_sensitivity"),
+        code=code("pipeline.reporting.figures.prompt_types"),
     output:
         pdf=f"{R}/prompt_sensitivity.pdf",
         png=report(
@@ -396,7 +396,7 @@ rule prompt_sensitivity:
     params:
         shared=figure_options(STUDY.main),
     shell:
-        "python -m pipeline.reporting.prompt_sensitivity --table {input.table} {params.shared}"
+        "python -m pipeline.reporting.figures.prompt_types --table {input.table} {params.shared}"
         " --output {output.pdf} > {log} 2>&1"
 
 
@@ -404,7 +404,7 @@ rule cost_figure:
     input:
         files(grid(STUDY.main), "manifest.json"),
         cost=f"{R}/cost.csv",
-        code=code("pipeline.reporting.cost"),
+        code=code("pipeline.reporting.figures.cost_by_variant"),
     output:
         pdf=f"{R}/cost.pdf",
         png=report(
@@ -421,14 +421,14 @@ rule cost_figure:
         shared=figure_options(STUDY.main),
         runs=compact(grid(STUDY.main)),
     shell:
-        "python -m pipeline.reporting.cost --cost {input.cost} --runs {params.runs:q} {params.shared}"
+        "python -m pipeline.reporting.figures.cost_by_variant --cost {input.cost} --runs {params.runs:q} {params.shared}"
         " --output {output.pdf} > {log} 2>&1"
 
 
 rule alpha_by_depth:
     input:
         files(alpha_runs(), "weights.safetensors"),
-        code=code("pipeline.reporting.alpha_by_depth"),
+        code=code("pipeline.reporting.figures.alpha_by_depth"),
     output:
         pdf=f"{R}/alpha_by_depth.pdf",
         png=report(
@@ -445,14 +445,14 @@ rule alpha_by_depth:
         shared=figure_options([STUDY.evaluation.comparisons_reference]),
         runs=compact(alpha_runs()),
     shell:
-        "python -m pipeline.reporting.alpha_by_depth --runs {params.runs:q} {params.shared}"
+        "python -m pipeline.reporting.figures.alpha_by_depth --runs {params.runs:q} {params.shared}"
         " --output {output.pdf} > {log} 2>&1"
 
 
 rule data_overview:
     input:
         expand(f"{R}/datasets/{{dataset}}/integrity.json", dataset=STUDY.datasets),
-        code=code("pipeline.reporting.data_overview"),
+        code=code("pipeline.reporting.figures.data_overview"),
     output:
         pdf=f"{R}/data_overview.pdf",
         png=report(
@@ -469,7 +469,7 @@ rule data_overview:
         shared=options(note=note()),
         datasets=compact([f"{R}/datasets/{dataset}" for dataset in STUDY.datasets]),
     shell:
-        "python -m pipeline.reporting.data_overview --datasets {params.datasets:q} {params.shared}"
+        "python -m pipeline.reporting.figures.data_overview --datasets {params.datasets:q} {params.shared}"
         " --output {output.pdf} > {log} 2>&1"
 
 
@@ -478,7 +478,7 @@ if "data" in STUDY.ablations:
     rule data_efficiency:
         input:
             scores(family("data")),
-            code=code("pipeline.reporting.data_efficiency"),
+            code=code("pipeline.reporting.figures.data_efficiency"),
         output:
             pdf=f"{R}/data_efficiency.pdf",
             png=report(
@@ -496,7 +496,7 @@ if "data" in STUDY.ablations:
             shared=options(note=note(), points=compact(data_points())),
             runs=compact(family("data")),
         shell:
-            "python -m pipeline.reporting.data_efficiency --runs {params.runs:q} {params.shared}"
+            "python -m pipeline.reporting.figures.data_efficiency --runs {params.runs:q} {params.shared}"
             " --output {output.pdf} > {log} 2>&1"
 
 

@@ -2,7 +2,7 @@ if STUDY.backbone.source == "phantom":
 
     rule pretrain_backbone:
         input:
-            code=code("pipeline.training.pretrain"),
+            code=code("pipeline.demo.pretrain"),
         output:
             backbone=multiext(f"{R}/backbone/", "config.json", "model.safetensors", "vocab.json", "merges.txt"),
         log:
@@ -20,7 +20,7 @@ if STUDY.backbone.source == "phantom":
             backbone=lambda wildcards, output: folder(output.backbone),
             settings=compact(STUDY.backbone.model_dump(mode="json")),
         shell:
-            "python -m pipeline.runtime.start pipeline.training.pretrain --settings {params.settings:q}"
+            "python -m pipeline.runtime.start pipeline.demo.pretrain --settings {params.settings:q}"
             " --threads {threads}"
             " --output {params.backbone} > {log} 2>&1"
 
@@ -29,7 +29,7 @@ else:
     rule fetch_backbone:
         input:
             facts="workflow/resources/backbone_files.csv",
-            code=code("pipeline.models.fetch"),
+            code=code("pipeline.fetching.clipseg"),
         output:
             backbone=multiext(f"{R}/backbone/", "config.json", "model.safetensors", "vocab.json", "merges.txt"),
         log:
@@ -45,7 +45,7 @@ else:
             backbone=lambda wildcards, output: folder(output.backbone),
             settings=compact(STUDY.backbone.model_dump(mode="json")),
         shell:
-            "python -m pipeline.runtime.start pipeline.models.fetch --settings {params.settings:q} --facts {input.facts}"
+            "python -m pipeline.runtime.start pipeline.fetching.clipseg --settings {params.settings:q} --facts {input.facts}"
             " --output {params.backbone} > {log} 2>&1"
 
 

@@ -1,0 +1,1 @@
+"""How fast the pipeline is, against plain ways of doing the same."""

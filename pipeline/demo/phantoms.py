@@ -1,0 +1,202 @@
+"""Make phantom archives and split lists for the demo, in the real archives' layout and under their file names.
+
+OUTPUT/archives/*.zip and OUTPUT/annotations/{list}/{train,val,test}.json. The same seed and sizes give the same bytes.
+"""
+
+import argparse
+import io
+import json
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.random import Generator
+from PIL import Image
+
+from pipeline.demo.phantom_images import draw_bkai, draw_busi, draw_clinicdb, draw_isic, draw_kvasir
+from pipeline.demo.phantom_prompts import record
+from pipeline.runtime.atomic import atomic_folder, write_text
+from pipeline.runtime.errors import PipelineError, run_command
+from pipeline.runtime.progress import log, track
+
+SPLITS = ("train", "val", "test")
+# Zip archives hold times of their members; a fixed one keeps them reproducible.
+MEMBER_TIME = (2020, 1, 1, 0, 0, 0)
+
+Member = tuple[str, str, bytes]  # archive, path in it, content
+Case = tuple[str, list[Member], dict[str, Any]]  # split, files, record of the split list
+
+
+def _encoded(image: np.ndarray, encoding: str, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, encoding, **options)
+    return buffer.getvalue()
+
+
+def _grey(mask: np.ndarray) -> np.ndarray:
+    return np.where(mask, 255, 0).astype(np.uint8)
+
+
+def _unique(rng: Generator, alphabet: str, length: int, count: int, prefix: str = "") -> list[str]:
+    letters = np.array(list(alphabet))
+    names: dict[str, None] = {}
+    while len(names) < count:
+        names[prefix + "".join(letters[rng.integers(len(letters), size=length)])] = None
+    return list(names)
+
+
+def _split_of(sizes: dict[str, int]) -> list[str]:
+    return [split for split in SPLITS for _ in range(sizes[split])]
+
+
+def _kvasir(rng: Generator, sizes: dict[str, int]) -> Iterator[Case]:
+    splits = _split_of(sizes)
+    names = _unique(rng, "0123456789abcdefghijklmnopqrstuvwxyz", 22, len(splits), "cju")
+    for number, (split, name) in enumerate(zip(splits, names, strict=True)):
+        phantom = draw_kvasir(rng)
+        # The masks of the original are JPEGs with three channels: their edges are lossy.
+        mask = np.repeat(_grey(phantom.mask)[..., None], 3, axis=2)
+        files = [
+            ("kvasir-seg.zip", f"Kvasir-SEG/images/{name}.jpg", _encoded(phantom.image, "JPEG", quality=90)),
+            ("kvasir-seg.zip", f"Kvasir-SEG/masks/{name}.jpg", _encoded(mask, "JPEG", quality=75)),
+        ]
+        yield split, files, record("polyp", number, name, f"{name}.jpg", f"{name}.jpg", phantom)
+
+
+def _clinicdb(rng: Generator, sizes: dict[str, int]) -> Iterator[Case]:
+    splits = _split_of(sizes)
+    for number, (split, frame) in enumerate(zip(splits, rng.permutation(len(splits)) + 1, strict=True)):
+        phantom = draw_clinicdb(rng)
+        files = [
+            ("CVC-ClinicDB.zip", f"CVC-ClinicDB/Original/{frame}.tif", _encoded(phantom.image, "TIFF")),
+            ("CVC-ClinicDB.zip", f"CVC-ClinicDB/Ground Truth/{frame}.tif", _encoded(_grey(phantom.mask), "TIFF")),
+        ]
+        # The lists name PNGs, the archive holds TIFFs.
+        yield split, files, record("polyp", number, str(frame), f"{frame}.png", f"{frame}.png", phantom)
+
+
+def _bkai(rng: Generator, sizes: dict[str, int]) -> Iterator[Case]:
+    splits = _split_of(sizes)
+    archive = "bkai-igh-neopolyp.zip"
+    names = _unique(rng, "0123456789abcdef", 32, len(splits))
+    for number, (split, name) in enumerate(zip(splits, names, strict=True)):
+        phantom = draw_bkai(rng)
+        mask = np.zeros_like(phantom.image)
+        for own, group in zip(phantom.masks, phantom.groups, strict=True):
+            mask[own] = (255, 0, 0) if group == "neoplastic" else (0, 255, 0)
+        files = [
+            (archive, f"train/train/{name}.jpeg", _encoded(phantom.image, "JPEG", quality=90)),
+            (archive, f"train_gt/train_gt/{name}.jpeg", _encoded(mask, "JPEG", quality=85, subsampling=0)),
+        ]
+        yield split, files, record("polyp", number, name, f"{name}.jpeg", f"{name}.jpeg", phantom)
+
+
+def _isic(rng: Generator, sizes: dict[str, int]) -> Iterator[Case]:
+    splits = _split_of(sizes)
+    numbers = rng.choice(11_400, len(splits), replace=False)
+    for number, (split, identifier) in enumerate(zip(splits, numbers, strict=True)):
+        phantom = draw_isic(rng)
+        name = f"ISIC_{identifier:07d}"
+        part = f"ISBI2016_ISIC_Part1_{'Test' if split == 'test' else 'Training'}"
+        image, mask = f"{name}.jpg", f"{name}_Segmentation.png"
+        files = [
+            (f"{part}_Data.zip", f"{part}_Data/{image}", _encoded(phantom.image, "JPEG", quality=90)),
+            (f"{part}_GroundTruth.zip", f"{part}_GroundTruth/{mask}", _encoded(_grey(phantom.mask), "PNG")),
+        ]
+        yield split, files, record("lesion", number, name, image, mask, phantom)
+
+
+def _busi_groups(rng: Generator, size: int) -> list[str]:
+    """Classes in the proportions of the original: 17% normal, 27% malignant, the rest benign."""
+    normal, malignant = round(0.17 * size), round(0.27 * size)
+    groups = ["normal"] * normal + ["malignant"] * malignant + ["benign"] * (size - normal - malignant)
+    return [groups[index] for index in rng.permutation(size)]
+
+
+def _busi(rng: Generator, sizes: dict[str, int]) -> Iterator[Case]:
+    archive, folder = "Dataset_BUSI.zip", "Dataset_BUSI_with_GT"
+    order = [(split, group) for split in SPLITS for group in _busi_groups(rng, sizes[split])]
+    counts = {"benign": 0, "malignant": 0, "normal": 0}
+    for number, (split, group) in enumerate(order):
+        counts[group] += 1
+        count = counts[group]
+        # Every eighth benign scan, from the second one on, has two masses and so two mask files.
+        phantom = draw_busi(rng, group, two=group == "benign" and count % 8 == 2)
+        stem = f"{folder}/{group}/{group} ({count})"
+        files = [(archive, f"{stem}.png", _encoded(phantom.image, "PNG"))]
+        for index, mask in enumerate(phantom.masks or [phantom.mask]):
+            suffix = f"_mask_{index}" if index else "_mask"
+            files.append((archive, f"{stem}{suffix}.png", _encoded(_grey(mask), "PNG")))
+        name = f"{count}_{group}"
+        yield split, files, record("scan", number, name, f"{name}.png", f"{name}.png", phantom)
+
+
+# Folder of the split lists, as the published ones are called, and what makes the dataset.
+DATASETS: dict[str, Callable[[Generator, dict[str, int]], Iterator[Case]]] = {
+    "kvasir_polyp": _kvasir,
+    "clinicdb_polyp": _clinicdb,
+    "bkai_polyp": _bkai,
+    "isic": _isic,
+    "busi": _busi,
+}
+
+
+def _write_archive(path: Path, members: dict[str, bytes]) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            member = zipfile.ZipInfo(name, MEMBER_TIME)
+            member.compress_type = zipfile.ZIP_DEFLATED
+            member.create_system = 3
+            member.external_attr = 0o644 << 16
+            archive.writestr(member, content)
+
+
+def make_phantoms(output: str | Path, sizes: dict[str, int], seed: int) -> None:
+    """Write the archives and split lists of all five datasets to ``output``, which appears whole or not at all.
+
+    Args:
+        sizes: cases of each dataset in ``train``, ``val`` and ``test``, each at least 1.
+        seed: the same one gives the same bytes.
+
+    Raises:
+        PipelineError: a size below 1 or a seed below 0.
+    """
+    if seed < 0:
+        raise PipelineError(f"--seed: {seed}; give 0 or more")
+    for split in SPLITS:
+        if sizes[split] < 1:
+            raise PipelineError(f"--{split}: {sizes[split]}; each split needs at least one case")
+    archives: dict[str, dict[str, bytes]] = {}
+    lists: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    for index, (name, make) in enumerate(DATASETS.items()):
+        lists[name] = {split: [] for split in SPLITS}
+        cases = make(np.random.default_rng((seed, index)), sizes)
+        for split, files, entry in track(cases, f"phantoms, {name}", total=sum(sizes.values())):
+            lists[name][split].append(entry)
+            for archive, path, content in files:
+                archives.setdefault(archive, {})[path] = content
+    with atomic_folder(output) as folder:
+        (folder / "archives").mkdir()
+        for name, members in archives.items():
+            _write_archive(folder / "archives" / name, members)
+        for name, splits in lists.items():
+            for split, entries in splits.items():
+                write_text(folder / "annotations" / name / f"{split}.json", json.dumps(entries))
+    log(f"{output}: {len(archives)} archives, {sum(sizes.values())} cases in each of {len(lists)} datasets")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--train", type=int, default=48, help="training cases of each dataset")
+    parser.add_argument("--val", type=int, default=12, help="validation cases")
+    parser.add_argument("--test", type=int, default=24, help="test cases")
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--output", type=Path, required=True, help="folder for archives/ and annotations/")
+    arguments = parser.parse_args()
+    make_phantoms(arguments.output, {split: getattr(arguments, split) for split in SPLITS}, arguments.seed)
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,80 @@
+"""A run's figures, from its per-case scores."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pipeline.runtime.errors import PipelineError
+
+COLUMNS = ("case", "prompt", "dsc", "iou", "hd95", "target_pixels", "predicted_pixels")
+SCORES = ("dsc", "iou", "hd95")
+_UPPER = {"dsc": 1, "iou": 1, "hd95": float("inf"), "target_pixels": float("inf"), "predicted_pixels": float("inf")}
+
+
+def read_per_case(run: str | Path, keys: Sequence[str] = ()) -> pd.DataFrame:
+    """Read ``per_case.csv`` of the run folder ``run``, or of one that mirrors it.
+
+    Args:
+        keys: Columns of text that say under what a case was scored, where it was scored more than once.
+
+    Returns:
+        One row a scored case, columns ``keys`` and :data:`COLUMNS`; dsc and iou in 0..1, hd95 in pixels.
+
+    Raises:
+        PipelineError: the file is missing, lacks a column, is empty, or holds a score out of its range.
+    """
+    path = Path(run) / "per_case.csv"
+    mend = "evaluate the run again (pipeline.evaluation.score_run)"
+    try:
+        text = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except FileNotFoundError:
+        raise PipelineError(f"{path}: no such file; {mend}") from None
+    except (OSError, ValueError) as error:
+        raise PipelineError(f"{path}: cannot be read ({error}); {mend}") from None
+    columns = [*keys, *COLUMNS]
+    missing = [column for column in columns if column not in text]
+    if missing:
+        raise PipelineError(f"{path}: column {', '.join(missing)} missing; {mend}")
+    if text.empty:
+        raise PipelineError(f"{path}: holds no case; {mend}")
+    frame = text[columns].copy()
+    for column, upper in _UPPER.items():
+        try:
+            frame[column] = text[column].astype(int if column.endswith("_pixels") else float)
+            wrong = ~frame[column].between(0, upper)
+        except ValueError:
+            wrong = pd.to_numeric(text[column], errors="coerce").isna()
+        if wrong.any():
+            row = text.loc[wrong.idxmax()]
+            allowed = "0 or more" if upper == float("inf") else f"0..{upper}"
+            raise PipelineError(f"{path}: {column} of case {row['case']} is {row[column]!r}, not {allowed}; {mend}")
+    return frame
+
+
+def _means(per_case: pd.DataFrame) -> dict[str, Any]:
+    means = per_case[list(SCORES)].mean()
+    return {"cases": len(per_case), **{score: float(means[score]) if len(per_case) else None for score in SCORES}}
+
+
+def summarise(per_case: pd.DataFrame) -> dict[str, Any]:
+    """The figures of a test set: means over its cases, and what the means hide.
+
+    Args:
+        per_case: One row a case, columns dsc, iou (0..1), hd95 (pixels), target_pixels, predicted_pixels.
+
+    Returns:
+        ``cases``; the means ``dsc``, ``iou`` (0..1) and ``hd95`` (pixels) over all cases; ``misses``, cases with a
+        target and an empty prediction; ``false_alarms``, cases with an empty target (BUSI's normal images) and a
+        prediction; ``with_target``, the first four again over the cases with a target (None where there is none).
+        In HD95 each miss and each false alarm counts as the image's diagonal.
+    """
+    target = per_case["target_pixels"] > 0
+    predicted = per_case["predicted_pixels"] > 0
+    return {
+        **_means(per_case),
+        "misses": int((target & ~predicted).sum()),
+        "false_alarms": int((~target & predicted).sum()),
+        "with_target": _means(per_case[target]),
+    }

@@ -1,0 +1,1 @@
+"""Fetching: what the study needs from outside, archives, split lists and CLIPSeg's files, checked on arrival."""

@@ -1,0 +1,144 @@
+"""Table ``prompt_sensitivity``: DSC of trained runs by the type of the prompt they are evaluated with.
+
+python -m pipeline.reporting.tables.prompt_sensitivity --runs '["results/runs/busi/telescopic/seed41"]'
+    --scores results/prompt_sensitivity --output results/tables/prompt_sensitivity
+"""
+
+import argparse
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pipeline.evaluation.per_case import read_per_case
+from pipeline.evaluation.readers import (
+    add_scores_options,
+    dataset_label,
+    variant_label,
+)
+from pipeline.evaluation.runs import Run, chosen_runs
+from pipeline.reporting.markup import NOT_AVAILABLE, Cell, Table, number, ranks
+from pipeline.reporting.tables.scores import DECIMALS, with_provenance, write
+from pipeline.runtime.errors import PipelineError, run_command
+
+EMPTY, RANDOM = "p0", "random"
+NOTE = (
+    "Mean over seeds of the test set's mean DSC, in percent, of runs evaluated with one prompt type for all cases; "
+    "their standard deviations over seeds are in the CSV. p0: the empty prompt; random: one of p1 and up, drawn for "
+    "each case and seed. Where a type has several wordings, one is drawn for each case and seed, as everywhere in "
+    "the evaluation. Range: largest less smallest over p1 and up, points. SD by case: standard deviation over the "
+    "same types of each case's DSC, averaged over cases, then seeds, points. Best of p1 and up bold, second "
+    f"underlined. {NOT_AVAILABLE}: the dataset has no such type."
+)
+
+
+def type_order(types: Iterable[str]) -> list[str]:
+    """``types`` once each: the empty prompt, p1 and up, random."""
+    return sorted(set(types), key=lambda name: (name == RANDOM, name))
+
+
+def worded(types: Iterable[str]) -> list[str]:
+    """Those of ``types`` over which dependence is measured: p1 and up."""
+    return [name for name in types if name not in (EMPTY, RANDOM)]
+
+
+def _by_case(run: Run, scores: Path) -> tuple[pd.DataFrame, str, dict[str, str]]:
+    """DSC by case and prompt type, 0..1; the first case with a target, if there is one, and its prompt of each type."""
+    path = run.within(scores)
+    table = read_per_case(path, ["prompt_type"])
+    wide = table.pivot_table(index="case", columns="prompt_type", values="dsc", aggfunc="mean", sort=False)
+    holes = wide.isna().any()
+    if holes.any():
+        name = holes.idxmax()
+        case = wide.index[wide[name].isna()][0]
+        raise PipelineError(f"{path}/per_case.csv: case {case} is not scored under {name}; score the run again")
+    case = table.sort_values("target_pixels", key=lambda pixels: pixels == 0, kind="stable")["case"].iloc[0]
+    shown = table[table["case"] == case].drop_duplicates("prompt_type")
+    return wide, case, dict(zip(shown["prompt_type"], shown["prompt"], strict=True))
+
+
+def _record(tables: Sequence[pd.DataFrame], types: Sequence[str]) -> dict[str, Any]:
+    """Figures of one variant on one dataset from a table of cases and types for each seed; points."""
+    means = 100 * pd.DataFrame([table.mean() for table in tables])
+    spread = means.std(ddof=1)
+    record: dict[str, Any] = {"seeds": len(tables), "cases": len(tables[0])}
+    for name in types:
+        there = name in means and means[name].notna().any()
+        record[name] = round(float(means[name].mean()), 6) if there else None
+        record[f"{name}_sd"] = round(float(spread[name]), 6) if there and pd.notna(spread[name]) else None
+    chosen = worded(means.columns)
+    values = means[chosen].mean()
+    by_case = [100 * float(table[chosen].std(axis=1, ddof=1).mean()) for table in tables] if len(chosen) > 1 else []
+    record["range"] = round(float(values.max() - values.min()), 6) if by_case else None
+    record["sd_by_case"] = round(sum(by_case) / len(by_case), 6) if by_case else None
+    return record
+
+
+def _example(run: Run, case: str, prompts: Mapping[str, str]) -> str:
+    wordings = "; ".join(f'{name} "{prompts[name]}"' for name in worded(type_order(prompts)))
+    return f"Prompts of {dataset_label(run.dataset)}, case {case}, seed {run.seed}: {wordings}."
+
+
+def build(runs: Sequence[Run], scores: str | Path, labels: Mapping[str, str], note: str) -> tuple[pd.DataFrame, Table]:
+    """The table of ``runs``, for machines and for print; datasets and variants keep the order of the runs.
+
+    Args:
+        scores: folder with DATASET/VARIANT/seedN/per_case.csv of each run
+            (:mod:`pipeline.evaluation.score_prompts`).
+        labels: name of each variant in print.
+        note: provenance that the table shows; may be empty.
+
+    Returns:
+        One row a dataset and variant, points: a column and its standard deviation (``_sd``) for each prompt type,
+        ``range`` and ``sd_by_case``; and the same for print, with one case's prompts for each set of types.
+
+    Raises:
+        PipelineError: the scores or the manifest of a run are missing or damaged.
+    """
+    scores = Path(scores)
+    tables: dict[tuple[str, str], list[pd.DataFrame]] = {}
+    examples: dict[tuple[str, ...], str] = {}
+    for run in runs:
+        table, case, prompts = _by_case(run, scores)
+        tables.setdefault((run.dataset, run.variant), []).append(table)
+        examples.setdefault(tuple(type_order(prompts)), _example(run, case, prompts))
+    types = type_order(name for group in tables.values() for table in group for name in table.columns)
+    records, printed, rules = [], [], set()
+    order = {dataset: at for at, dataset in enumerate(dict.fromkeys(run.dataset for run in runs))}
+    previous = None
+    for dataset, variant in sorted(tables, key=lambda key: order[key[0]]):
+        record = _record(tables[dataset, variant], types)
+        if previous not in (None, dataset):
+            rules.add(len(printed))
+        previous = dataset
+        chosen = worded(types)
+        marks = dict(zip(chosen, ranks([record[name] for name in chosen], DECIMALS), strict=True))
+        cells = [
+            Cell(number(record[name], f".{DECIMALS}f"), rank=marks.get(name))
+            for name in (*types, "range", "sd_by_case")
+        ]
+        printed.append((variant_label(labels, variant), [Cell(dataset_label(dataset)), *cells]))
+        records.append({"dataset": dataset, "variant": variant, "label": variant_label(labels, variant), **record})
+    table = Table(
+        title="DSC (%) by prompt type",
+        header=["Variant", "Dataset", *types, "Range", "SD by case"],
+        rows=printed,
+        footnotes=[NOTE, *examples.values()],
+        note=note,
+        label="prompt_sensitivity",
+        rules=frozenset(rules),
+    )
+    return pd.DataFrame(records), with_provenance(table, runs, lambda run: [run.within(scores)])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_scores_options(parser, "by prompt type")
+    arguments = parser.parse_args()
+    frame, table = build(chosen_runs(arguments), arguments.scores, arguments.labels, arguments.note)
+    write(frame, table, arguments.output)
+
+
+if __name__ == "__main__":
+    run_command(main)

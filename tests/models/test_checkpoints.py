@@ -1,0 +1,399 @@
+"""Released checkpoints: the three layouts, read to the same logits and written back; broken and malicious files."""
+
+import copy
+import functools
+import os
+import pickle
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+from model_support import inputs, scaled_backbone, tiny, trained_start
+from released_oracle import released_logits
+
+from pipeline.demo.tiny import tiny_config
+from pipeline.models import checkpoints, load_released_checkpoint
+from pipeline.models.checkpoints import export
+from pipeline.models.variants import build_segmenter
+from pipeline.models.weights import load_weights, save_weights
+from pipeline.runtime.errors import PipelineError
+
+
+@functools.cache
+def other_clipseg():
+    """Another CLIPSeg than the one a test passes in: the file's own weights must win."""
+    return scaled_backbone(tiny_config(), seed=5)
+
+
+def clipseg_tensors() -> dict[str, torch.Tensor]:
+    """Its tensors under a release's keys."""
+    return {f"clipseg.{name}": value for name, value in other_clipseg().state_dict().items()}
+
+
+def _telescopic_adapter(name: str, features: int, width: int) -> dict[str, torch.Tensor]:
+    return {
+        f"{name}.down_project.weight": torch.randn(width, features) * 0.2,
+        f"{name}.up_project.weight": torch.randn(features, width) * 0.2,
+        f"{name}.norm.weight": 1 + torch.randn(width) * 0.2,
+        f"{name}.norm.bias": torch.randn(width) * 0.2,
+        f"{name}.scale": torch.rand(1) + 0.1,
+    }
+
+
+def _vlsm_adapter(name: str, features: int, width: int) -> dict[str, torch.Tensor]:
+    return {
+        f"{name}.fc1.weight": torch.randn(width, features) * 0.05,
+        f"{name}.fc1.bias": torch.randn(width) * 0.05,
+        f"{name}.fc2.weight": torch.randn(features, width) * 0.05,
+        f"{name}.fc2.bias": torch.randn(features) * 0.05,
+    }
+
+
+def released_state(layout: str) -> dict[str, torch.Tensor]:
+    """The tensors of a release in its own key layout, for the tiny CLIPSeg (vision 128, text and projection 64)."""
+    torch.manual_seed(2)
+    state = clipseg_tensors()
+    if layout == "telescopic":
+        for index, width in enumerate([8, 8, 10, 14, 17, 21, 24, 28, 32]):
+            for part in ("attn", "out"):
+                state |= _telescopic_adapter(f"v_{part}_adapters.{index}", 128, width)
+        for index in range(3):
+            for part in ("attn", "out"):
+                state |= _telescopic_adapter(f"l_{part}_adapters.{index}", 64, 16)
+        state |= _telescopic_adapter("cond_adapter", 64, 16)
+        state |= {
+            "boundary_enhancer.0.weight": torch.randn(4, 1, 3, 3),
+            "boundary_enhancer.1.weight": torch.rand(4) + 0.5,
+            "boundary_enhancer.1.bias": torch.randn(4),
+            "boundary_enhancer.1.running_mean": torch.randn(4),
+            "boundary_enhancer.1.running_var": torch.rand(4) + 0.5,
+            "boundary_enhancer.1.num_batches_tracked": torch.tensor(123),
+            "boundary_enhancer.3.weight": torch.randn(1, 4, 1, 1),
+        }
+    elif layout == "vlsm_dense":
+        for index in range(9):
+            for part in ("attn", "out"):
+                state |= _vlsm_adapter(f"v_{part}_adapters.{index}", 128, 64)
+                state |= _vlsm_adapter(f"l_{part}_adapters.{index}", 64, 64)
+        state |= _vlsm_adapter("cond_adapter", 64, 256)
+    else:
+        for index in range(3):
+            state |= _vlsm_adapter(f"vision_extract_adapters.{index}", 128, 512)
+            state |= _vlsm_adapter(f"text_extract_adapters.{index}", 64, 512)
+        state |= _vlsm_adapter("cond_adapter", 64, 256)
+        prefix = "clipseg.clip."
+        state |= {name.removeprefix("clipseg."): value for name, value in state.items() if name.startswith(prefix)}
+    return state
+
+
+LAYOUTS = ["telescopic", "vlsm_dense", "vlsm_shallow"]
+REFERENCE_WIDTHS = [8, 8, 10, 14, 17, 21, 24, 28, 32]
+
+
+def lightning_file(path: Path, state: dict[str, torch.Tensor], **parts) -> Path:
+    """What Lightning saves around a model's tensors: loops, optimiser, and hyper-parameters with classes in them."""
+    content = {
+        "epoch": 57,
+        "global_step": 1_450,
+        "pytorch-lightning_version": "2.2.4",
+        "state_dict": {f"net.{name}": value for name, value in state.items()},
+        "loops": {"fit_loop": {"state_dict": {}, "epoch_progress": {"total": {"ready": 58}}}},
+        "callbacks": {"ModelCheckpoint": {"best_model_score": torch.tensor(0.91), "best_model_path": "best.ckpt"}},
+        "optimizer_states": [{"state": {0: {"step": torch.tensor(1_450.0)}}, "param_groups": [{"lr": 1e-3}]}],
+        "hparams_name": "kwargs",
+        "hyper_parameters": {
+            "optimizer": functools.partial(torch.optim.AdamW, lr=1e-3, weight_decay=1e-3),
+            "scheduler": functools.partial(torch.optim.lr_scheduler.ReduceLROnPlateau, factor=0.3),
+            "loss_fn": torch.nn.BCEWithLogitsLoss(),
+        },
+        **parts,
+    }
+    torch.save(content, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def batch():
+    return inputs(tiny_config(), size=96)
+
+
+# ------------------------------------------------------------------ reading
+
+
+def test_the_oracle_is_clipseg_where_there_are_no_adapters(batch):
+    model = tiny()
+    state = {f"clipseg.{name}": value for name, value in model.state_dict().items()}
+    with torch.no_grad():
+        expected = model(**batch).logits
+        logits = released_logits(state, model.config, batch["pixel_values"], batch["input_ids"])
+    assert expected.std() > 0.5
+    assert (logits[:, 0] - expected).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_released_checkpoint_gives_the_logits_of_its_own_forward(tmp_path, batch, layout):
+    state = released_state(layout)
+    path = lightning_file(tmp_path / "best.ckpt", state)
+    segmenter = load_released_checkpoint(path, tiny())
+    with torch.no_grad():
+        logits = segmenter(**batch)
+        expected = released_logits(state, tiny_config(), batch["pixel_values"], batch["input_ids"])
+        # What the adapters do is far above the tolerance.
+        plain = build_segmenter("zero_shot", copy.deepcopy(other_clipseg())).eval()(**batch)
+    assert not segmenter.training
+    assert expected.std() > 0.1 and (plain - expected).abs().max() > 0.1
+    # Two implementations of some forty layers in float32, on logits of order one to ten.
+    assert (logits - expected).abs().max() < 1e-4 * expected.abs().max()
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_layout_is_recognised_with_its_widths(tmp_path, layout):
+    segmenter = load_released_checkpoint(lightning_file(tmp_path / "x.ckpt", released_state(layout)), tiny())
+    names = set(segmenter.adapters)
+    if layout == "telescopic":
+        widths = [segmenter.adapters[f"vision_{layer}_mlp"].down.weight.shape[0] for layer in range(1, 10)]
+        assert widths == REFERENCE_WIDTHS
+        assert {name for name in names if name.startswith("text_")} == {
+            f"text_{layer}_{part}" for layer in (10, 11, 12) for part in ("attention", "mlp")
+        }
+        assert {"conditional", "refinement"} <= names and len(names) == 18 + 6 + 2
+        assert int(segmenter.adapters["refinement"].cnn[1].num_batches_tracked) == 123
+    elif layout == "vlsm_dense":
+        assert len(names) == 36 + 1
+        assert {"text_1_attention", "text_9_mlp", "vision_1_attention", "vision_9_mlp", "conditional"} <= names
+        assert segmenter.adapters["conditional"].fc1.weight.shape == (256, 64)
+    else:
+        assert names == {f"{name}_extract_{i}" for name in ("vision", "text") for i in range(3)} | {"conditional"}
+
+
+@pytest.mark.parametrize("absent", [("cond_adapter",), ("l_attn", "l_out"), ("v_attn", "v_out")])
+def test_a_release_without_one_branch(tmp_path, batch, absent):
+    """The reference's classes can leave out each branch."""
+    for layout in ("telescopic", "vlsm_dense"):
+        state = {name: value for name, value in released_state(layout).items() if not name.startswith(absent)}
+        segmenter = load_released_checkpoint(lightning_file(tmp_path / "x.ckpt", state), tiny())
+        with torch.no_grad():
+            expected = released_logits(state, tiny_config(), batch["pixel_values"], batch["input_ids"])
+            assert (segmenter(**batch) - expected).abs().max() < 1e-4 * expected.abs().max()
+
+
+def test_a_bare_state_dict_without_prefix_is_read(tmp_path):
+    state = released_state("telescopic")
+    torch.save(state, tmp_path / "bare.pt")
+    segmenter = load_released_checkpoint(tmp_path / "bare.pt", tiny())
+    scale = segmenter.adapters["vision_9_mlp"].scale
+    assert torch.equal(scale.detach(), state["v_out_adapters.8.scale"])
+
+
+def test_position_numbers_of_older_versions_are_ignored(tmp_path):
+    state = released_state("telescopic")
+    state["clipseg.clip.text_model.embeddings.position_ids"] = torch.arange(77)[None]
+    load_released_checkpoint(lightning_file(tmp_path / "x.ckpt", state), tiny())
+
+
+# ------------------------------------------------------------------ what is refused
+
+
+def refused(path: Path) -> str:
+    """The message with which a file is refused; it names the file."""
+    with pytest.raises(PipelineError) as error:
+        load_released_checkpoint(path, tiny())
+    message = str(error.value)
+    assert str(path) in message
+    return message
+
+
+class _Attack:
+    """Runs a function when it is unpickled in the ordinary way."""
+
+    def __init__(self, function, *arguments):
+        self.function, self.arguments = function, arguments
+
+    def __reduce__(self):
+        return self.function, self.arguments
+
+
+@pytest.mark.parametrize("place", ["hyper_parameters", "state_dict"])
+@pytest.mark.parametrize("function", [os.mkdir, os.system, eval])
+def test_a_malicious_file_executes_nothing(tmp_path, function, place):
+    marker = tmp_path / "executed"
+    argument = {
+        os.mkdir: str(marker),
+        os.system: f"touch '{marker}'",
+        eval: f"__import__('os').mkdir({str(marker)!r})",
+    }[function]
+    path = lightning_file(tmp_path / "evil.ckpt", released_state("telescopic"), **{place: _Attack(function, argument)})
+    message = refused(path)
+    assert "refused" in message and "nothing in it was executed" in message
+    assert function.__name__ in message
+    assert not marker.exists()
+    # The attack is real: the ordinary way of loading runs it.
+    torch.load(path, weights_only=False)
+    assert marker.exists()
+
+
+def test_an_attack_by_way_of_permitted_roots_executes_nothing(tmp_path):
+    """functools.partial and pathlib.Path may be named in a file, yet stay without effect."""
+    marker = tmp_path / "executed"
+    attack = _Attack(Path.mkdir, marker)
+    path = lightning_file(tmp_path / "evil.ckpt", released_state("telescopic"), callbacks=attack)
+    with pytest.raises(PipelineError):
+        load_released_checkpoint(path, tiny())
+    assert not marker.exists()
+
+
+def test_an_old_pickle_without_an_archive_executes_nothing(tmp_path):
+    marker = tmp_path / "executed"
+    path = tmp_path / "old.ckpt"
+    path.write_bytes(pickle.dumps(_Attack(os.mkdir, str(marker))))
+    assert "not a whole file of torch.save" in refused(path)
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize("kept", [0, 100, 0.3, 0.999])
+def test_a_truncated_file_is_said_to_be_one(tmp_path, kept):
+    path = lightning_file(tmp_path / "best.ckpt", released_state("telescopic"))
+    content = path.read_bytes()
+    path.write_bytes(content[: int(kept * len(content)) if isinstance(kept, float) else kept])
+    assert "not a whole file of torch.save" in refused(path) and "download it again" in refused(path)
+
+
+def test_a_flipped_bit_is_found(tmp_path):
+    path = lightning_file(tmp_path / "best.ckpt", released_state("telescopic"))
+    content = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as archive:
+        largest = max(archive.infolist(), key=lambda entry: entry.file_size)
+    content[largest.header_offset + largest.file_size // 2] ^= 1
+    path.write_bytes(content)
+    assert "not a whole file of torch.save (BadZipFile: " in refused(path)
+
+
+def test_files_that_are_something_else(tmp_path):
+    assert "no such file" in refused(tmp_path / "absent.ckpt")
+    (tmp_path / "page.ckpt").write_text("<!DOCTYPE html><title>Sign in</title>")
+    assert "not a whole file of torch.save" in refused(tmp_path / "page.ckpt")
+    with zipfile.ZipFile(tmp_path / "archive.ckpt", "w") as archive:
+        archive.writestr("readme.txt", "no model")
+    assert "not a whole file of torch.save" in refused(tmp_path / "archive.ckpt")
+    torch.save(torch.nn.Linear(3, 4).state_dict(), tmp_path / "linear.ckpt")
+    assert "no adapters of a known kind among 2 keys, e.g. ['bias', 'weight']" in refused(tmp_path / "linear.ckpt")
+    torch.save([1, 2, 3], tmp_path / "list.ckpt")
+    assert "holds no state_dict of tensors" in refused(tmp_path / "list.ckpt")
+    torch.save({"state_dict": {"net.v_attn_adapters": 3}}, tmp_path / "number.ckpt")
+    assert "holds no state_dict of tensors" in refused(tmp_path / "number.ckpt")
+    torch.save({f"net.{name}": value for name, value in clipseg_tensors().items()}, tmp_path / "plain.ckpt")
+    assert "no adapters of a known kind" in refused(tmp_path / "plain.ckpt")
+
+
+def test_every_key_and_shape_is_checked(tmp_path):
+    state = released_state("telescopic")
+    lacking = dict(state)
+    del lacking["v_out_adapters.4.scale"]
+    assert "1 keys missing ['v_out_adapters.4.scale']" in refused(lightning_file(tmp_path / "a.ckpt", lacking))
+    extra = state | {"head.weight": torch.zeros(2)}
+    assert "1 foreign ['head.weight']" in refused(lightning_file(tmp_path / "b.ckpt", extra))
+    shape = state | {"l_out_adapters.1.norm.bias": torch.zeros(15)}
+    assert "l_out_adapters.1.norm.bias (15,) for (16,)" in refused(lightning_file(tmp_path / "c.ckpt", shape))
+    narrow = state | {"v_attn_adapters.0.down_project.weight": torch.zeros(4, 128)}
+    assert "greater than or equal to 8" in refused(lightning_file(tmp_path / "d.ckpt", narrow))
+
+
+def test_a_checkpoint_of_another_backbone_is_refused(tmp_path):
+    config = tiny_config()
+    config.reduce_dim = 16
+    path = lightning_file(tmp_path / "x.ckpt", released_state("telescopic"))
+    with pytest.raises(PipelineError, match="does not fit this backbone: 0 keys missing"):
+        load_released_checkpoint(path, scaled_backbone(config))
+
+
+def test_a_shallow_file_whose_two_clips_differ_is_refused(tmp_path):
+    state = released_state("vlsm_shallow")
+    name = "clip.text_model.final_layer_norm.weight"
+    state[name] = state[name] + 1
+    message = refused(lightning_file(tmp_path / "x.ckpt", state))
+    assert f"1 tensors under clip. differ from those under clipseg.clip., e.g. {name}" in message
+
+
+# ------------------------------------------------------------------ writing
+
+
+@pytest.fixture(scope="module")
+def backbone(tmp_path_factory):
+    """Folder of the tiny CLIPSeg."""
+    folder = tmp_path_factory.mktemp("backbone")
+    tiny().save_pretrained(folder)
+    return folder
+
+
+def stored_run(folder: Path, variant: dict) -> Path:
+    """A run's folder."""
+    save_weights(folder / "weights.safetensors", trained_start(variant, tiny()), variant, {"seed": "41"})
+    return folder
+
+
+EXPORTED = {
+    "telescopic": {"kind": "telescopic"},
+    "vision": {"kind": "telescopic", "schedule": "uniform", "branches": ["vision"], "mask_refinement": False},
+    "fixed_alpha": {"kind": "telescopic", "alpha_learned": False},
+    "vlsm_dense": {"kind": "vlsm_dense"},
+    "vlsm_shallow": {"kind": "vlsm_shallow"},
+}
+
+
+@pytest.mark.parametrize("name", EXPORTED)
+def test_export_is_read_back_to_the_same_logits(tmp_path, backbone, batch, name):
+    run = stored_run(tmp_path, EXPORTED[name])
+    output = tmp_path / "export.ckpt"
+    export(run, backbone, output)
+    with torch.no_grad():
+        expected = load_weights(run / "weights.safetensors", tiny())(**batch)
+        # Read into another backbone: the file holds its own.
+        logits = load_released_checkpoint(output, copy.deepcopy(other_clipseg()))(**batch)
+        state = torch.load(output, weights_only=True)["state_dict"]
+        assert all(key.startswith("net.") for key in state)
+        oracle = released_logits(
+            {key.removeprefix("net."): value for key, value in state.items()},
+            tiny_config(),
+            batch["pixel_values"],
+            batch["input_ids"],
+        )
+    assert torch.equal(logits, expected)
+    assert (oracle - expected).abs().max() < 1e-4 * expected.abs().max()
+    first = output.read_bytes()
+    export(run, backbone, output)
+    assert output.read_bytes() == first
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_export_has_the_keys_of_the_release(tmp_path, backbone, layout):
+    """As the reference loads: every key and no other (its load_state_dict is strict)."""
+    export(stored_run(tmp_path, {"kind": layout}), backbone, tmp_path / "export.ckpt")
+    state = torch.load(tmp_path / "export.ckpt", weights_only=True)["state_dict"]
+    expected = {f"net.{name}": value.shape for name, value in released_state(layout).items()}
+    assert {name: value.shape for name, value in state.items()} == expected
+
+
+@pytest.mark.parametrize(
+    "variant, reason",
+    [
+        ({"kind": "lora"}, "no place for kind 'lora'"),
+        ({"kind": "telescopic", "text_layers": [7, 8, 9]}, "no place for an adapter at text_7_attention"),
+        ({"kind": "telescopic", "vision_layers": [7, 8, 9]}, "no place for an adapter at vision_7_attention"),
+    ],
+)
+def test_variants_without_a_layout_are_refused(tmp_path, backbone, variant, reason):
+    run = stored_run(tmp_path, variant)
+    with pytest.raises(PipelineError, match=f"cannot be written in the authors' layout: the layouts have {reason}"):
+        export(run, backbone, tmp_path / "export.ckpt")
+    assert not (tmp_path / "export.ckpt").exists()
+
+
+def test_the_command_line_exports(tmp_path, backbone, monkeypatch, capsys):
+    run = stored_run(tmp_path, {"kind": "telescopic"})
+    output = tmp_path / "deep/er/export.ckpt"
+    arguments = ["export", "--run", str(run), "--backbone", str(backbone), "--output", str(output)]
+    monkeypatch.setattr("sys.argv", ["checkpoints", *arguments])
+    checkpoints.main()
+    assert output.is_file()
+    assert "tensors of a telescopic" in capsys.readouterr().err

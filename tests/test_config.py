@@ -1,0 +1,133 @@
+"""The configuration: what is refused, with which words, and that the schema is the typed model's."""
+
+import copy
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from pipeline.config import Study, load_study, merge, read_study, schema
+from pipeline.runtime.errors import PipelineError
+
+ROOT = Path(__file__).parents[1]
+CONFIG = yaml.safe_load((ROOT / "config.yaml").read_text())
+OVERLAYS = sorted((ROOT / "workflow/config").glob("*.yaml"))
+
+
+def changed(path: str, value) -> dict:
+    config = copy.deepcopy(CONFIG)
+    *parents, last = path.split("/")
+    place = config
+    for key in parents:
+        place = place[key]
+    place[last] = value
+    return config
+
+
+def test_the_papers_study():
+    study = load_study(CONFIG)
+    assert study.datasets == ["kvasir_seg", "clinicdb", "bkai", "isic16", "busi"]
+    assert study.seeds == [41, 42, 43]
+    assert study.image_size == 352
+    training = study.training_of("telescopic")
+    assert (training.learning_rate, training.weight_decay, training.batch_size) == (1e-3, 1e-3, 32)
+    assert (training.gradient_clip, training.plateau_factor, training.plateau_patience) == (0.5, 0.3, 5)
+    assert (training.min_epochs, training.max_epochs, training.stop_patience) == (10, 200, 20)
+    assert (training.dice_weight, training.bce_weight, training.precision) == (1.5, 1.0, "fp16")
+    rates = {variant: study.training_of(variant).learning_rate for variant in study.main}
+    assert {name: rate for name, rate in rates.items() if rate != 1e-3} == {"end_to_end": 1e-5, "vlsm_shallow": 3e-4}
+
+
+def test_runs_that_families_share_are_counted_once():
+    plan = read_study(ROOT / "config.yaml", ROOT / "workflow/config/demo.yaml").plan().splitlines()
+    # The demo's families are of one dataset and seed, and hold variants of the main table.
+    assert [line.split()[-4:] for line in plan[1:4]] == [
+        ["table", "80", "0", "80"],
+        ["components", "6", "1", "5"],
+        ["depth", "6", "2", "4"],
+    ]
+    assert plan[-1].split() == ["in", "all", str(sum(int(line.split()[-1]) for line in plan[1:-1]))]
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS, ids=lambda path: path.stem)
+def test_overlays_are_valid(overlay):
+    below = [ROOT / "workflow/config/demo.yaml"] if overlay.stem in ("local_archives", "portable") else []
+    assert read_study(ROOT / "config.yaml", *below, overlay).results != "results"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        ("trainig", {}, ["trainig", "no such key"]),
+        ("training/learning_rat", 0.1, ["training.learning_rat", "no such key", "0.1"]),
+        ("datasets", ["kvasir_seg", "kvasir"], ["datasets.1", "'kvasir'", "'busi'"]),
+        ("datasets", ["busi", "busi"], ["datasets", "busi given twice"]),
+        ("seeds", [41, 42, 41], ["seeds", "41 given twice"]),
+        ("seeds", [], ["seeds", "at least 1"]),
+        ("main", ["telescopic", "telescopik"], ["main", "'telescopik'", "vlsm_dense"]),
+        ("image_size", 350, ["image_size", "multiple of 16", "350"]),
+        ("training/batch_size", 0, ["training.batch_size", "greater than or equal to 1", "0"]),
+        ("training/precision", "fp8", ["training.precision", "'fp16', 'bf16' or 'fp32'", "fp8"]),
+        ("variants/telescopic/kind", "telescope", ["variants.telescopic", "'telescope'", "allowed: decoder_only"]),
+        ("variants/telescopic/text_width", 0, ["variants.telescopic.text_width", "greater than or equal to 8", "0"]),
+        ("variants/telescopic/schedule", [8] * 8, ["variants.telescopic", "8 widths for 9 vision layers"]),
+        ("variants/telescopic/schedule", [0] * 9, ["variants.telescopic.schedule", "greater than or equal to 8"]),
+        ("variants/telescopic/vision_layers", [1, 1], ["variants.telescopic", "vision_layers", "twice"]),
+        ("variants/lora/rank", 0, ["variants.lora.rank", "greater than or equal to 1"]),
+        ("variants/end_to_end/training", {"learning_rate": -1}, ["variants.end_to_end.training.learning_rate", "-1"]),
+        ("ablations/depth/reference", "lora", ["ablations.depth.reference", "'lora'"]),
+        ("ablations/alpha/variants", ["telescopic", "alpha_2"], ["ablations.alpha.variants", "'alpha_2'"]),
+        ("ablations/alpha/seeds", [41, 41], ["ablations.alpha.seeds", "41 given twice"]),
+        ("backbone", {"source": "web"}, ["backbone", "'hub', 'folder', 'phantom'", "web"]),
+        ("archives", {"phantoms": {}, "official": True}, ["archives", "official: false"]),
+        ("archives", {"allow_missing": {"isic": 3}}, ["archives.allow_missing.isic", "isic16"]),
+    ],
+)
+def test_mistakes_are_named_with_key_value_and_mend(path, value, words):
+    with pytest.raises(PipelineError) as error:
+        load_study(changed(path, value))
+    for word in words:
+        assert word in str(error.value)
+
+
+def test_every_mistake_is_named_at_once():
+    config = changed("trainig", {}) | {"image_size": 10}
+    with pytest.raises(PipelineError, match="trainig") as error:
+        load_study(config)
+    assert "image_size" in str(error.value)
+
+
+def test_schema_file_is_up_to_date():
+    written = json.loads((ROOT / "workflow/schemas/config.schema.json").read_text())
+    assert written == json.loads(json.dumps(schema())), (
+        "run python -m pipeline.config schema workflow/schemas/config.schema.json"
+    )
+
+
+def test_schema_accepts_the_study_and_refuses_a_typo():
+    validator = jsonschema.Draft202012Validator(schema())
+    validator.validate(CONFIG)
+    for path, value in [("trainig", {}), ("variants/telescopic/widht", 3), ("variants/lora/rank", 0), ("seeds", [])]:
+        with pytest.raises(jsonschema.ValidationError):
+            validator.validate(changed(path, value))
+
+
+def test_merge_replaces_lists_and_joins_mappings():
+    assert merge({"a": {"b": 1, "c": [1, 2]}, "d": 4}, {"a": {"c": [3]}}) == {"a": {"b": 1, "c": [3]}, "d": 4}
+
+
+def test_files_that_cannot_be_read_are_named(tmp_path):
+    with pytest.raises(PipelineError, match=r"nowhere\.yaml: cannot be read"):
+        read_study(tmp_path / "nowhere.yaml")
+    (tmp_path / "broken.yaml").write_text("a: [1")
+    with pytest.raises(PipelineError, match=r"broken\.yaml: not valid YAML"):
+        read_study(tmp_path / "broken.yaml")
+
+
+def test_null_in_a_variant_survives_the_way_to_the_job():
+    settings = {"kind": "telescopic", "text_width": None, "schedule": "uniform"}
+    study = load_study(changed("variants/telescopic", settings))
+    dumped = study.variants["telescopic"].model_dump(mode="json", exclude={"label", "training"})
+    assert Study.model_validate(changed("variants/telescopic", dumped)).variants["telescopic"].schedule == "uniform"
