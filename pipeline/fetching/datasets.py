@@ -7,16 +7,20 @@ import os
 import shutil
 from pathlib import Path
 
-from pipeline.data.archives import archive_sha256, find_archive
+from pipeline.data.archives import archive_sha256, find_archive, match_members
+from pipeline.data.members import ArchiveError
 from pipeline.data.sniff import kind_of_file
 from pipeline.data.sources import SPLITS, Archive, dataset_facts, table
-from pipeline.fetching.download import NotFound, check_archive, download
+from pipeline.data.unpack import check_members, list_members
+from pipeline.fetching.download import NotFound, WrongChecksum, check_archive, download, split_credentials
 from pipeline.fetching.kaggle import fetch_from_kaggle
 from pipeline.fetching.lock import Lock
 from pipeline.runtime.atomic import atomic_folder
 from pipeline.runtime.errors import PipelineError, run_command
 from pipeline.runtime.manifest import file_sha256
 from pipeline.runtime.progress import log
+
+MAX_LIST_BYTES = 64 * 2**20
 
 
 class Fetcher:
@@ -36,7 +40,7 @@ class Fetcher:
     ):
         self._dataset = dataset
         self._folder = folder
-        self._base_url = base_url.rstrip("/") if base_url else None
+        self._base_url, self._auth = split_credentials(base_url.rstrip("/")) if base_url else (None, None)
         self._cache = cache
         self._lock = lock
         self._official = official
@@ -63,21 +67,39 @@ class Fetcher:
         return (archive.sha256 if name == archive.name else None) or self._lock.expected(name)
 
     def _verify(self, archive: Archive, path: Path, source: str, fix: str) -> None:
-        """Enforce the checksum of a complete archive; record it if none was known."""
+        """Enforce the checksum of a complete archive; if none was known, read all of it and record one."""
         if not self._official:
             return
         found, expected = archive_sha256(path), self._expected(archive, path.name)
         if expected is None:
+            try:
+                matches = match_members(self._dataset, archive, path, list_members(path))
+                check_members(path, [match.member for match in matches])
+            except ArchiveError as error:
+                raise PipelineError(f"{error}; {fix}") from None
             files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
             self._lock.record(path.name, found, sum(file.stat().st_size for file in files), source)
             log(f"{self._dataset}: recorded SHA-256 {found} of {path.name}")
         elif found != expected:
-            raise PipelineError(f"{path}: wrong checksum: SHA-256 {found}, expected {expected}; {fix}")
+            wrong = f"{path}: wrong checksum: SHA-256 {found}, expected {expected}"
+            raise PipelineError(f"{wrong}; {fix}{self._recorded(path.name)}")
+
+    def _recorded(self, name: str) -> str:
+        """What to do about a recorded checksum that is not the right one."""
+        if not self._lock.expected(name):
+            return ""
+        return f" (recorded at the first download: if that was the wrong file, remove {name} from {self._lock.path})"
 
     def _download(self, archive: Archive, name: str, url: str) -> Path:
-        path = self._cache / name
-        download(url, path, self._cache / f"{name}.part", check_archive, self._expected(archive, name))
-        self._verify(archive, path, url, "run again")
+        path, partial = self._cache / name, self._cache / f"{name}.part"
+        try:
+            download(url, path, partial, check_archive, self._expected(archive, name), self._auth)
+            self._verify(archive, path, url, "run again")
+        except WrongChecksum as error:
+            raise PipelineError(f"{error}{self._recorded(name)}") from None
+        except PipelineError:
+            path.unlink(missing_ok=True)
+            raise
         return path
 
     def _from_mirror(self, archive: Archive) -> Path:
@@ -193,14 +215,15 @@ def fetch_annotations(
         PipelineError: a list is missing or not the pinned one.
     """
     facts, output = dataset_facts(dataset).annotations, Path(output)
+    root, auth = split_credentials((base_url or table().annotations.url).rstrip("/"))
     cache = output.parent / ".downloads" / dataset
     with atomic_folder(output) as target:
         for split in SPLITS:
             path, expected = target / f"{split}.json", facts.sha256[split] if official else None
             address = f"data/{facts.folder}/anns/{split}.json"
             if not folder:
-                url = f"{(base_url or table().annotations.url).rstrip('/')}/{address}"
-                download(url, path, cache / f"{split}.json.part", _check_json, expected)
+                partial = cache / f"{split}.json.part"
+                download(f"{root}/{address}", path, partial, _check_json, expected, auth, MAX_LIST_BYTES)
                 continue
             source = Path(folder) / facts.folder / f"{split}.json"
             if not source.is_file():

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import pooch
 import requests
@@ -25,9 +26,16 @@ ATTEMPTS = 6
 FIRST_WAIT_SECONDS = 1.0
 """Wait before the second attempt; doubled each time."""
 LONGEST_WAIT_SECONDS = 60.0
+MAX_BYTES = 16 * 2**30
+"""Ceiling of a download; the largest archive of the five datasets has less than 1 GiB."""
 RETRIED_STATUS = (408, 425, 429, 500, 502, 503, 504)
 
+# Another attempt would end the same: redirects without end, to file:// (a ValueError, as all addresses that cannot be
+# used), or contradicting headers.
+FINAL = (requests.TooManyRedirects, ValueError, urllib3.exceptions.InvalidHeader)
+
 Check = Callable[[Path], None]
+Credentials = tuple[str, str]
 
 
 class _Interrupted(Exception):
@@ -40,6 +48,22 @@ class _Interrupted(Exception):
 
 class NotFound(PipelineError):
     """The server has no such file."""
+
+
+class WrongChecksum(PipelineError):
+    """The file is complete and not the one whose checksum is known."""
+
+
+def split_credentials(url: str) -> tuple[str, Credentials | None]:
+    """An address without user and password, which must reach neither logs nor files, and the two."""
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise PipelineError(f"{url.rpartition('@')[2]}: not an address ({error}); correct archives.base_url") from None
+    if "@" not in parts.netloc:
+        return url, None
+    bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    return bare, (unquote(parts.username or ""), unquote(parts.password or ""))
 
 
 def first_line(error: BaseException) -> str:
@@ -75,11 +99,15 @@ class ResumingDownloader:
     Args:
         partial: where incomplete bytes are kept between attempts and between runs.
         check: raises PipelineError if the complete file is not what was asked for.
+        auth: user and password for the server.
+        limit: most bytes that the file may have.
     """
 
-    def __init__(self, partial: Path, check: Check):
+    def __init__(self, partial: Path, check: Check, auth: Credentials | None = None, limit: int = MAX_BYTES):
         self._partial = partial
         self._check = check
+        self._auth = auth
+        self._limit = limit
         self._note = partial.with_name(partial.name + ".json")
 
     def __call__(self, url: str, output_file: str, _pooch: pooch.Pooch | None, check_only: bool = False) -> None:
@@ -93,6 +121,11 @@ class ResumingDownloader:
             try:
                 self._attempt(url)
                 break
+            except FINAL as error:
+                raise PipelineError(
+                    f"{url}: cannot be downloaded ({_reason(error)}); check the address, or put the file into "
+                    "archives.folder"
+                ) from None
             except (_Interrupted, requests.RequestException, urllib3.exceptions.HTTPError) as error:
                 fruitless = 1 if self._have() > before else fruitless + 1
                 if fruitless >= ATTEMPTS:
@@ -137,7 +170,8 @@ class ResumingDownloader:
         headers = {"Accept-Encoding": "identity"}
         if have:
             headers |= {"Range": f"bytes={have}-", "If-Range": validator}
-        with requests.get(url, stream=True, timeout=TIMEOUT_SECONDS, headers=headers) as response:
+        options = {"stream": True, "timeout": TIMEOUT_SECONDS, "headers": headers, "auth": self._auth}
+        with requests.get(url, **options) as response:
             if response.status_code == 416:
                 self._discard()
                 raise _Interrupted("the server's file is shorter than the part that is here")
@@ -148,17 +182,28 @@ class ResumingDownloader:
                 raise _Interrupted("the server sent another part than the one asked for")
             start = have if resumed else 0
             length = response.headers.get("Content-Length")
+            if length is not None and not (length.isascii() and length.isdigit()):
+                raise PipelineError(f"{url}: the server gives no sensible size (Content-Length: {length[:40]!r})")
             total = start + int(length) if length is not None else None
+            self._check_size(url, total or 0)
             # A weak ETag promises the same meaning, not the same bytes.
             etag = response.headers.get("ETag", "")
             strong = etag if etag and not etag.startswith("W/") else None
             note = {"url": url, "validator": strong or response.headers.get("Last-Modified")}
             self._note.write_text(json.dumps(note), encoding="utf-8")
-            self._receive(response, start, total)
+            self._receive(url, response, start, total)
         if total is not None and self._have() < total:
             raise _Interrupted(f"the connection ended after {self._have()} of {total} bytes")
 
-    def _receive(self, response: requests.Response, start: int, total: int | None) -> None:
+    def _check_size(self, url: str, size: int) -> None:
+        if size > self._limit:
+            self._discard()
+            raise PipelineError(
+                f"{url}: {_mebibytes(size)} or more where at most {_mebibytes(self._limit)} are expected; check the "
+                "address"
+            )
+
+    def _receive(self, url: str, response: requests.Response, start: int, total: int | None) -> None:
         if total is not None:
             free = shutil.disk_usage(self._partial.parent).free
             if free < total - start:
@@ -168,15 +213,18 @@ class ResumingDownloader:
             desc=self._partial.name, total=total, initial=start, unit="B", unit_scale=True,
             disable=not sys.stderr.isatty(), leave=False,
         )  # fmt: skip
+        have = start
         with bar, self._partial.open("ab" if start else "wb") as file:
             # read1 gives what has arrived; a read of whole chunks would lose the last one when the connection breaks.
             while chunk := response.raw.read1(CHUNK, decode_content=False):
+                have += len(chunk)
+                self._check_size(url, have)
                 file.write(chunk)
                 bar.update(len(chunk))
                 if bar.disable and time.monotonic() - told > LOG_INTERVAL_SECONDS:
                     told = time.monotonic()
                     of = f" of {_mebibytes(total)}" if total else ""
-                    log(f"{self._partial.name}: {_mebibytes(file.tell())}{of}")
+                    log(f"{self._partial.name}: {_mebibytes(have)}{of}")
 
 
 def _check_answer(url: str, response: requests.Response) -> None:
@@ -204,27 +252,37 @@ def _check_answer(url: str, response: requests.Response) -> None:
         raise PipelineError(f"{url}: a web page was served in place of the file (log-in, quota or notice); {by_hand}")
 
 
-def download(url: str, target: Path, partial: Path, check: Check, sha256: str | None = None) -> None:
+def download(
+    url: str,
+    target: Path,
+    partial: Path,
+    check: Check,
+    sha256: str | None = None,
+    auth: Credentials | None = None,
+    limit: int = MAX_BYTES,
+) -> None:
     """Download ``url`` to ``target``, which appears only when it is complete and right.
 
     Args:
         target: kept as it is if it has the checksum.
         partial: where incomplete bytes wait for another run; outside any folder that a failed job is cleaned of.
-        check: see :class:`ResumingDownloader`.
+        check, auth, limit: see :class:`ResumingDownloader`.
         sha256: the file's checksum, where known.
 
     Raises:
         NotFound: the server has no such file.
+        WrongChecksum: the file is another one; it was removed.
         PipelineError: anything else that went wrong, each with its fix.
     """
     # pooch logs the checksum of files whose checksum it was not given; the lock file does that here.
     pooch.get_logger().setLevel(logging.WARNING)
     if sha256 is None:
         target.unlink(missing_ok=True)
+    downloader = ResumingDownloader(partial, check, auth, limit)
     try:
-        pooch.retrieve(url, sha256, target.name, target.parent, downloader=ResumingDownloader(partial, check))
+        pooch.retrieve(url, sha256, target.name, target.parent, downloader=downloader)
     except ValueError as error:
-        raise PipelineError(
+        raise WrongChecksum(
             f"{url}: wrong checksum, the file is damaged or another version and was removed ({error}); run again, "
             "or put the official file into archives.folder"
         ) from None

@@ -1,12 +1,13 @@
 """Checksums that were unknown before the first download: recorded then, enforced from then on."""
 
 import fcntl
-import json
 import os
 from pathlib import Path
 
-from pipeline.runtime.atomic import write_json
+from pipeline.runtime.atomic import read_json, write_json
 from pipeline.runtime.errors import PipelineError
+
+FIX = "correct or remove it"
 
 
 class Lock:
@@ -16,12 +17,13 @@ class Lock:
         self.path = path
 
     def _read(self) -> dict[str, dict]:
-        try:
-            return json.loads(self.path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        if not self.path.exists():
             return {}
-        except ValueError as error:
-            raise PipelineError(f"{self.path}: not valid JSON ({error}); fix or remove it") from None
+        entries = read_json(self.path, dict, FIX)
+        for name, entry in entries.items():
+            if not isinstance(entry, dict) or not isinstance(entry.get("sha256"), str):
+                raise PipelineError(f"{self.path}: no checksum of {name}; {FIX}")
+        return entries
 
     def expected(self, name: str) -> str | None:
         """The recorded SHA-256 of file ``name``, if there is one."""

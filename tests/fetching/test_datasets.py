@@ -1,8 +1,10 @@
 """Fetching archives and split lists from servers, folders and Kaggle."""
 
 import errno
+import io
 import json
 import shutil
+import zipfile
 from pathlib import Path
 
 import data_support
@@ -29,6 +31,14 @@ def mirror(tmp_path):
 @pytest.fixture
 def output(tmp_path):
     return tmp_path / "results" / "archives" / "busi"
+
+
+def zipped(members: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
 
 
 def same(output: Path, server) -> bool:
@@ -72,10 +82,54 @@ def test_an_unknown_checksum_is_recorded_and_then_enforced(mirror, output, tmp_p
     }
     shutil.rmtree(output.parent)
     data_support.make_busi(seed=5).write(mirror.folder.parent)
-    failing(mirror, output, f"wrong checksum.*{entry['sha256']}", official=True, lock=lock)
+    fix = r"if that was the wrong file, remove Dataset_BUSI\.zip from .*lock\.json"
+    failing(mirror, output, f"wrong checksum.*{entry['sha256']}.*{fix}", official=True, lock=lock)
     # The user's own file is held to it too.
-    with pytest.raises(PipelineError, match=f"wrong checksum.*expected {entry['sha256']}"):
+    with pytest.raises(PipelineError, match=f"wrong checksum.*expected {entry['sha256']}.*{fix}"):
         fetch_archives("busi", output, folder=mirror.folder, lock=lock)
+    lock.write_text("{}")
+    fetch_archives("busi", output, folder=mirror.folder, lock=lock)
+    assert same(output, mirror)
+
+
+def damaged(archive):
+    """Flip a byte in the last member that a layout names."""
+    content = bytearray(archive.read_bytes())
+    content[content.rindex(b"PK\x01\x02", 0, content.index(b"PK\x01\x02") + 4) - 20] ^= 0xFF
+    return bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (damaged, "damaged.*CRC"),
+        (lambda archive: zipped({"notes.txt": b"x"}), "not laid out as busi's"),
+        (lambda archive: zipped({"../a.png": b"x"}), "points outside"),
+    ],
+)
+@pytest.mark.parametrize("own", [True, False])
+def test_no_checksum_is_recorded_of_an_archive_that_cannot_be_used(mirror, output, tmp_path, spoil, message, own):
+    archive, lock = mirror.folder / "Dataset_BUSI.zip", tmp_path / "lock.json"
+    right = archive.read_bytes()
+    archive.write_bytes(spoil(archive))
+    source = {"folder": mirror.folder} if own else {"base_url": mirror.url}
+    with pytest.raises(PipelineError, match=message):
+        fetch_archives("busi", output, lock=lock, **source)
+    assert not lock.exists()
+    archive.write_bytes(right)
+    fetch_archives("busi", output, lock=lock, **source)
+    assert json.loads(lock.read_text())["Dataset_BUSI.zip"]["sha256"] == file_sha256(archive)
+
+
+def test_credentials_reach_neither_log_nor_lock(mirror, output, tmp_path, capsys):
+    lock = tmp_path / "lock.json"
+    fetch_archives("busi", output, base_url=mirror.url.replace("://", "://user:secret@"), lock=lock)
+    shutil.rmtree(output.parent)
+    (mirror.folder / "Dataset_BUSI.zip").unlink()
+    with pytest.raises(PipelineError, match="not there") as caught:
+        fetch_archives("busi", output, base_url=mirror.url.replace("://", "://user:secret@"), lock=lock)
+    assert "secret" not in lock.read_text() + capsys.readouterr().err + str(caught.value)
+    assert mirror.authorisations[0].startswith("Basic ")
 
 
 def test_a_finished_download_survives_a_failure_of_another(tmp_path):

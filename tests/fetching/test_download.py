@@ -1,5 +1,6 @@
 """Downloads from a server with faults."""
 
+import base64
 import errno
 import hashlib
 import zipfile
@@ -10,7 +11,7 @@ import pytest
 from data_support import serve
 
 from pipeline.fetching import download as module
-from pipeline.fetching.download import check_archive, download
+from pipeline.fetching.download import check_archive, download, split_credentials
 from pipeline.runtime.errors import PipelineError
 
 
@@ -117,6 +118,52 @@ def test_a_refusal_is_final(site, target, status, message):
     site.statuses = [status]
     failing(site, target, message)
     assert len(site.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("/a.zip", r"cannot be downloaded \(Exceeded 30 redirects.*check the address"),
+        ("file:///etc/passwd", r"cannot be downloaded \(No connection adapters.*check the address"),
+        ("http://[", r"cannot be downloaded \(.*check the address"),
+    ],
+)
+def test_bad_redirects_are_not_followed_again(site, target, address, message):
+    site.redirect = address
+    failing(site, target, message)
+    assert len(site.requests) <= 31
+
+
+@pytest.mark.parametrize(
+    ("length", "message"),
+    [
+        ("many", r"no sensible size \(Content-Length: 'many'\)"),
+        ("-5", r"no sensible size \(Content-Length: '-5'\)"),
+        (str(10**18), "where at most 16384.0 MiB are expected"),
+    ],
+)
+def test_nonsense_of_a_length_is_named(site, target, length, message):
+    site.length = length
+    failing(site, target, message)
+    assert len(site.requests) == 1
+
+
+def test_a_download_has_a_ceiling(site, target):
+    site.lengths = False
+    with pytest.raises(PipelineError, match=r"0\.1 MiB or more where at most 0\.0 MiB are expected"):
+        download(f"{site.url}/a.zip", target, target.with_name("a.zip.part"), check_archive, limit=50_000)
+    assert list(target.parent.iterdir()) == []
+
+
+def test_credentials_are_sent_and_not_part_of_the_address(site, target):
+    url, auth = split_credentials(site.url.replace("://", "://some%40body:p%3Aw@"))
+    assert (url, auth) == (site.url, ("some@body", "p:w"))
+    download(f"{url}/a.zip", target, target.with_name("a.zip.part"), check_archive, auth=auth)
+    assert site.authorisations == ["Basic " + base64.b64encode(b"some@body:p:w").decode()]
+    assert split_credentials(site.url) == (site.url, None)
+    with pytest.raises(PipelineError, match=r"^\[x: not an address") as caught:
+        split_credentials("http://user:secret@[x")
+    assert "secret" not in str(caught.value)
 
 
 def test_a_page_in_place_of_the_archive(site, target):

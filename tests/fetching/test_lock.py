@@ -27,7 +27,17 @@ def test_jobs_at_the_same_time_lose_no_record(tmp_path):
     assert sorted(json.loads((tmp_path / "lock.json").read_text())) == sorted(names)
 
 
-def test_a_damaged_lock_is_named(tmp_path):
-    (tmp_path / "lock.json").write_text("{")
-    with pytest.raises(PipelineError, match=r"lock\.json: not valid JSON .*; fix or remove it"):
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("{", "not valid JSON"),
+        ("[" * 100_000, "not valid JSON"),
+        ("[]", "must be a JSON object"),
+        ('{"a.zip": "1111"}', r"no checksum of a\.zip"),
+        ('{"a.zip": {"sha256": 5}}', r"no checksum of a\.zip"),
+    ],
+)
+def test_a_damaged_lock_is_named(tmp_path, content, reason):
+    (tmp_path / "lock.json").write_text(content)
+    with pytest.raises(PipelineError, match=rf"lock\.json: {reason}.*; correct or remove it"):
         Lock(tmp_path / "lock.json").expected("a.zip")

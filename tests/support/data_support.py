@@ -196,7 +196,10 @@ class Server:
         page: served in place of every file, as text/html.
         ranges: whether it honours Range.
         lengths: whether it sends Content-Length.
+        length: a Content-Length in place of the right one.
+        redirect: address to which it sends every request.
         requests: (path, Range header) of each request.
+        authorisations: Authorization header of each request.
     """
 
     folder: Path
@@ -206,7 +209,10 @@ class Server:
     page: bytes | None = None
     ranges: bool = True
     lengths: bool = True
+    length: str | None = None
+    redirect: str = ""
     requests: list[tuple[str, str | None]] = field(default_factory=list)
+    authorisations: list[str | None] = field(default_factory=list)
 
 
 @contextlib.contextmanager
@@ -224,6 +230,12 @@ def serve(folder: Path) -> Iterator[Server]:
             path = server.folder / self.path.lstrip("/").split("?")[0]
             wanted = self.headers.get("Range")
             server.requests.append((self.path, wanted))
+            server.authorisations.append(self.headers.get("Authorization"))
+            if server.redirect:
+                self.send_response(302)
+                self.send_header("Location", server.redirect)
+                self.end_headers()
+                return
             if server.statuses:
                 self.send_error(server.statuses.pop(0))
                 return
@@ -251,7 +263,7 @@ def serve(folder: Path) -> Iterator[Server]:
             self.send_header("ETag", tag)
             self.send_header("Content-Type", "application/octet-stream")
             if server.lengths:
-                self.send_header("Content-Length", str(len(body) - start))
+                self.send_header("Content-Length", server.length or str(len(body) - start))
             self.end_headers()
             end = start + server.cut_after.pop(0) if server.cut_after else len(body)
             self.wfile.write(body[start:end])
