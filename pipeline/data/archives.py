@@ -2,12 +2,12 @@
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.data.members import ArchiveError
-from pipeline.data.sources import DATASETS, Archive, Layout, dataset_facts
+from pipeline.data.sources import Archive, Layout, dataset_facts, table
 from pipeline.runtime.errors import PipelineError
 from pipeline.runtime.manifest import file_sha256
 
@@ -28,6 +28,11 @@ def find_archive(archive: Archive, folder: str | Path) -> Path | None:
     if archive.kaggle and (unpacked := Path(folder) / archive.kaggle.folder).is_dir():
         paths.append(unpacked)
     return paths[0] if paths else None
+
+
+def own_archives(dataset: str, folder: str | Path) -> list[Path]:
+    """The archives of ``dataset`` that are in ``folder``; the inputs of a rule that copies them."""
+    return [path for archive in dataset_facts(dataset).archives if (path := find_archive(archive, folder))]
 
 
 def find_archives(dataset: str, folder: str | Path) -> list[tuple[Archive, Path]]:
@@ -55,7 +60,7 @@ def archive_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _match(layout: Layout, template: str, members: Sequence[str]) -> list[Match]:
+def _match(layout: Layout, template: str, members: Collection[str]) -> list[Match]:
     matches = []
     for member in members:
         for role, pattern in (("image", layout.image), ("mask", layout.mask)):
@@ -72,7 +77,7 @@ def _complete(layout: Layout, matches: Sequence[Match]) -> bool:
     return all(role in roles for role in ("image", "mask") if getattr(layout, role) is not None)
 
 
-def match_members(dataset: str, archive: Archive, path: str | Path, members: Sequence[str]) -> list[Match]:
+def match_members(dataset: str, archive: Archive, path: str | Path, members: Collection[str]) -> list[Match]:
     """The images and masks among ``members`` by the first layout of ``archive`` of which both are found.
 
     Raises:
@@ -85,13 +90,13 @@ def match_members(dataset: str, archive: Archive, path: str | Path, members: Seq
             return matches
     others = [
         f"{other}'s {candidate.name}"
-        for other in DATASETS
-        for candidate in dataset_facts(other).archives
+        for other, facts in table().datasets.items()
+        for candidate in facts.archives
         for layout in candidate.layouts
-        if candidate != archive and _complete(layout, _match(layout, dataset_facts(other).case, members))
+        if candidate != archive and _complete(layout, _match(layout, facts.case, members))
     ]
     looks = f"; it looks like {others[0]}, are two swapped?" if others else ""
-    start = ", ".join(members[:3])
+    start = ", ".join(map(repr, list(members)[:3]))
     raise ArchiveError(
         f"{path}: not laid out as {dataset}'s {archive.name}: its {len(members)} files start with {start}{looks}"
     )

@@ -1,6 +1,5 @@
 """Facts of the data audit: records, missing and empty cases, duplicates and leaks of a standardised dataset."""
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,8 +11,10 @@ import numpy as np
 from pipeline.data.cases import Case, read_cases
 from pipeline.data.fingerprints import Comparison, Fingerprint, find_pairs
 from pipeline.data.sources import SPLITS, dataset_facts
+from pipeline.runtime.atomic import read_json
 from pipeline.runtime.errors import PipelineError
 
+FIX = "run pipeline.data.integrity again"
 SAME_SCENE = 0.5
 """Least similarity at which two successive frames count as one scene; one random pair in twelve reaches it."""
 
@@ -101,16 +102,16 @@ def audit_dataset(dataset: str, folder: Path) -> list[Finding]:
     """
     cases = read_cases(folder / "cases.csv")
     path = folder / "integrity.json"
+    proof: dict[str, Any] = read_json(path, dict, FIX)
     try:
-        proof: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         prints = {case: Fingerprint.from_json(value) for case, value in proof["fingerprints"].items()}
-    except (OSError, ValueError, KeyError) as error:
-        raise PipelineError(f"{path}: cannot be read ({error!r}); run pipeline.data.integrity again") from None
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise PipelineError(f"{path}: has no fingerprints ({error!r}); {FIX}") from None
     splits_of: dict[str, list[str]] = defaultdict(list)
     for case in cases:
         splits_of[case.case].append(case.split)
     if set(prints) != set(splits_of):
-        raise PipelineError(f"{path}: lists other cases than cases.csv; run pipeline.data.integrity again")
+        raise PipelineError(f"{path}: lists other cases than cases.csv; {FIX}")
     findings = []
     for split in SPLITS:
         findings.append(Finding(dataset, "records_listed", split, proof["records"][split]))
@@ -133,6 +134,12 @@ def audit_dataset(dataset: str, folder: Path) -> list[Finding]:
             for splits in _between(splits_of[pair.first], splits_of[pair.second])
         ]
         findings += _grouped(dataset, name, found)
+    contradictions = [
+        (splits, f"{first} = {second}")
+        for first, second in proof["contradictions"]
+        for splits in _between(splits_of[first], splits_of[second])
+    ]
+    findings += _grouped(dataset, "identical_pairs_that_contradict", contradictions)
     if dataset_facts(dataset).video_frames:
         findings += _frames(dataset, cases, Comparison(prints))
     return findings + _foreground(dataset, cases)

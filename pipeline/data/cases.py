@@ -4,7 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from pipeline.data.splits import Prompts
@@ -51,10 +51,8 @@ def write_cases(path: str | Path, cases: Iterable[Case]) -> None:
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
     for case in cases:
-        row = asdict(case)
-        row["bbox"] = "" if case.bbox is None else json.dumps(list(case.bbox))
-        row["prompts"] = json.dumps(case.prompts)
-        writer.writerow(row)
+        bbox = "" if case.bbox is None else json.dumps(list(case.bbox))
+        writer.writerow(vars(case) | {"bbox": bbox, "prompts": json.dumps(case.prompts)})
     write_text(path, text.getvalue())
 
 
@@ -78,5 +76,5 @@ def read_cases(path: str | Path) -> list[Case]:
         ]
     except OSError as error:
         raise PipelineError(f"{path}: cannot be read ({error.strerror}); standardise the dataset again") from None
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, csv.Error, RecursionError) as error:
         raise PipelineError(f"{path}: not a table of cases ({error!r}); standardise the dataset again") from None

@@ -11,6 +11,9 @@ from PIL import Image
 
 THUMBNAIL = 32
 """Side of the grey thumbnail on which candidates are compared, pixels."""
+HASHED = 32
+"""Side of the image of which the perceptual hash is taken, pixels."""
+COSINES = np.cos(np.pi * np.outer(np.arange(8), 2 * np.arange(HASHED) + 1) / (2 * HASHED))
 HASH_DISTANCE = 10
 """Bits of 64 in which the perceptual hashes of two candidates may differ."""
 SIMILARITY = 0.95
@@ -52,14 +55,20 @@ class Pair:
     similarity: float
 
 
-def fingerprint(image: Image.Image) -> Fingerprint:
-    """The fingerprint of an RGB image."""
-    import imagehash
+def _phash(grey: Image.Image) -> int:
+    """The perceptual hash of Krawetz, as in the package imagehash: signs of the 8 x 8 lowest frequencies."""
+    levels = np.asarray(grey.resize((HASHED, HASHED), Image.Resampling.LANCZOS), dtype=np.float64)
+    lowest = COSINES @ levels @ COSINES.T
+    return int.from_bytes(np.packbits(lowest > np.median(lowest)).tobytes(), "big")
 
-    grey = image.convert("L")
-    pixels = hashlib.sha256(f"{image.width}x{image.height} {image.mode}".encode() + image.tobytes()).hexdigest()
+
+def fingerprint(image: Image.Image) -> Fingerprint:
+    """The fingerprint of an image of mode RGB or L, the same in both if it is grey."""
+    grey = image if image.mode == "L" else image.convert("L")
+    pixels = hashlib.sha256(f"{image.width}x{image.height} RGB".encode())
+    pixels.update(image.convert("RGB").tobytes() if image.mode == "L" else image.tobytes())
     thumbnail = np.asarray(grey.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX))
-    return Fingerprint(pixels, int(str(imagehash.phash(grey)), 16), thumbnail)
+    return Fingerprint(pixels.hexdigest(), _phash(grey), thumbnail)
 
 
 class Comparison:

@@ -11,17 +11,20 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from pipeline.data.alignment import misalignment
 from pipeline.data.cases import Case, examples, read_cases
-from pipeline.data.fingerprints import Fingerprint, fingerprint
+from pipeline.data.fingerprints import THUMBNAIL, Fingerprint
 from pipeline.data.sources import SPLITS, dataset_facts
 from pipeline.data.splits import Record, deduplicate, read_split_lists, repeated
-from pipeline.runtime.atomic import write_json
+from pipeline.runtime.atomic import read_json, write_json
 from pipeline.runtime.errors import PipelineError, run_command
 from pipeline.runtime.manifest import file_sha256
 from pipeline.runtime.progress import log, track
 
 BOX_TOLERANCE = 3
 """Pixels by which an annotated box may differ from the mask's; the lists' boxes were drawn on lossy masks."""
+COMPLETE = 0.8
+"""Share of the published records from which on the dataset's contrast is compared with the published one's."""
 
 
 def mask_box(mask: np.ndarray) -> tuple[int, int, int, int]:
@@ -46,9 +49,9 @@ class _Finding:
 
     case: Case
     problem: str = ""
-    grey: bool = False
     box: tuple[int, int, int, int] = (0, 0, 0, 0)
-    fingerprint: Fingerprint | None = None
+    thumbnail: np.ndarray | None = None
+    """(S, S) levels of the mask, 0..255."""
 
 
 def _examine(folder: Path, case: Case) -> _Finding:
@@ -61,22 +64,15 @@ def _examine(folder: Path, case: Case) -> _Finding:
         if file_sha256(path) != getattr(case, f"{what}_sha256"):
             finding.problem = f"{what} {path.name} is not the file that cases.csv describes"
             return finding
-    with Image.open(paths["image"]) as file:
-        finding.grey = file.mode == "L"
-        image = file.convert("RGB")
-    with Image.open(paths["mask"]) as file:
-        levels = np.asarray(file)
-    size = (case.width, case.height)
-    if image.size != size or levels.shape != size[::-1] or not np.isin(levels, (0, 255)).all():
-        finding.problem = f"image {image.size} or mask {levels.shape[::-1]} is not as cases.csv describes it"
-        return finding
-    mask = levels > 0
-    if np.count_nonzero(mask) != case.foreground:
-        finding.problem = (
-            f"mask {case.mask} has {np.count_nonzero(mask)} foreground pixels, cases.csv {case.foreground}"
-        )
-    finding.box = mask_box(mask)
-    finding.fingerprint = fingerprint(image)
+    with Image.open(paths["mask"]) as mask:
+        # The image's own pixels are those that standardising decoded: its bytes are the same.
+        levels, size = np.asarray(mask), (case.width, case.height)
+        foreground = levels == 255
+        if mask.size != size or not np.count_nonzero(levels) == np.count_nonzero(foreground) == case.foreground:
+            finding.problem = f"mask {case.mask} differs from cases.csv: {size} pixels, {case.foreground} foreground"
+            return finding
+        finding.box = mask_box(foreground)
+        finding.thumbnail = np.asarray(mask.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX))
     return finding
 
 
@@ -138,6 +134,50 @@ def _compare_folders(dataset: str, folder: Path, cases: Sequence[Case]) -> None:
     _refuse(dataset, "files belong to no case", extra, "Standardise the dataset again")
 
 
+def _contradictions(dataset: str, cases: Sequence[Case], prints: dict[str, Fingerprint]) -> list[list[str]]:
+    """Pairs of cases with the same pixels and different masks or classes; those that are not known are an error."""
+    first: dict[str, Case] = {}
+    pairs = []
+    for case in cases:
+        other = first.setdefault(prints[case.case].pixels, case)
+        if (other.mask_sha256, other.group) != (case.mask_sha256, case.group):
+            pairs.append(sorted((other.case, case.case)))
+    known = [sorted(pair) for pair in dataset_facts(dataset).same_pixels]
+    new = [" = ".join(pair) for pair in pairs if pair not in known]
+    what = "pairs of cases have the same image and different masks or classes"
+    _refuse(dataset, what, new, "Fetch the official archives, or list the pairs in datasets.yaml, same_pixels")
+    return pairs
+
+
+def _compare_contents(
+    dataset: str, findings: dict[str, _Finding], prints: dict[str, Fingerprint], published: float | None
+) -> None:
+    """Refuse images that belong to other masks, where the dataset as a whole shows it."""
+    used = [case for case, finding in findings.items() if finding.case.foreground]
+    if not used:
+        return
+    thumbnails = np.stack([prints[case].thumbnail for case in used]).astype(float)
+    masks = np.stack([findings[case].thumbnail for case in used]) / 255
+    reason = misalignment(thumbnails, masks, published)
+    if reason:
+        raise PipelineError(
+            f"{dataset}: images and masks do not belong together: {reason}. Fetch the official archives"
+        )
+
+
+def _read_provenance(folder: Path) -> tuple[dict[str, Any], dict[str, Fingerprint]]:
+    """provenance.json of a standardised dataset, and the fingerprints in it."""
+    path, fix = folder / "provenance.json", "standardise the dataset again"
+    provenance = read_json(path, dict, fix)
+    try:
+        for key in ("missing", "dropped"):
+            provenance[key] = [[split, case] for split, case in provenance[key]]
+        provenance["split"], provenance["grey_images"]
+        return provenance, {case: Fingerprint.from_json(text) for case, text in provenance["fingerprints"].items()}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise PipelineError(f"{path}: not what standardising wrote ({error!r}); {fix}") from None
+
+
 def verify(dataset: str, folder: Path, annotations: Path, verify_boxes: bool, threads: int, output: Path) -> None:
     """Check every file and record of a standardised dataset and write integrity.json.
 
@@ -152,10 +192,7 @@ def verify(dataset: str, folder: Path, annotations: Path, verify_boxes: bool, th
     """
     facts = dataset_facts(dataset)
     cases = read_cases(folder / "cases.csv")
-    try:
-        provenance = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise PipelineError(f"{folder}/provenance.json: cannot be read ({error}); standardise it again") from None
+    provenance, prints = _read_provenance(folder)
     records = read_split_lists(annotations)
     _compare_lists(dataset, records, cases, provenance)
     distinct = list({case.case: case for case in cases}.values())
@@ -168,7 +205,12 @@ def verify(dataset: str, folder: Path, annotations: Path, verify_boxes: bool, th
     _refuse(dataset, f"of {len(distinct)} cases are damaged", problems, f"Remove {folder} and standardise it again")
     _compare_folders(dataset, folder, distinct)
     boxes = _compare_boxes(dataset, cases, findings) if verify_boxes else None
+    if prints.keys() != findings.keys():
+        raise PipelineError(f"{folder}: provenance.json lists other cases than cases.csv; standardise it again")
     sums = {split: file_sha256(annotations / f"{split}.json") for split in SPLITS}
+    pinned = sums == facts.annotations.sha256
+    nearly_all = len(cases) >= COMPLETE * sum(facts.records.values())
+    _compare_contents(dataset, findings, prints, facts.contrast if pinned and nearly_all else None)
     write_json(
         output,
         {
@@ -180,11 +222,12 @@ def verify(dataset: str, folder: Path, annotations: Path, verify_boxes: bool, th
             "missing": provenance["missing"],
             "dropped": provenance["dropped"],
             "repeated": repeated(records),
-            "grey_images": [case for case, finding in findings.items() if finding.grey],
+            "grey_images": provenance["grey_images"],
+            "contradictions": _contradictions(dataset, distinct, prints),
             "boxes": boxes,
-            "annotations_pinned": sums == facts.annotations.sha256,
+            "annotations_pinned": pinned,
             "annotations_sha256": sums,
-            "fingerprints": {case: finding.fingerprint.to_json() for case, finding in findings.items()},
+            "fingerprints": provenance["fingerprints"],
         },
     )
     proof = f"boxes agree within {boxes['largest_difference']} px" if boxes else "boxes not compared"
@@ -201,15 +244,7 @@ def main() -> None:
     )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--output", type=Path, required=True, help="integrity.json")
-    arguments = parser.parse_args()
-    verify(
-        arguments.dataset,
-        arguments.folder,
-        arguments.annotations,
-        arguments.verify_boxes,
-        arguments.threads,
-        arguments.output,
-    )
+    verify(**vars(parser.parse_args()))
 
 
 if __name__ == "__main__":

@@ -1,46 +1,69 @@
-"""What a mask file marks as foreground: one function for each kind of mask, registered here."""
+"""The foreground of a mask file: one function for each kind of mask, registered here."""
 
 from collections.abc import Callable
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageChops
+
+from pipeline.runtime.errors import PipelineError
 
 THRESHOLD = 128
 # JPEG turns a grey level into channels a few steps apart; a photograph differs by more.
 GREY_TOLERANCE = 16
+# Levels that neither black nor white explains, and the share of them at which the file is no mask: edges have some.
+MIDDLE, MIDDLE_SHARE = (32, 224), 0.25
 # A class needs this share of the foreground: chroma subsampling mixes red and green where they touch.
 CLASS_SHARE = 0.01
 EIGHT_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")
+LISTED = 6
 
 MaskReader = Callable[[Image.Image], tuple[np.ndarray, str]]
+
+
+def _foreground(plane: Image.Image) -> np.ndarray:
+    """Where a plane of mode L reaches 128, bool (H, W).
+
+    Raises:
+        ValueError: its levels are not those of black and white.
+    """
+    levels = np.asarray(plane)
+    middle = np.count_nonzero((levels >= MIDDLE[0]) & (levels < MIDDLE[1])) / levels.size
+    if 0 < levels.max() < THRESHOLD or middle > MIDDLE_SHARE:
+        found = np.unique(levels)
+        listed = ", ".join(map(str, found[:LISTED])) + (f" to {found[-1]}" if len(found) > LISTED else "")
+        raise ValueError(f"not black (0) and white (255): its levels are {listed}")
+    return levels >= THRESHOLD
 
 
 def read_grey(image: Image.Image) -> tuple[np.ndarray, str]:
     """Foreground where the grey level reaches 128 of 255. No class.
 
     Raises:
-        ValueError: the image is a coloured one, so it is no mask.
+        ValueError: the image is in colour, or its levels are not those of black and white.
     """
     if image.mode not in ("1", "L", "LA"):
-        colours = np.asarray(image.convert("RGB"))
-        spread = colours.max(axis=2).astype(np.int16) - colours.min(axis=2)
+        image = image.convert("RGB")
+        # Two planes at a time: max and min along the last axis take several times as long.
+        red, green, blue = map(np.asarray, image.split())
+        spread = np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue)
         if spread.mean() > GREY_TOLERANCE:
             raise ValueError("in colour where a black and white mask is expected")
-    return np.asarray(image.convert("L")) >= THRESHOLD, ""
+    return _foreground(image.convert("L")), ""
 
 
 def read_red_green(image: Image.Image) -> tuple[np.ndarray, str]:
     """Foreground where red or green reaches 128; class neoplastic (red), non-neoplastic (green) or both.
 
     Raises:
-        ValueError: there is foreground, but neither red nor green, so it has no class.
+        ValueError: there is foreground, but neither red nor green, so it has no class; or the levels are not a mask's.
     """
-    colours = np.asarray(image.convert("RGB"))
-    red, green, blue = colours[..., 0], colours[..., 1], colours[..., 2]
-    foreground = (red >= THRESHOLD) | (green >= THRESHOLD)
+    planes = image.convert("RGB").split()
+    foreground = _foreground(ImageChops.lighter(*planes[:2]))
+    red, green, blue = (np.asarray(plane) for plane in planes)
     least = max(1, round(CLASS_SHARE * np.count_nonzero(foreground)))
-    neoplastic = np.count_nonzero(foreground & (red > green) & (blue < THRESHOLD)) >= least
-    other = np.count_nonzero(foreground & (green > red) & (blue < THRESHOLD)) >= least
+    coloured = foreground & (blue < THRESHOLD)
+    neoplastic = np.count_nonzero(coloured & (red > green)) >= least
+    other = np.count_nonzero(coloured & (green > red)) >= least
     if foreground.any() and not (neoplastic or other):
         raise ValueError("without colour where red and green regions are expected")
     if neoplastic and other:
@@ -63,7 +86,14 @@ def read_mask(image: Image.Image, kind: str) -> tuple[np.ndarray, str]:
 
     Raises:
         ValueError: the image is no mask of that kind; the message completes "the mask is ...".
+        PipelineError: there is no such kind.
     """
+    if kind not in KINDS:
+        raise PipelineError(f"mask_kind {kind!r} is unknown; correct datasets.yaml: {', '.join(KINDS)}")
     if image.mode not in EIGHT_BIT_MODES:
         raise ValueError(f"of Pillow mode {image.mode} where 8 bits a channel are expected")
+    if image.has_transparency_data:
+        low, high = image.convert("RGBA").getchannel("A").getextrema()
+        if low != high:
+            raise ValueError("partly transparent where a black and white mask is expected")
     return KINDS[kind](image)

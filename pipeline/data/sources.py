@@ -16,10 +16,15 @@ from pipeline.runtime.errors import PipelineError
 
 TABLE = Path(__file__).parents[2] / "workflow" / "resources" / "datasets.yaml"
 SPLITS = ("train", "val", "test")
+# Every step reads the table; libyaml does it ten times faster, where PyYAML was built with it.
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def _pattern(text: str) -> str:
-    re.compile(text)
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"not a regular expression: {error}") from None
     return text
 
 
@@ -103,6 +108,22 @@ class Dataset(_Facts):
     video_frames: bool = Field(False, description="Cases are numbered video frames, so that neighbours look alike")
     annotations: Annotations
     records: BySplit = Field(description="Records of each split list")
+    contrast: float | None = Field(
+        None, description="Mean difference of grey level inside and outside of masks; see pipeline.data.alignment"
+    )
+    same_pixels: list[tuple[str, str]] = Field(
+        [], description="Pairs of cases with the same image that the publishers gave different masks or classes"
+    )
+
+    @model_validator(mode="after")
+    def _names_from_groups(self) -> "Dataset":
+        for pattern in (p for a in self.archives for layout in a.layouts for p in (layout.image, layout.mask) if p):
+            groups = dict.fromkeys(re.compile(pattern).groupindex, "")
+            try:
+                self.case.format_map(groups), self.group.format_map(groups)
+            except (KeyError, ValueError, IndexError, AttributeError) as error:
+                raise ValueError(f"case and group need named groups that {pattern!r} lacks: {error}") from None
+        return self
 
 
 class AnnotationSource(_Facts):
@@ -127,9 +148,9 @@ def table() -> Table:
         PipelineError: names the key that is not valid.
     """
     try:
-        return Table.model_validate(yaml.safe_load(TABLE.read_text(encoding="utf-8")))
-    except ValidationError as error:
-        raise PipelineError(f"{TABLE}: {error}") from None
+        return Table.model_validate(yaml.load(TABLE.read_text(encoding="utf-8"), Loader=LOADER))
+    except (OSError, UnicodeError, yaml.YAMLError, ValidationError, RecursionError) as error:
+        raise PipelineError(f"{TABLE}: cannot be used; correct it: {' '.join(str(error).split())}") from None
 
 
 def dataset_facts(name: str) -> Dataset:
@@ -139,8 +160,15 @@ def dataset_facts(name: str) -> Dataset:
         PipelineError: there is none; the message lists those there are.
     """
     if name not in table().datasets:
-        raise PipelineError(f"dataset {name!r} is unknown; known (workflow/resources/datasets.yaml): {list(DATASETS)}")
+        raise PipelineError(
+            f"dataset {name!r} is unknown; known (workflow/resources/datasets.yaml): {list(table().datasets)}"
+        )
     return table().datasets[name]
 
 
-DATASETS: tuple[str, ...] = tuple(table().datasets)
+def __getattr__(name: str) -> tuple[str, ...]:
+    """``DATASETS``, the keys of the table: read when first used, so that a mistake in it is reported and not raised
+    by an import."""
+    if name == "DATASETS":
+        return tuple(table().datasets)
+    raise AttributeError(name)

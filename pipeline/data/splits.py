@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.data.sources import SPLITS
+from pipeline.runtime.atomic import read_json
 from pipeline.runtime.errors import PipelineError
+
+MAX_NAME_BYTES = 200
+MAX_PROMPTS_BYTES = 20_000
+"""Of a record's prompts as JSON; Python's csv module reads cells of up to 131,072 characters, escapes included."""
+FIX = "fetch the split lists again"
 
 Prompts = dict[str, str | list[str]]
 
@@ -32,18 +38,23 @@ class Record:
 def _record(path: Path, index: int, entry: Any, split: str) -> Record:
     try:
         name, prompts, bbox = entry["img_name"], entry["prompts"], entry.get("bbox")
-        if not isinstance(name, str) or not Path(name).stem or Path(name).name != name:
+        if not isinstance(name, str) or not Path(name).stem or Path(name).name != name or not name.isprintable():
             raise ValueError("img_name must be a plain file name")
+        if len(name.encode()) > MAX_NAME_BYTES:
+            raise ValueError(f"img_name is longer than {MAX_NAME_BYTES} bytes")
         if not isinstance(prompts, dict) or not prompts:
             raise ValueError("prompts must be an object of p0, p1 and so on")
         for key, value in prompts.items():
             strings = value if isinstance(value, list) else [value]
             if not strings or not all(isinstance(string, str) for string in strings):
                 raise ValueError(f"prompts.{key} must be a string or a list of strings")
+        # Encoding raises an error for a lone surrogate, which JSON can hold and no file.
+        if len(json.dumps(prompts, ensure_ascii=False).encode()) > MAX_PROMPTS_BYTES:
+            raise ValueError(f"prompts are longer than {MAX_PROMPTS_BYTES} bytes")
         if bbox is not None and (len(bbox) != 4 or not all(isinstance(value, int) for value in bbox)):
             raise ValueError("bbox must be four integers")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise PipelineError(f"{path}: entry {index} is not valid: {error}; fetch the split lists again") from None
+        raise PipelineError(f"{path}: entry {index} is not valid: {error}; {FIX}") from None
     return Record(Path(name).stem, split, tuple(bbox) if bbox is not None else None, prompts)
 
 
@@ -56,14 +67,9 @@ def read_split_lists(folder: str | Path) -> list[Record]:
     records = []
     for split in SPLITS:
         path = Path(folder) / f"{split}.json"
-        try:
-            entries = json.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise PipelineError(f"{path}: cannot be read ({error.strerror}); fetch the split lists again") from None
-        except ValueError as error:
-            raise PipelineError(f"{path}: not valid JSON ({error}); fetch the split lists again") from None
-        if not isinstance(entries, list) or not entries:
-            raise PipelineError(f"{path}: must be a list of records; fetch the split lists again")
+        entries = read_json(path, list, FIX)
+        if not entries:
+            raise PipelineError(f"{path}: has no records; {FIX}")
         records += [_record(path, index, entry, split) for index, entry in enumerate(entries)]
     return records
 

@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
-from pipeline.data.archives import archive_sha256, find_archives, match_members
+from pipeline.data.archives import Match, archive_sha256, find_archives, match_members
 from pipeline.data.cases import Case, examples, write_cases
+from pipeline.data.fingerprints import Fingerprint, fingerprint
+from pipeline.data.images import decode
 from pipeline.data.masks import read_mask
 from pipeline.data.members import ArchiveError
 from pipeline.data.sources import dataset_facts
@@ -24,9 +27,13 @@ from pipeline.runtime.progress import log, track
 
 ORIENTATION = 0x0112
 # Every reader reads files of these formats and modes as the same 8-bit image, so their bytes stay as they are.
-KEPT_FORMATS = {"JPEG": (".jpg", ".jpeg"), "PNG": (".png",)}
+KEPT_FORMATS = {"JPEG": (".jpg", ".jpeg"), "PNG": (".png",), "TIFF": (".tif", ".tiff")}
 KEPT_MODES = ("RGB", "L")
 CONVERTIBLE_MODES = ("RGB", "L", "1", "LA", "P", "PA", "RGBA", "CMYK", "YCbCr")
+
+
+# zlib's strategy for run lengths is the fastest, and makes the smallest files of masks and photographs.
+PNG = {"format": "PNG", "compress_level": 1, "compress_type": 3}
 
 
 @dataclass
@@ -38,112 +45,152 @@ class Files:
     group: str = ""
 
 
+@dataclass
+class Standardised:
+    """What was made of one case: the columns of its rows that the files determine, and facts about its image."""
+
+    columns: dict[str, Any]
+    fingerprint: Fingerprint
+    grey: bool
+    encoded: bool
+    turned: bool
+
+
 class CaseError(Exception):
     """What is wrong with one case; all such cases of a dataset are reported at once."""
 
 
 def _open(path: Path, what: str) -> Image.Image:
     try:
-        image = Image.open(path)
-        image.load()
-        return image
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        reason = "not an image" if isinstance(error, UnidentifiedImageError) else str(error)
-        raise CaseError(f"the {what} {path.name} does not decode ({reason})") from None
+        return decode(path)
+    except ValueError as error:
+        raise CaseError(f"the {what} {path.name} does not decode ({error})") from None
 
 
-def _place_image(source: Path, folder: Path, case: str) -> tuple[Path, tuple[int, int], bool]:
-    """Put the image of ``case`` into ``folder``: its path there, its size (W, H), whether it was encoded again."""
+def _upright(image: Image.Image) -> Image.Image:
+    """The image turned as its EXIF data say, or itself."""
+    turned = image.getexif().get(ORIENTATION, 1) not in (0, 1)
+    return ImageOps.exif_transpose(image) if turned else image
+
+
+def _standardise_image(source: Path, folder: Path, case: str) -> tuple[Path, tuple[int, int], Standardised]:
+    """Put the image of ``case`` into ``folder``: its path there, its size (W, H), and all but the columns."""
     with _open(source, "image") as image:
         if image.mode not in CONVERTIBLE_MODES:
             raise CaseError(f"the image {source.name} has Pillow mode {image.mode}, not 8 bits a channel")
-        suffix = source.suffix.lower()
-        upright = image.getexif().get(ORIENTATION, 1) in (0, 1)
-        if upright and image.mode in KEPT_MODES and suffix in KEPT_FORMATS.get(image.format, ()):
-            target = folder / f"{case}{suffix}"
+        pixels, suffix = _upright(image), source.suffix.lower()
+        turned, grey = pixels is not image, image.mode in ("L", "1")
+        single = getattr(image, "n_frames", 1) == 1
+        kept = not turned and single and image.mode in KEPT_MODES and suffix in KEPT_FORMATS.get(image.format, ())
+        target = folder / f"{case}{suffix if kept else '.png'}"
+        if kept:
             source.replace(target)
-            return target, image.size, False
-        target = folder / f"{case}.png"
-        turned = ImageOps.exif_transpose(image).convert("L" if image.mode in ("L", "1") else "RGB")
-        turned.save(target, format="PNG", compress_level=1)
-        return target, turned.size, True
+        else:
+            pixels = pixels.convert("L" if grey else "RGB")
+            pixels.save(target, **PNG)
+        return target, pixels.size, Standardised({}, fingerprint(pixels), grey, not kept, turned)
 
 
-def _merge_masks(sources: Sequence[Path], kind: str, size: tuple[int, int]) -> tuple[np.ndarray, str]:
-    """The union of a case's masks, bool (H, W), and their class."""
-    merged = np.zeros((size[1], size[0]), dtype=bool)
-    groups = set()
-    for source in sources:
-        with _open(source, "mask") as image:
-            turned = ImageOps.exif_transpose(image)
-            if turned.size != size:
-                wrong, right = "x".join(map(str, turned.size)), "x".join(map(str, size))
-                raise CaseError(f"the mask {source.name} is {wrong} pixels, its image {right}")
-            try:
-                foreground, group = read_mask(turned, kind)
-            except ValueError as error:
-                raise CaseError(f"the mask {source.name} is {error}") from None
-        merged |= foreground
-        groups.add(group)
-    groups.discard("")
-    return merged, groups.pop() if len(groups) == 1 else "both" if groups else ""
+def _read_mask(source: Path, kind: str, size: tuple[int, int]) -> tuple[np.ndarray, str, bool]:
+    """The foreground of one mask, bool (H, W), its class, and whether the file is just as masks are kept."""
+    with _open(source, "mask") as image:
+        turned = _upright(image)
+        if turned.size != size:
+            wrong, right = "x".join(map(str, turned.size)), "x".join(map(str, size))
+            raise CaseError(f"the mask {source.name} is {wrong} pixels, its image {right}")
+        try:
+            foreground, group = read_mask(turned, kind)
+        except ValueError as error:
+            raise CaseError(f"the mask {source.name} is {error}") from None
+        ready = image.format == "PNG" and image.mode == "L" and turned is image
+        return foreground, group, ready and np.array_equal(np.asarray(image), foreground.view(np.uint8) * np.uint8(255))
 
 
-def _standardise_case(case: str, files: Files, kind: str, images: Path, masks: Path) -> tuple[dict, bool]:
-    """Write image and mask of one case; the columns of its rows that the files determine, and whether re-encoded."""
-    image, size, converted = _place_image(files.images[0], images, case)
-    foreground, group = _merge_masks(files.masks, kind, size)
-    mask = masks / f"{case}.png"
-    Image.fromarray(foreground.astype(np.uint8) * 255).save(mask, format="PNG", compress_level=6)
-    return {
+def _standardise_mask(sources: Sequence[Path], kind: str, size: tuple[int, int], target: Path) -> tuple[int, str]:
+    """Write the union of a case's masks: how many foreground pixels it has, and the class."""
+    if len({source.parent for source in sources}) > 1:
+        raise CaseError(f"its masks {' and '.join('/'.join(s.parts[-2:]) for s in sources)} are in different folders")
+    masks = [_read_mask(source, kind, size) for source in sources]
+    merged = np.logical_or.reduce([foreground for foreground, _, _ in masks])
+    if len(masks) == 1 and masks[0][2]:
+        sources[0].replace(target)
+    else:
+        Image.fromarray(merged.view(np.uint8) * np.uint8(255)).save(target, **PNG)
+    groups = {group for _, group, _ in masks if group}
+    return int(np.count_nonzero(merged)), groups.pop() if len(groups) == 1 else "both" if groups else ""
+
+
+def _standardise_case(case: str, files: Files, kind: str, folder: Path) -> Standardised:
+    """Write image and mask of one case."""
+    image, size, done = _standardise_image(files.images[0], folder / "images", case)
+    mask = folder / "masks" / f"{case}.png"
+    foreground, group = _standardise_mask(files.masks, kind, size, mask)
+    done.columns |= {
         "image": image.name,
         "width": size[0],
         "height": size[1],
-        "foreground": int(np.count_nonzero(foreground)),
+        "foreground": foreground,
         "image_sha256": file_sha256(image),
         "mask_sha256": file_sha256(mask),
         "group": files.group or group,
-    }, converted
+    }
+    return done
 
 
 def _same(first: Sequence[Path], second: Sequence[Path]) -> bool:
     return [file_sha256(path) for path in first] == [file_sha256(path) for path in second]
 
 
-def _unpack_all(dataset: str, archives: Path, folder: Path) -> tuple[dict[str, Files], dict[str, str]]:
-    """Unpack what the layouts name; files by case, and the SHA-256 of each archive.
+def _match_archives(dataset: str, archives: Path) -> list[tuple[Path, dict[str, int], list[Match]]]:
+    """Each archive with its members' declared bytes and the images and masks among them."""
+    found = []
+    for archive, path in find_archives(dataset, archives):
+        members = list_members(path)
+        found.append((path, members, match_members(dataset, archive, path, members)))
+    return found
+
+
+def _unpack_all(dataset: str, archives: Path, listed: set[str], folder: Path) -> tuple[dict[str, Files], set[str]]:
+    """Unpack the files of the ``listed`` cases; files by case, and the cases that no list has.
 
     ISIC has cases in both the training and the test archive. Where those copies differ the later archive's is used, so
     that the test set is the published one.
     """
-    facts = dataset_facts(dataset)
+    group = dataset_facts(dataset).group
+    found = _match_archives(dataset, archives)
+    extra = {match.case for _, _, matches in found for match in matches} - listed
+    wanted = [(path, members, [match for match in matches if match.case in listed]) for path, members, matches in found]
+    declared = sum(members[match.member] for _, members, matches in wanted for match in matches)
+    if declared > MAX_UNPACKED_BYTES:
+        raise ArchiveError(
+            f"{archives}: unpacks to {declared / 2**30:.3g} GiB, more than {MAX_UNPACKED_BYTES / 2**30:.3g} GiB"
+        )
     cases: dict[str, Files] = {}
-    hashes = {}
     left = MAX_UNPACKED_BYTES
-    for index, (archive, path) in enumerate(find_archives(dataset, archives)):
-        matches = match_members(dataset, archive, path, list_members(path))
+    for index, (path, _, matches) in enumerate(wanted):
         target = folder / str(index)
         left -= unpack(path, target, [match.member for match in matches], left)
-        hashes[path.name] = archive_sha256(path)
         own: dict[str, Files] = {}
         for match in matches:
-            files = own.setdefault(match.case, Files(group=facts.group.format_map(match.groups)))
+            files = own.setdefault(match.case, Files(group=group.format_map(match.groups)))
             (files.images if match.role == "image" else files.masks).append(member_path(target, match.member))
         for case, files in own.items():
             files.masks.sort()
             if len(files.images) > 1:
                 names = " and ".join(str(path.relative_to(target)) for path in files.images)
-                raise PipelineError(f"{dataset}: {path} has {len(files.images)} images of case {case}: {names}")
+                raise ArchiveError(f"{dataset}: {path} has {len(files.images)} images of case {case}: {names}")
             known = cases.setdefault(case, Files(group=files.group))
             for role in ("images", "masks"):
                 new, old = getattr(files, role), getattr(known, role)
                 if new and old and not _same(new, old):
                     log(f"{dataset}: {case} is in two archives and differs; {role} of {path.name} are used")
                 setattr(known, role, new or old)
-    return cases, hashes
+    return cases, extra
 
 
-def _present(dataset: str, records: Sequence[Record], cases: dict[str, Files], allow_missing: int) -> list[Record]:
+def _present(
+    dataset: str, records: Sequence[Record], cases: dict[str, Files], extra: set[str], allow_missing: int
+) -> list[Record]:
     """The records that have image and mask; too many missing ones are an error."""
     lacking = {record.case: cases.get(record.case, Files()) for record in records}
     no_image = [case for case, files in lacking.items() if not files.images]
@@ -158,10 +205,8 @@ def _present(dataset: str, records: Sequence[Record], cases: dict[str, Files], a
         parts.append(f"no image for {len(no_image)} cases, e.g. {examples(no_image)}")
     if no_mask:
         parts.append(f"no mask for {len(no_mask)} cases, e.g. {examples(no_mask)}")
-    listed = {record.case for record in records}
-    extra = sorted(case for case in cases if case not in listed)
     if extra:
-        parts.append(f"in the archives but in no list: {examples(extra)}")
+        parts.append(f"in the archives but in no list: {examples(sorted(extra))}")
     message = f"{dataset}: {missing} of {len(records)} records of the split lists missing: {'; '.join(parts)}"
     if missing > allow_missing:
         raise PipelineError(
@@ -172,13 +217,38 @@ def _present(dataset: str, records: Sequence[Record], cases: dict[str, Files], a
     return present
 
 
+def _standardise_cases(
+    dataset: str, cases: dict[str, Files], names: Sequence[str], threads: int, folder: Path
+) -> dict[str, Standardised]:
+    """Write images and masks of the cases ``names``; all that cannot be used are named in one error."""
+    kind = dataset_facts(dataset).mask_kind
+
+    def work(case: str) -> Standardised | CaseError:
+        try:
+            return _standardise_case(case, cases[case], kind, folder)
+        except CaseError as error:
+            return error
+
+    with ThreadPoolExecutor(threads) as pool:
+        results = list(track(pool.map(work, names), f"{dataset}: standardising", total=len(names)))
+    wrong = [f"{case}: {result}" for case, result in zip(names, results, strict=True) if isinstance(result, CaseError)]
+    if wrong:
+        raise PipelineError(
+            f"{dataset}: {len(wrong)} of {len(names)} cases cannot be used: {examples(wrong, '; ')}. "
+            "Fetch the official archives again"
+        )
+    if names and not any(result.columns["foreground"] for result in results):
+        raise PipelineError(f"{dataset}: all {len(names)} masks are empty. Fetch the official archives again")
+    return dict(zip(names, results, strict=True))
+
+
 def standardise(
     dataset: str, archives: Path, annotations: Path, split: str, allow_missing: int, threads: int, output: Path
 ) -> None:
     """Write ``output``/{images,masks,cases.csv,provenance.json}.
 
-    Images keep their bytes if they are 8-bit RGB or grey JPEG or PNG and stand upright; others (TIFF, palette, rotated
-    by EXIF) become PNG of the same pixels. Masks are binarised at 128 and several masks of a case merged.
+    Images keep their bytes if they are 8-bit RGB or grey JPEG, PNG or TIFF and upright; others (palette, rotated by
+    EXIF) become PNG of the same pixels. Masks are binarised at 128 and several masks of a case merged.
 
     Args:
         dataset: key of the table of datasets.
@@ -189,66 +259,51 @@ def standardise(
         threads: decoding threads.
 
     Raises:
-        PipelineError: files are missing, damaged or contradict each other; names the cases and what to do.
+        PipelineError: files are missing, damaged or contradict each other; names the cases and the fix.
     """
-    facts = dataset_facts(dataset)
     records = read_split_lists(annotations)
     with atomic_folder(output) as folder:
-        unpacked, images, masks = folder / "unpacked", folder / "images", folder / "masks"
-        for path in (unpacked, images, masks):
+        unpacked = folder / "unpacked"
+        for path in (unpacked, folder / "images", folder / "masks"):
             path.mkdir()
         try:
-            cases, hashes = _unpack_all(dataset, archives, unpacked)
+            cases, extra = _unpack_all(dataset, archives, {record.case for record in records}, unpacked)
         except ArchiveError as error:
-            raise PipelineError(f"{error}; remove {archives} and fetch the right archive") from None
-        present = _present(dataset, records, cases, allow_missing)
-        kept, dropped = deduplicate(present) if split == "deduplicated" else (present, [])
-        names = list(dict.fromkeys(record.case for record in kept))
-        done: dict[str, dict] = {}
-        converted, wrong = [], []
-
-        def work(case: str) -> tuple[str, tuple[dict, bool] | CaseError]:
-            try:
-                return case, _standardise_case(case, cases[case], facts.mask_kind, images, masks)
-            except CaseError as error:
-                return case, error
-
-        with ThreadPoolExecutor(threads) as pool:
-            for case, result in track(pool.map(work, names), f"{dataset}: standardising", total=len(names)):
-                if isinstance(result, CaseError):
-                    wrong.append(f"{case}: {result}")
-                else:
-                    done[case], encoded = result
-                    converted += [case] if encoded else []
-        if wrong:
             raise PipelineError(
-                f"{dataset}: {len(wrong)} of {len(names)} cases cannot be used: {examples(wrong, '; ')}. "
-                "Fetch the official archives again"
-            )
+                f"{error}; put the right archive into archives.folder or leave that to the download, remove the folder "
+                f"{archives} and run again"
+            ) from None
+        present = _present(dataset, records, cases, extra, allow_missing)
+        kept, dropped = deduplicate(present) if split == "deduplicated" else (present, [])
+        done = _standardise_cases(dataset, cases, list(dict.fromkeys(r.case for r in kept)), threads, folder)
         shutil.rmtree(unpacked)
         write_cases(
             folder / "cases.csv",
             [
-                Case(
-                    case=r.case, split=r.split, bbox=list(r.bbox) if r.bbox else None, prompts=r.prompts, **done[r.case]
-                )
+                Case(r.case, r.split, bbox=list(r.bbox) if r.bbox else None, prompts=r.prompts, **done[r.case].columns)
                 for r in kept
             ],
         )
-        gone = {(record.case, record.split) for record in records} - {(r.case, r.split) for r in present}
+        gone = {(r.split, r.case) for r in records} - {(r.split, r.case) for r in present}
         provenance = {
             "dataset": dataset,
             "split": split,
-            "archives": hashes,
+            "archives": {path.name: archive_sha256(path) for _, path in find_archives(dataset, archives)},
             "records": len(records),
-            "missing": [[r.split, r.case] for r in records if (r.case, r.split) in gone],
+            "missing": [[r.split, r.case] for r in records if (r.split, r.case) in gone],
             "dropped": [[r.split, r.case] for r in dropped],
-            "encoded_anew": len(converted),
+            "encoded_anew": sum(result.encoded for result in done.values()),
+            "turned_by_exif": [case for case, result in done.items() if result.turned],
+            "grey_images": [case for case, result in done.items() if result.grey],
+            "fingerprints": {case: result.fingerprint.to_json() for case, result in done.items()},
         }
         write_json(folder / "provenance.json", provenance)
     for record in dropped:
         log(f"{dataset}: left {record.case} out of {record.split}: it is in a later split, or listed before")
-    log(f"{dataset}: {len(kept)} records of {len(records)}, {len(names)} cases, {len(converted)} encoded as PNG")
+    if turned := provenance["turned_by_exif"]:
+        log(f"{dataset}: turned {len(turned)} images as their EXIF data say: {examples(turned)}")
+    encoded = provenance["encoded_anew"]
+    log(f"{dataset}: {len(kept)} records of {len(records)}, {len(done)} cases, {encoded} encoded as PNG")
 
 
 def main() -> None:
@@ -260,16 +315,7 @@ def main() -> None:
     parser.add_argument("--allow-missing", type=int, default=0, help="records that may be missing")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--output", type=Path, required=True, help="folder of the standardised dataset")
-    arguments = parser.parse_args()
-    standardise(
-        arguments.dataset,
-        arguments.archives,
-        arguments.annotations,
-        arguments.split,
-        arguments.allow_missing,
-        arguments.threads,
-        arguments.output,
-    )
+    standardise(**vars(parser.parse_args()))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,13 @@
 """Prepare what training and evaluation read, memory-mapped: resized images and masks, and masks at their own size."""
 
 import argparse
+import contextlib
+import csv
+import itertools
 import json
+import math
 import os
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -77,6 +82,27 @@ def load_split(folder: str | Path, split: str) -> PreparedSplit:
     return PreparedSplit(chosen, arrays[0][part], arrays[1][part], arrays[2])
 
 
+@contextlib.contextmanager
+def _array(path: Path, shape: tuple[int, ...]) -> Iterator[Callable[[bytes, int], None]]:
+    """A .npy file of uint8, its room reserved; yields a function that writes bytes at an offset in the array.
+
+    Written and not mapped: faults of mapped pages take longer than the copies.
+    """
+    size = math.prod(shape)
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        start = file.tell()
+        file.flush()
+        try:
+            os.posix_fallocate(file.fileno(), 0, start + size)
+        except OSError as error:
+            raise PipelineError(
+                f"{path.parent.parent}: no room for {path.name}, {size / 2**20:.0f} MiB ({error.strerror}); make room "
+                "and run again"
+            ) from None
+        yield lambda data, offset: os.pwrite(file.fileno(), data, start + offset)
+
+
 def prepare(folder: str | Path, size: int, threads: int, output: str | Path) -> None:
     """Write images.npy, masks.npy, targets.npy and cases.csv (with the places in targets.npy) into ``output``.
 
@@ -89,62 +115,51 @@ def prepare(folder: str | Path, size: int, threads: int, output: str | Path) -> 
     Raises:
         PipelineError: a file is missing, damaged or of another size than cases.csv says.
     """
-    import pandas as pd
-
     folder = Path(folder)
     cases = read_cases(folder / "cases.csv")
     order = [SPLITS.index(case.split) for case in cases]
     if not cases or order != sorted(order):
         raise PipelineError(f"{folder}/cases.csv: must hold train, val and test in that order; standardise it again")
     bytes_each = [-(-case.width * case.height // 8) for case in cases]
-    offsets = np.concatenate([[0], np.cumsum(bytes_each)])
+    offsets = [0, *itertools.accumulate(bytes_each)]
     with atomic_folder(output) as target:
-
-        def create(name: str, shape: tuple[int, ...]) -> np.ndarray:
-            path = target / f"{name}.npy"
-            array = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
-            try:
-                with path.open("r+b") as file:
-                    # Without room set aside, a disk that fills up kills a process that writes to mapped memory.
-                    os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
-            except OSError as error:
-                raise PipelineError(
-                    f"{path.parent.parent}: no room for {path.name}, {path.stat().st_size / 2**20:.0f} MiB "
-                    f"({error.strerror}); make room and run again"
-                ) from None
-            return array
-
-        images = create("images", (len(cases), size, size, 3))
-        masks = create("masks", (len(cases), size, size))
-        targets = create("targets", (int(offsets[-1]),))
 
         def work(index: int) -> None:
             case = cases[index]
-            paths = folder / "images" / case.image, folder / "masks" / case.mask
             try:
-                with Image.open(paths[0]) as file:
-                    image = file.convert("RGB")
-                with Image.open(paths[1]) as file:
-                    mask = file.convert("L")
+                image, mask = Image.open(folder / "images" / case.image), Image.open(folder / "masks" / case.mask)
+                with image, mask:
+                    if not image.size == mask.size == (case.width, case.height):
+                        raise PipelineError(
+                            f"{folder}: case {case.case}: image {image.size} and mask {mask.size} pixels where "
+                            f"cases.csv says {(case.width, case.height)}; standardise the dataset again"
+                        )
+                    colours = image if image.mode == "RGB" else image.convert("RGB")
+                    pixels = colours.resize((size, size), Image.Resampling.BILINEAR).tobytes()
+                    small = np.asarray(mask.resize((size, size), Image.Resampling.NEAREST)) > 0
+                    bits = np.packbits(np.asarray(mask))
             except OSError as error:
                 raise PipelineError(f"{folder}: case {case.case}: {error}; standardise the dataset again") from None
-            if not image.size == mask.size == (case.width, case.height):
-                raise PipelineError(
-                    f"{folder}: case {case.case}: image {image.size} and mask {mask.size} pixels where cases.csv says "
-                    f"{(case.width, case.height)}; standardise the dataset again"
-                )
-            images[index] = np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
-            masks[index] = np.asarray(mask.resize((size, size), Image.Resampling.NEAREST)) > 0
-            targets[offsets[index] : offsets[index + 1]] = np.packbits(np.asarray(mask) > 0)
+            write_image(pixels, index * size * size * 3)
+            write_mask(small.tobytes(), index * size * size)
+            write_target(bits.tobytes(), offsets[index])
 
-        with ThreadPoolExecutor(threads) as pool:
+        with (
+            _array(target / "images.npy", (len(cases), size, size, 3)) as write_image,
+            _array(target / "masks.npy", (len(cases), size, size)) as write_mask,
+            _array(target / "targets.npy", (offsets[-1],)) as write_target,
+            ThreadPoolExecutor(threads) as pool,
+        ):
             for _ in track(pool.map(work, range(len(cases))), f"{folder.name}: preparing", total=len(cases)):
                 pass
-        for array in (images, masks, targets):
-            array.flush()
-        table = pd.read_csv(folder / "cases.csv", dtype=str, keep_default_na=False)
-        table["target_offset"], table["target_bytes"] = offsets[:-1], bytes_each
-        table.to_csv(target / "cases.csv", index=False, lineterminator="\n")
+        with (folder / "cases.csv").open(encoding="utf-8", newline="") as file:
+            rows = list(csv.reader(file))
+        with (target / "cases.csv").open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow([*rows[0], "target_offset", "target_bytes"])
+            writer.writerows(
+                [*row, *place] for row, place in zip(rows[1:], zip(offsets[:-1], bytes_each, strict=True), strict=True)
+            )
     log(f"{folder.name}: {len(cases)} records at {size} x {size} pixels")
 
 
@@ -154,8 +169,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=352, help="side of the model's input, pixels")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--output", type=Path, required=True, help="folder of the tensors")
-    arguments = parser.parse_args()
-    prepare(arguments.folder, arguments.size, arguments.threads, arguments.output)
+    prepare(**vars(parser.parse_args()))
 
 
 if __name__ == "__main__":

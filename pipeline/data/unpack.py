@@ -5,8 +5,8 @@ import re
 import stat
 import zipfile
 from collections.abc import Callable, Collection, Iterator
-from pathlib import Path, PurePosixPath
-from typing import Protocol
+from pathlib import Path
+from typing import IO, Protocol
 
 from pipeline.data.members import ArchiveError, Member
 from pipeline.data.sniff import kind_of_file
@@ -25,7 +25,13 @@ class Reader(Protocol):
     def members(self) -> list[Member]: ...
 
     def read(self, names: Collection[str], write: Write) -> None:
-        """Call ``write`` with name and next bytes of each member in ``names``; the first call of each has no bytes."""
+        """Call ``write`` with name and next bytes of each member in ``names``, at least once for each."""
+
+
+def _write_pieces(name: str, file: IO[bytes], write: Write) -> None:
+    write(name, file.read(CHUNK))
+    while data := file.read(CHUNK):
+        write(name, data)
 
 
 class ZipReader:
@@ -50,10 +56,8 @@ class ZipReader:
         with zipfile.ZipFile(self._path) as archive:
             for info in archive.infolist():
                 if info.filename in names:
-                    write(info.filename, b"")
                     with archive.open(info) as file:
-                        while data := file.read(CHUNK):
-                            write(info.filename, data)
+                        _write_pieces(info.filename, file, write)
 
 
 class FolderReader:
@@ -75,10 +79,8 @@ class FolderReader:
 
     def read(self, names: Collection[str], write: Write) -> None:
         for name in sorted(names):
-            write(name, b"")
             with (self._path / name).open("rb") as file:
-                while data := file.read(CHUNK):
-                    write(name, data)
+                _write_pieces(name, file, write)
 
 
 @contextlib.contextmanager
@@ -102,31 +104,62 @@ def _opened(path: Path) -> Iterator[Reader]:
         raise ArchiveError(f"{path}: damaged ({error or type(error).__name__})") from None
 
 
-def _check(path: Path, member: Member) -> None:
-    parts = PurePosixPath(member.name.replace("\\", "/")).parts
-    if not parts or parts[0] == "/" or ".." in parts or ":" in parts[0] or "\0" in member.name:
+def _parts(path: Path, member: Member) -> tuple[str, ...]:
+    """The parts of a member's path, without those that change nothing: a//b and ./a/b are a/b."""
+    name = member.name.replace("\\", "/")
+    parts = tuple(part for part in name.split("/") if part not in ("", "."))
+    if not parts or name[0] == "/" or ".." in parts or ":" in parts[0] or "\0" in name:
         raise ArchiveError(f"{path}: member {member.name!r} points outside the archive's folder")
     if member.kind == "link":
         raise ArchiveError(f"{path}: member {member.name!r} is a link or a device")
+    return parts
 
 
-def list_members(path: str | Path) -> list[str]:
-    """Paths of the files in an archive, without what macOS and Windows leave there.
+def list_members(path: str | Path) -> dict[str, int]:
+    """Paths of the files in an archive and their declared bytes, without what macOS and Windows leave there.
 
     Raises:
-        ArchiveError: it is damaged, holds a path or link that leads outside, or one name twice.
+        ArchiveError: it is damaged, holds a path or link that leads outside, or two members at one place.
     """
     path = Path(path)
     with _opened(path) as reader:
         members = [member for member in reader.members() if not LITTER.search(member.name)]
-    names = set()
-    for member in members:
-        _check(path, member)
+    places = [_parts(path, member) for member in members]
+    files: dict[tuple[str, ...], Member] = {}
+    for place, member in zip(places, members, strict=True):
         if member.kind == "file":
-            if member.name in names:
+            if place in files:
                 raise ArchiveError(f"{path}: holds {member.name!r} twice")
-            names.add(member.name)
-    return [member.name for member in members if member.kind == "file"]
+            files[place] = member
+    folders = {place[:-1] for place in places}
+    for above in {folder[:depth] for folder in folders for depth in range(1, len(folder) + 1)}:
+        if above in files:
+            raise ArchiveError(f"{path}: {files[above].name!r} is both a file and a folder")
+    return {member.name: member.size for member in files.values()}
+
+
+def _read(path: Path, names: Collection[str], limit: int, write: Write) -> int:
+    left = limit
+
+    def count(name: str, data: bytes) -> None:
+        nonlocal left
+        left -= len(data)
+        if left < 0:
+            raise ArchiveError(f"{path}: unpacks to more than {limit / 2**30:.3g} GiB")
+        write(name, data)
+
+    with _opened(path) as reader:
+        reader.read(set(names), count)
+    return limit - left
+
+
+def check_members(path: str | Path, names: Collection[str], limit: int = MAX_UNPACKED_BYTES) -> None:
+    """Read the members ``names`` to the end, which verifies their checksums, and write nothing.
+
+    Raises:
+        ArchiveError: the archive is damaged or larger than ``limit``.
+    """
+    _read(Path(path), names, limit, lambda name, data: None)
 
 
 def unpack(path: str | Path, folder: str | Path, names: Collection[str], limit: int = MAX_UNPACKED_BYTES) -> int:
@@ -142,24 +175,20 @@ def unpack(path: str | Path, folder: str | Path, names: Collection[str], limit: 
         ArchiveError: it is damaged or larger than ``limit``.
         PipelineError: a file cannot be written.
     """
-    path, folder, left = Path(path), Path(folder), limit
+    made: set[Path] = set()
 
     def write(name: str, data: bytes) -> None:
-        nonlocal left
-        left -= len(data)
-        if left < 0:
-            raise ArchiveError(f"{path}: unpacks to more than {limit / 2**30:.3g} GiB")
         target = member_path(folder, name)
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
+            if target.parent not in made:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                made.add(target.parent)
             with target.open("ab") as file:
                 file.write(data)
         except OSError as error:
             raise PipelineError(f"{target}: cannot be written ({error.strerror}); make room and run again") from None
 
-    with _opened(path) as reader:
-        reader.read(set(names), write)
-    return limit - left
+    return _read(Path(path), names, limit, write)
 
 
 def member_path(folder: str | Path, name: str) -> Path:

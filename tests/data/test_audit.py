@@ -23,6 +23,8 @@ def test_an_audit_finds_what_was_planted(tmp_path):
     images = "Kvasir-SEG/images"
     copy = made.members[made.path(f"{images}/cju0.jpg")]
     made.members["kvasir-seg.zip", f"{images}/cju7.jpg"] = copy
+    made.members[made.path("masks/cju7.jpg")] = made.members[made.path("masks/cju0.jpg")]
+    made.lists["test"][0]["bbox"] = made.lists["train"][0]["bbox"]
     near = Image.open(io.BytesIO(made.members[made.path("images/cju1.jpg")])).point(lambda level: level * 0.9)
     made.members["kvasir-seg.zip", f"{images}/cju6.jpg"] = encode(near, "JPEG", quality=95)
     made.members["kvasir-seg.zip", f"{images}/cju5.jpg"] = encode(near.convert("L").rotate(180), "JPEG")
@@ -51,7 +53,7 @@ def test_the_audit_of_video_frames(tmp_path):
     for frame, scene in zip(range(1, 8), (0, 0, 0, 1, 1, 1, 2), strict=True):
         pixels = np.clip(scenes[scene] + rng.integers(-25, 26, scenes[scene].shape), 0, 255).astype(np.uint8)
         made.members[made.path(f"Original/{frame}.tif")] = encode(pixels, "TIFF")
-        made.members[made.path(f"Truth/{frame}.tif")] = encode(np.zeros((120, 160), dtype=np.uint8), "TIFF")
+        made.members[made.path(f"Truth/{frame}.tif")] = encode(np.eye(120, 160, dtype=np.uint8) * 255, "TIFF")
     folder = standardised(made, tmp_path)
     verified(made, tmp_path, verify_boxes=False)
     findings = audit_dataset("clinicdb", folder)
@@ -70,3 +72,13 @@ def test_an_audit_needs_the_proof_of_the_same_cases(tmp_path):
     (folder / "integrity.json").write_text(json.dumps(proof))
     with pytest.raises(PipelineError, match=r"lists other cases than cases\.csv"):
         audit_dataset("kvasir_seg", folder)
+
+
+def test_an_audit_tells_contradictions(tmp_path):
+    made = data_support.make_busi(("train", "val", "test", "train", "test"))
+    folder = standardised(made, tmp_path)
+    proof = verified(made, tmp_path)
+    proof["contradictions"] = [["1_benign", "5_malignant"]]
+    (folder / "integrity.json").write_text(json.dumps(proof))
+    findings = audit_dataset("busi", folder)
+    assert value_of(findings, "identical_pairs_that_contradict", "train-test") == (1, ("1_benign = 5_malignant",))

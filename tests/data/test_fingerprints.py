@@ -4,6 +4,7 @@ import json
 
 import data_support
 import numpy as np
+import pytest
 from PIL import Image
 
 from pipeline.data.fingerprints import Fingerprint, find_pairs, fingerprint
@@ -43,3 +44,15 @@ def test_two_images_are_compared_without_a_mean():
     assert pair.kind == "near"
     assert pair.similarity > 0.99
     assert find_pairs({"a": fingerprint(one)}) == []
+
+
+def test_the_hash_is_imagehashs():
+    imagehash = pytest.importorskip("imagehash")
+    for image in scenes(20):
+        assert fingerprint(image).phash == int(str(imagehash.phash(image)), 16)
+
+
+def test_a_grey_image_is_the_same_in_both_modes():
+    grey = scenes(1)[0].convert("L")
+    one, two = fingerprint(grey), fingerprint(grey.convert("RGB"))
+    assert (one.pixels, one.phash) == (two.pixels, two.phash)

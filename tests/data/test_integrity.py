@@ -111,7 +111,7 @@ def test_lists_that_have_changed(tmp_path):
     with pytest.raises(PipelineError, match=r"1 records differ from the split lists: 4_benign \(val\)"):
         verified(made, tmp_path)
     path.write_text("[]")
-    with pytest.raises(PipelineError, match=r"val\.json: must be a list of records"):
+    with pytest.raises(PipelineError, match=r"val\.json: has no records"):
         verified(made, tmp_path)
 
 
@@ -125,6 +125,40 @@ def test_missing_and_left_out_records_are_no_error(tmp_path):
     assert proof["dropped"] == [["train", "cju4"]]
     assert proof["repeated"] == {"cju4": ["train", "test"]}
     assert proof["cases"] == {"train": 2, "val": 1, "test": 1}
+
+
+def one_image_twice(made, same_mask):
+    made.members[made.path("images/cju1.jpg")] = made.members[made.path("images/cju0.jpg")]
+    if same_mask:
+        made.members[made.path("masks/cju1.jpg")] = made.members[made.path("masks/cju0.jpg")]
+        made.lists["train"][1]["bbox"] = made.lists["train"][0]["bbox"]
+    return made
+
+
+def test_one_image_with_two_masks_is_refused_unless_it_is_known(tmp_path, monkeypatch):
+    made = one_image_twice(data_support.make_kvasir(), same_mask=True)
+    standardised(made, tmp_path / "a")
+    assert verified(made, tmp_path / "a")["contradictions"] == []
+    made = one_image_twice(data_support.make_kvasir(), same_mask=False)
+    standardised(made, tmp_path / "b")
+    with pytest.raises(PipelineError, match=r"1 pairs of cases have the same image and different masks.*cju0 = cju1"):
+        verified(made, tmp_path / "b")
+    facts = module.dataset_facts("kvasir_seg").model_copy(update={"same_pixels": [("cju1", "cju0")]})
+    monkeypatch.setattr(module, "dataset_facts", lambda name: facts)
+    assert verified(made, tmp_path / "b")["contradictions"] == [["cju0", "cju1"]]
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["[]", "{", "[" * 100_000, "{}", '{"missing": 5}', '{"missing": [], "dropped": [["train"]]}',
+     '{"missing": [], "dropped": [], "split": "published", "grey_images": [], "fingerprints": {"a": 1}}'],
+)  # fmt: skip
+def test_a_provenance_of_another_type_is_named(tmp_path, content):
+    made = data_support.make_kvasir()
+    folder = standardised(made, tmp_path)
+    (folder / "provenance.json").write_text(content)
+    with pytest.raises(PipelineError, match=r"provenance\.json: .*; standardise the dataset again"):
+        verified(made, tmp_path)
 
 
 def test_the_command_line(tmp_path, monkeypatch):

@@ -7,15 +7,26 @@ import pytest
 from PIL import Image
 
 from pipeline.data.masks import read_mask
+from pipeline.runtime.errors import PipelineError
+
+RED, GREEN, DARK, BLACK = [250, 10, 10], [5, 230, 5], [127, 127, 0], [0, 0, 0]
 
 
 def image(pixels, mode=None):
     return Image.fromarray(np.array(pixels, dtype=np.uint8), mode)
 
 
+def on_black(rows, size=12):
+    """The pixels in the corner of a black image, so that they are no more than an edge of a mask."""
+    pixels = np.array(rows, dtype=np.uint8)
+    result = np.zeros((size, size, *pixels.shape[2:]), dtype=np.uint8)
+    result[: pixels.shape[0], : pixels.shape[1]] = pixels
+    return Image.fromarray(result)
+
+
 def test_the_threshold_is_128():
-    foreground, group = read_mask(image([[0, 127, 128, 255]]), "grey")
-    assert foreground.tolist() == [[False, False, True, True]]
+    foreground, group = read_mask(on_black([[0, 127, 128, 255]]), "grey")
+    assert foreground[0, :5].tolist() == [False, False, True, True, False]
     assert foreground.dtype == bool
     assert group == ""
 
@@ -36,6 +47,49 @@ def test_jpeg_noise_is_no_foreground():
     assert (read_mask(lossy, "grey")[0] == (mask > 0)).all()
 
 
+def palette(colours):
+    indices = np.zeros((12, 12), dtype=np.uint8)
+    indices[:4, :4] = 1
+    result = Image.fromarray(indices, "P")
+    result.putpalette([value for colour in colours for value in colour])
+    return result
+
+
+def alpha_only():
+    shape = np.zeros((12, 12, 4), dtype=np.uint8)
+    shape[:4, :4, 3] = 255
+    return Image.fromarray(shape)
+
+
+PHOTOGRAPH = np.linspace(0, 255, 144).reshape(12, 12)
+
+
+@pytest.mark.parametrize(
+    ("source", "kind", "message"),
+    [
+        (on_black([[1, 1]]), "grey", r"not black \(0\) and white \(255\): its levels are 0, 1$"),
+        (on_black([[100]]), "grey", "levels are 0, 100$"),
+        (on_black([[127]]), "grey", "levels are 0, 127$"),
+        (palette([(0, 0, 0), (1, 1, 1)]), "grey", "levels are 0, 1$"),
+        (palette([(0, 0, 0), (128, 0, 0)]), "grey", "levels are 0, 38$"),
+        (alpha_only(), "grey", "partly transparent"),
+        (alpha_only(), "red_green", "partly transparent"),
+        (Image.fromarray(PHOTOGRAPH.astype(np.uint8)), "grey", "levels are 0, 1, 3, .* to 255$"),
+        (on_black([[1, 2]]), "red_green", "levels are 0, 1, 2$"),
+        (on_black([[DARK, DARK]]), "red_green", "levels are 0, 127$"),
+        (Image.fromarray(PHOTOGRAPH.astype(np.uint8)).convert("RGB"), "red_green", "levels are 0, 1, 3, .* to 255$"),
+    ],
+)
+def test_other_levels_are_named(source, kind, message):
+    with pytest.raises(ValueError, match=message):
+        read_mask(source, kind)
+
+
+def test_an_unknown_kind_names_the_known_ones():
+    with pytest.raises(PipelineError, match=r"mask_kind 'gray' is unknown; correct datasets\.yaml: grey, red_green"):
+        read_mask(on_black([[255]]), "gray")
+
+
 def test_a_photograph_is_no_mask():
     rng = np.random.default_rng(0)
     with pytest.raises(ValueError, match="in colour"):
@@ -47,21 +101,18 @@ def test_sixteen_bits_are_refused():
         read_mask(Image.fromarray(np.zeros((4, 4), dtype=np.uint16)), "grey")
 
 
-RED, GREEN, DARK = [200, 10, 10], [5, 128, 5], [127, 127, 0]
-
-
 @pytest.mark.parametrize(
     ("row", "foreground", "group"),
     [
         ([RED, DARK], [True, False], "neoplastic"),
         ([GREEN, DARK], [True, False], "non-neoplastic"),
         ([RED, GREEN], [True, True], "both"),
-        ([DARK, DARK], [False, False], ""),
+        ([BLACK, BLACK], [False, False], ""),
     ],
 )
 def test_red_and_green_are_both_foreground(row, foreground, group):
-    found, told = read_mask(image([row]), "red_green")
-    assert found.tolist() == [foreground]
+    found, told = read_mask(on_black([row]), "red_green")
+    assert found[0, :2].tolist() == foreground
     assert told == group
 
 

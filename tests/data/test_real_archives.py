@@ -1,5 +1,7 @@
 """The five real (reduced) archives from a download with cut connections to tensors and audit."""
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -96,8 +98,22 @@ def test_near_duplicates_across_splits(findings):
         1, ["cju30bmab08bi0835mvlr6e0r = cju77k828z46w0871r0avuoo9"],
     )  # fmt: skip
     assert of(findings, "busi", "identical_pairs") == {"train": (1, ["145_malignant = 433_benign"])}
+    # One is called malignant, the other benign.
+    assert of(findings, "busi", "identical_pairs_that_contradict") == {"train": (1, ["145_malignant = 433_benign"])}
     assert of(findings, "busi", "near_duplicate_pairs")["train-test"][0] == 35
     assert of(findings, "clinicdb", "frames_with_a_train_neighbour")["test"][0] == 52
+
+
+def test_images_that_belong_to_other_masks_are_found(results, tmp_path):
+    # The test above has shown that the right ones pass. Every image is exchanged with the next one.
+    folder = tmp_path / "busi"
+    shutil.copytree(results / "datasets/busi", folder)
+    provenance = json.loads((folder / "provenance.json").read_text())
+    prints = provenance["fingerprints"]
+    provenance["fingerprints"] = dict(zip(prints, [*list(prints.values())[1:], prints["1_benign"]], strict=True))
+    (folder / "provenance.json").write_text(json.dumps(provenance))
+    with pytest.raises(PipelineError, match=r"busi: images and masks do not belong together: mean contrast .* -1\.03"):
+        verify("busi", folder, results / "annotations/busi", False, 2, tmp_path / "integrity.json")
 
 
 def test_missing_records_must_be_allowed(results, tmp_path):

@@ -53,16 +53,38 @@ def test_an_unknown_dataset_names_the_known_ones():
         dataset_facts("kvasir")
 
 
-def test_a_mistake_in_the_table_names_its_key(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("mask_kind: red_green", "mask_kinds: red_green", r"datasets\.bkai\.mask_kinds"),
+        ("    title: BUSI\n", "", r"datasets\.busi\.title"),
+        ("    title: BUSI\n", "\ttitle: BUSI\n", "found character that cannot start any token"),
+        (r"Original/(?P<case>\d+)\.tif$", r"Original/(?P<case>\d+\.tif$", "not a regular expression"),
+        ('case: "{number}_{class}"', 'case: "{nummer}"', r"named groups that .* lacks: 'nummer'"),
+        ("annotations:", "[" * 5000, "flow sequence"),
+    ],
+)
+def test_a_mistake_in_the_table_is_named(tmp_path, monkeypatch, old, new, message):
     path = tmp_path / "datasets.yaml"
-    path.write_text(sources.TABLE.read_text().replace("mask_kind: red_green", "mask_kinds: red_green"))
+    path.write_text(sources.TABLE.read_text().replace(old, new, 1))
     monkeypatch.setattr(sources, "TABLE", path)
     sources.table.cache_clear()
     try:
-        with pytest.raises(PipelineError, match=r"datasets\.bkai\.mask_kinds"):
-            sources.table()
+        with pytest.raises(PipelineError, match=rf"datasets\.yaml: cannot be used; correct it: .*{message}"):
+            _ = sources.DATASETS
     finally:
         sources.table.cache_clear()
+
+
+def test_a_step_reports_a_mistake_in_the_table_in_one_line(tmp_path):
+    code = (
+        "import pathlib, sys; from pipeline.data import integrity, sources, standardise;"
+        "from pipeline.runtime.errors import run_command; sources.TABLE = pathlib.Path('nowhere.yaml');"
+        "sys.argv[1:] = '--dataset busi --folder . --annotations . --output x'.split(); run_command(integrity.main)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: nowhere.yaml: cannot be used") and done.stderr.count("\n") == 1
 
 
 def test_the_import_is_light():

@@ -26,6 +26,11 @@ def test_records_come_train_first_and_by_stem(tmp_path):
     [
         ({"img_name": "../x.png"}, "plain file name"),
         ({"img_name": 3}, "plain file name"),
+        ({"img_name": "x\ny.png"}, "plain file name"),
+        ({"img_name": "x" * 300}, "longer than 200 bytes"),
+        ({"prompts": {"p1": "x" * 131_073}}, "prompts are longer than 20000 bytes"),
+        ({"prompts": {"p1": "\ud800"}}, "surrogates not allowed"),
+        ({"prompts": None}, "must be an object"),
         ({"prompts": {}}, "must be an object"),
         ({"prompts": {"p1": []}}, r"prompts\.p1"),
         ({"prompts": {"p1": [1]}}, r"prompts\.p1"),
@@ -39,13 +44,24 @@ def test_a_malformed_entry_is_named(tmp_path, changes, message):
         read_split_lists(tmp_path)
 
 
-def test_a_missing_or_broken_list_is_named(tmp_path):
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"[{", r"val\.json: not valid JSON"),
+        (b"[" * 100_000, r"val\.json: not valid JSON"),
+        (b'["\xff"]', r"val\.json: not valid JSON"),
+        (b"{}", r"val\.json: must be a JSON list"),
+        (b"[]", r"val\.json: has no records"),
+        (b"[5]", r"val\.json: entry 0 is not valid"),
+        (None, r"val\.json: cannot be read"),
+    ],
+)
+def test_a_missing_or_broken_list_is_named(tmp_path, content, message):
     write_lists(tmp_path)
-    (tmp_path / "val.json").write_text("[{")
-    with pytest.raises(PipelineError, match=r"val\.json: not valid JSON"):
-        read_split_lists(tmp_path)
-    (tmp_path / "train.json").unlink()
-    with pytest.raises(PipelineError, match=r"train\.json: cannot be read"):
+    (tmp_path / "val.json").write_bytes(content or b"")
+    if content is None:
+        (tmp_path / "val.json").unlink()
+    with pytest.raises(PipelineError, match=rf"{message}.*; fetch the split lists again"):
         read_split_lists(tmp_path)
 
 

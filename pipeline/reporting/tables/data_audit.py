@@ -24,6 +24,7 @@ DETAILS = {
     "grey_images": "grey images",
     "listed_more_than_once": "listed more than once",
     "identical_pairs": "identical",
+    "identical_pairs_that_contradict": "identical with different masks or classes",
     "near_duplicate_pairs": "near duplicates",
 }
 REPEATED_TEXT = (
