@@ -20,4 +20,4 @@ include: "workflow/rules/render.smk"
 rule all:
     default_target: True
     input:
-        everything(),
+        PLAN.targets(),
