@@ -31,6 +31,7 @@ test: $(READY)
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
 	$(RUN) snakefmt --check Snakefile workflow
+	$(RUN) lint-imports --no-logo
 	$(RUN) python -m pytest
 
 format: $(READY)

@@ -9,7 +9,7 @@ a figure or table: one entry in :meth:`Plan._figures` or :meth:`Plan._tables`, o
 import argparse
 import json
 import shlex
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
@@ -23,8 +23,6 @@ FIGURES, TABLES = "pipeline.reporting.figures", "pipeline.reporting.tables"
 # The report sorts its categories by name.
 PAPER, TABLE, FIGURE, ABLATION, DATA = "1 Paper", "2 Tables", "3 Figures", "4 Ablations", "5 Data"
 
-Locate = Callable[[str], str]
-
 
 @dataclass(frozen=True)
 class Entry:
@@ -37,15 +35,30 @@ class Entry:
 
 
 @dataclass(frozen=True)
+class Source:
+    """What a step is made from; ``a | b`` joins two.
+
+    Attributes:
+        inputs: files by the option that names them.
+        reads: files that the module finds by itself, below the results folder.
+        options: other options; None leaves one out, what is neither text nor number is given as JSON.
+    """
+
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    reads: Sequence[str] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __or__(self, other: "Source") -> "Source":
+        return Source({**self.inputs, **other.inputs}, [*self.reads, *other.reads], {**self.options, **other.options})
+
+
+@dataclass(frozen=True)
 class Step:
     """A file or set of files that one command makes from scores, facts and other steps' files.
 
     Attributes:
         name: of its rule and its log.
         module: run with ``python -m``; ``subcommand`` is its first argument, if it has any.
-        inputs: files by the option that names them.
-        reads: files that the module finds by itself, below the results folder.
-        options: other options; None leaves one out, what is neither text nor number is given as JSON.
         outputs: the files by kind.
         output: value of ``--output``.
         entry: where the report shows it, if it does.
@@ -54,19 +67,17 @@ class Step:
 
     name: str
     module: str
-    inputs: Mapping[str, str]
-    reads: Sequence[str]
-    options: Mapping[str, Any]
+    source: Source
     outputs: Mapping[str, str]
     output: str
     entry: Entry | None = None
     on_request: bool = False
     subcommand: str | None = None
 
-    def arguments(self, locate: Locate = str) -> list[str]:
+    def arguments(self, locate: Callable[[str], str] = str) -> list[str]:
         """The command line after ``python -m MODULE``; ``locate`` may move inputs and the output elsewhere."""
-        values = {name: locate(path) for name, path in self.inputs.items()}
-        values |= {name: _text(value) for name, value in self.options.items() if value is not None}
+        values = {name: locate(path) for name, path in self.source.inputs.items()}
+        values |= {name: _text(value) for name, value in self.source.options.items() if value is not None}
         values["output"] = locate(self.output)
         words = [word for name, value in values.items() for word in (f"--{name.replace('_', '-')}", value)]
         return [self.subcommand, *words] if self.subcommand else words
@@ -107,24 +118,19 @@ class Group:
         return set(product(self.datasets, self.variants, self.seeds))
 
 
-@dataclass
 class Plan:
     """Everything that a study computes."""
 
-    study: Study
-    steps: dict[str, Step] = field(default_factory=dict, init=False)
-
-    def __post_init__(self) -> None:
-        study, root = self.study, self.study.results
+    def __init__(self, study: Study):
+        root = study.results
+        self.study = study
         self.reference = study.evaluation.comparisons_reference
         self.main = Group("main table", f"{root}/dsc.csv", study.main, study.datasets, study.seeds)
         # Transfer and learned scales are shown for one variant, whether or not it is in the main table.
         self.alone = Group("reference", f"{root}/reference.csv", [self.reference], study.datasets, study.seeds)
         self.families = {name: self._family(name, entry) for name, entry in study.ablations.items()}
-        for step in (*self._collected(), *self._tables(), *self._figures()):
-            self.steps[step.name] = step
-        for step in self._pages():
-            self.steps[step.name] = step
+        steps = (*self._collected(), *self._tables(), *self._figures(), *self._pages())
+        self.steps = {step.name: step for step in steps}
 
     def _family(self, name: str, entry: Ablation) -> Group:
         table = f"{self.study.results}/ablations/{name}.csv"
@@ -143,11 +149,6 @@ class Plan:
         root = f"{self.study.results}/{below}"
         grid = product(group.datasets, group.variants, group.seeds)
         return [f"{root}/{dataset}/{variant}/seed{seed}" for dataset, variant, seed in grid]
-
-    def labels(self, variants: Iterable[str], datasets: Iterable[str] = ()) -> dict[str, str]:
-        """Display names of variants and datasets."""
-        names = {variant: self.study.label(variant) for variant in variants}
-        return names | {dataset: dataset_facts(dataset).title for dataset in datasets}
 
     def settings(self, variant: str) -> dict[str, Any]:
         """What determines the model of ``variant``; neither its label nor how it is trained."""
@@ -185,11 +186,10 @@ class Plan:
         settings = self.study.variants[self.reference].settings
         return self.reference in self.study.main and getattr(settings, "alpha_learned", False)
 
-    def _schedules(self) -> dict[str, dict[str, Any]]:
-        """Settings of the variants whose widths are drawn: the depth family's telescopic ones, or the main table's."""
-        family = self.families.get("depth", self.main)
-        kinds = {variant: self.settings(variant) for variant in family.variants}
-        return {variant: settings for variant, settings in kinds.items() if settings["kind"] == "telescopic"}
+    def _schedules(self) -> list[str]:
+        """The variants whose widths are drawn: the depth family's telescopic ones, or the main table's."""
+        variants = self.families.get("depth", self.main).variants
+        return [variant for variant in variants if self.study.variants[variant].settings.kind == "telescopic"]
 
     def _data_points(self) -> dict[str, dict[str, Any]]:
         """Method and share of the training cases of each variant of the data family."""
@@ -203,244 +203,213 @@ class Plan:
 
         return {variant: {"method": method(variant), "fraction": fractions[variant]} for variant in variants}
 
+    # ---------------------------------------------------------------- what entries are made from
+
+    def _file(self, **names: str) -> Source:
+        """Files below the results folder, by option."""
+        return Source({option: f"{self.study.results}/{name}" for option, name in names.items()})
+
+    def _runs(self, group: Group, *names: str) -> Source:
+        """The list of a group's runs, and these files of each of them."""
+        reads = files(self.folders(group), *names)
+        return Source({"runs": group.table}, reads, {"results": self.study.results})
+
+    def _further(self, group: Group, below: str) -> Source:
+        """The same with further scores by case, laid out in the folder ``below`` as the runs are."""
+        scores = files(self.folders(group, below), "per_case.csv")
+        options = {"scores": f"{self.study.results}/{below}"}
+        return self._runs(group, "manifest.json") | Source({}, scores, options)
+
+    def _datasets(self, *names: str) -> Source:
+        """These files of each standardised dataset."""
+        folders = [f"{self.study.results}/datasets/{dataset}" for dataset in self.study.datasets]
+        return Source({}, files(folders, *names), {"results": self.study.results}) | self._in_order()
+
+    def _in_order(self, group: Group | None = None) -> Source:
+        return Source(options={"datasets": list((group or self.main).datasets)})
+
+    def _against(self, reference: str) -> Source:
+        return Source(options={"reference": reference, "bootstrap": self.study.evaluation.bootstrap_samples})
+
+    def _names(self, group: Group) -> Source:
+        """Display names of what is shown, and the note."""
+        names = {variant: self.study.label(variant) for variant in group.variants}
+        names |= {dataset: dataset_facts(dataset).title for dataset in group.datasets}
+        return Source(options={"labels": names, "note": self.note()})
+
+    def _rows(self, group: Group) -> Source:
+        """The same with the rows in their order."""
+        return Source(options={"variants": list(group.variants)}) | self._names(group)
+
+    def _widths(self, variants: Iterable[str]) -> Source:
+        settings = {variant: self.settings(variant) for variant in variants}
+        return Source(options={"settings": settings, "backbone": self.backbone()})
+
     # ---------------------------------------------------------------- entries
 
-    def _step(self, name: str, module: str, outputs: Mapping[str, str], output: str, **more: Any) -> Step:
-        inputs, reads, options = more.pop("inputs", {}), more.pop("reads", ()), more.pop("options", {})
-        return Step(name, module, inputs, reads, options, outputs, output, **more)
-
-    def _collected(self) -> Iterable[Step]:
+    def _collected(self) -> Iterator[Step]:
         """The tables of runs: dsc.csv and those of the families."""
         for group in (self.main, self.alone, *self.families.values()):
-            name = "collect" if group is self.main else f"collect_{group.name}"
             seeds = {variant: list(group.seeds) for variant in group.variants}
             options = {"results": self.study.results, "datasets": list(group.datasets), "seeds": seeds}
-            reads = files(self.folders(group), "per_case.csv")
-            yield self._step(
-                name, "pipeline.evaluation.collect", {"csv": group.table}, group.table, reads=reads, options=options
-            )
+            source = Source({}, files(self.folders(group), "per_case.csv"), options)
+            name = "collect" if group is self.main else f"collect_{group.name}"
+            yield Step(name, "pipeline.evaluation.collect", source, {"csv": group.table}, group.table)
 
-    def _of_runs(self, group: Group, *names: str, below: str = "runs") -> dict[str, Any]:
-        """Inputs, files and options of a step that reads the runs of ``group``."""
-        reads = files(self.folders(group), *(names or ("per_case.csv", "manifest.json")))
-        if below != "runs":
-            reads = files(self.folders(group), "manifest.json") + files(self.folders(group, below), "per_case.csv")
-        options = {"results": self.study.results}
-        if below != "runs":
-            options["scores"] = f"{self.study.results}/{below}"
-        return {"inputs": {"runs": group.table}, "reads": reads, "options": options}
-
-    def _shown(self, group: Group, *, rows: bool = True) -> dict[str, Any]:
-        """Options that say which rows and names a table or figure shows, and its note."""
-        labels = self.labels(group.variants, group.datasets)
-        return ({"variants": list(group.variants)} if rows else {}) | {"labels": labels, "note": self.note()}
-
-    def _tables(self) -> Iterable[Step]:
-        root, study, main = self.study.results, self.study, self.main
-        dsc, cost, comparison = {"dsc": f"{root}/dsc.csv"}, {"cost": f"{root}/cost.csv"}, f"{root}/tables/comparison.csv"
-        reported, datasets = {"reported": REPORTED}, {"datasets": list(study.datasets)}
-        samples = {"bootstrap": study.evaluation.bootstrap_samples}
-
-        def table(name: str, source: dict[str, Any], inputs: dict, options: dict, **more: Any) -> Step:
-            module, endings = more.pop("module", name), more.pop("endings", ("csv", "md", "tex"))
-            return self._step(
-                f"table_{name}",
-                f"{TABLES}.{module}",
-                {ending: f"{root}/tables/{name}.{ending}" for ending in endings},
-                f"{root}/tables/{name}",
-                inputs=source["inputs"] | inputs,
-                reads=source["reads"],
-                options=source["options"] | options,
-                **more,
-            )
-
-        runs = self._of_runs(main)
-        yield table("comparison", runs, {}, {"reference": self.reference} | samples | self._shown(main, rows=False))
-        yield table("main", runs, dsc | {"comparison": comparison} | reported, datasets | self._shown(main))
-        yield table("efficiency", runs, dsc | cost | reported, datasets | self._shown(main))
-        for family in self.families.values():
-            entry = study.ablations[family.name]
-            options = {"reference": entry.reference, "title": entry.title, "datasets": list(family.datasets)}
-            inputs = {"dsc": family.table} | cost
-            shown = options | self._shown(family)
-            yield table(f"ablation_{family.name}", self._of_runs(family), inputs, shown, module="family")
-        transfer = self._of_runs(self.alone, below="transfer")
-        yield table("transfer", transfer, {}, self._shown(self.alone, rows=False))
-        for name in ("evaluation_choices", "prompt_sensitivity"):
-            options = {"side": study.image_size} if name == "evaluation_choices" else {}
-            further = self._of_runs(main, below=name)
-            yield table(name, further, {}, options | self._shown(main, rows=False), on_request=True)
-        yield self._step(
-            "reproduction",
-            "pipeline.evaluation.reproduction",
-            {"json": f"{root}/regression.json"},
-            f"{root}/regression.json",
-            inputs=runs["inputs"] | dsc | reported,
-            reads=runs["reads"],
-            options=runs["options"]
-            | datasets
-            | {"must_reproduce": study.regression.must_reproduce, "tolerance": study.regression.tolerance}
-            | samples
-            | {"comparable": not self.note(), "note": self.note()},
-            subcommand="judge",
-        )
-        regression = {"regression": f"{root}/regression.json"}
-        yield table("regression", runs, regression, self._shown(main, rows=False), endings=("md",))
-        audited = product(study.datasets, ("integrity.json", "provenance.json", "cases.csv"))
-        facts = [f"{root}/datasets/{dataset}/{name}" for dataset, name in audited]
-        options = {"results": root} | datasets | {"labels": self.labels((), study.datasets), "note": self.note()}
-        source = {"inputs": {}, "reads": facts, "options": {}}
-        yield table("data_audit", source, {}, options, endings=("csv", "md"))
-        yield self._step(
-            "paper",
-            "pipeline.reporting.paper",
-            {"md": f"{root}/paper.md"},
-            f"{root}/paper.md",
-            inputs=regression
-            | dsc
-            | cost
-            | reported
-            | {"comparison": comparison}
-            | ({"components": f"{root}/tables/ablation_components.csv"} if "components" in self.families else {}),
-            options={"figures": [step.name.removeprefix("figure_") for step in self._figures() if not step.on_request]}
-            | {"tables": self._page_names()}
-            | self._shown(main),
+    def _tables(self) -> Iterator[Step]:
+        study, main = self.study, self.main
+        runs = self._runs(main, "per_case.csv", "manifest.json")
+        scores, cost = self._file(dsc="dsc.csv"), self._file(cost="cost.csv")
+        reported = Source({"reported": REPORTED})
+        comparison, regression = (
+            self._file(comparison="tables/comparison.csv"),
+            self._file(regression="regression.json"),
         )
 
-    def _figures(self) -> Iterable[Step]:
-        root, study, main = self.study.results, self.study, self.main
-        dsc, cost, reported = {"dsc": f"{root}/dsc.csv"}, {"cost": f"{root}/cost.csv"}, {"reported": REPORTED}
+        yield self._table("comparison", runs | self._against(self.reference) | self._names(main))
+        ordered = self._in_order() | self._rows(main)
+        yield self._table("main", runs | scores | comparison | reported | ordered)
+        yield self._table("efficiency", runs | scores | cost | reported | ordered)
+        for name, family in self.families.items():
+            entry = study.ablations[name]
+            of_family = self._runs(family, "per_case.csv", "manifest.json") | Source({"dsc": family.table}) | cost
+            options = Source(options={"reference": entry.reference, "title": entry.title}) | self._in_order(family)
+            yield self._table(f"ablation_{name}", of_family | options | self._rows(family), module="family")
+        yield self._table("transfer", self._further(self.alone, "transfer") | self._names(self.alone))
+        choices = self._further(main, "evaluation_choices") | Source(options={"side": study.image_size})
+        yield self._table("evaluation_choices", choices | self._names(main), on_request=True)
+        prompts = self._further(main, "prompt_sensitivity")
+        yield self._table("prompt_sensitivity", prompts | self._names(main), on_request=True)
 
-        def figure(name: str, module: str, label: str, source: dict[str, Any], **more: Any) -> Step:
-            group, options = more.pop("group", main), more.pop("options", {})
-            entry = Entry(
-                more.pop("category", FIGURE),
-                {more.pop("word", "figure"): label},
-                more.pop("caption", name),
-                more.pop("subcategory", None),
-            )
-            return self._step(
-                f"figure_{name}",
-                f"{FIGURES}.{module}",
-                {ending: f"{root}/{name}.{ending}" for ending in ("pdf", "png")},
-                f"{root}/{name}",
-                inputs=source.get("inputs", {}),
-                reads=source.get("reads", []),
-                options=source.get("options", {}) | options | self._shown(group, rows=more.pop("rows", True)),
-                entry=entry,
-                **more,
-            )
+        judged = {"must_reproduce": study.regression.must_reproduce, "tolerance": study.regression.tolerance}
+        judged |= {"bootstrap": study.evaluation.bootstrap_samples, "comparable": not self.note(), "note": self.note()}
+        source = runs | scores | reported | self._in_order() | Source(options=judged)
+        output = f"{study.results}/regression.json"
+        module = "pipeline.evaluation.reproduction"
+        yield Step("reproduction", module, source, {"json": output}, output, subcommand="judge")
+        yield self._table("regression", runs | regression | self._names(main), kinds=("md",))
+        facts = self._datasets("integrity.json", "provenance.json", "cases.csv")
+        yield self._table("data_audit", facts | self._names(Group("", "", (), main.datasets, ())), kinds=("csv", "md"))
 
-        yield figure("pareto", "pareto", "DSC against trained parameters", {"inputs": dsc | cost | reported})
-        source = {"inputs": {"comparison": f"{root}/tables/comparison.csv"}}
-        yield figure("comparison", "forest", "Paired differences", source)
-        galleries = {
-            "reads": [f"{root}/gallery/{dataset}.npz" for dataset in study.datasets],
-            "options": {"results": root, "datasets": list(study.datasets)},
-        }
-        yield figure("qualitative", "qualitative", "Best, median and worst cases", galleries)
-        yield figure("failures", "failures", "Failures", galleries)
-        yield figure("training_curves", "training_curves", "Training curves", self._of_runs(main, "history.csv"))
-        schedules = self._schedules()
-        drawn = Group("schedules", "", list(schedules), (), ())
-        options = {"settings": schedules, "backbone": self.backbone()}
-        yield figure("width_schedule", "width_schedule", "Widths by layer", {}, group=drawn, options=options)
-        measured = self._of_runs(main, "manifest.json")
-        yield figure("cost", "cost_by_variant", "Cost", measured | {"inputs": measured["inputs"] | cost})
-        facts = [f"{root}/datasets/{dataset}/integrity.json" for dataset in study.datasets]
-        source = {"reads": facts, "options": {"results": root, "datasets": list(study.datasets)}}
-        group = Group("data", "", (), study.datasets, ())
-        data = {"category": DATA, "word": "result", "rows": False}
-        yield figure("data_overview", "data_overview", "Figure: overview", source, group=group, **data)
-        source = {"inputs": {"transfer": f"{root}/tables/transfer.csv"}}
-        yield figure("transfer", "transfer_heatmap", "Transfer between datasets", source, group=self.alone)
+        components = (
+            self._file(components="tables/ablation_components.csv") if "components" in self.families else Source()
+        )
+        figures = [step.name.removeprefix("figure_") for step in self._figures() if not step.on_request]
+        linked = Source(options={"figures": figures, "tables": self._page_names()})
+        source = regression | scores | cost | reported | comparison | components | linked | self._rows(main)
+        output = f"{study.results}/paper.md"
+        yield Step("paper", "pipeline.reporting.paper", source, {"md": output}, output)
+
+    def _table(
+        self,
+        name: str,
+        source: Source,
+        module: str | None = None,
+        kinds: Sequence[str] = ("csv", "md", "tex"),
+        on_request: bool = False,
+    ) -> Step:
+        stem = f"{self.study.results}/tables/{name}"
+        outputs = {kind: f"{stem}.{kind}" for kind in kinds}
+        return Step(f"table_{name}", f"{TABLES}.{module or name}", source, outputs, stem, on_request=on_request)
+
+    def _figures(self) -> Iterator[Step]:
+        study, main, alone = self.study, self.main, self.alone
+        scores, cost, reported = self._file(dsc="dsc.csv"), self._file(cost="cost.csv"), Source({"reported": REPORTED})
+        rows = self._rows(main)
+
+        yield self._figure("pareto", "DSC against trained parameters", scores | cost | reported | rows)
+        comparison = self._file(comparison="tables/comparison.csv")
+        yield self._figure("comparison", "Paired differences", comparison | rows, module="forest")
+        galleries = Source({}, [f"{study.results}/gallery/{dataset}.npz" for dataset in study.datasets])
+        galleries |= Source(options={"results": study.results}) | self._in_order()
+        yield self._figure("qualitative", "Best, median and worst cases", galleries | rows)
+        yield self._figure("failures", "Failures", galleries | rows)
+        yield self._figure("training_curves", "Training curves", self._runs(main, "history.csv") | rows)
+        schedules = Group("schedules", "", self._schedules(), (), ())
+        drawn = self._widths(schedules.variants) | self._rows(schedules)
+        yield self._figure("width_schedule", "Widths by layer", drawn)
+        measured = self._runs(main, "manifest.json") | cost
+        yield self._figure("cost", "Cost", measured | rows, module="cost_by_variant")
+        overview = self._datasets("integrity.json") | self._names(Group("", "", (), main.datasets, ()))
+        shown = Entry(DATA, {"result": "Figure: overview"}, "data_overview")
+        yield self._figure("data_overview", "", overview, entry=shown)
+        transfer = self._file(transfer="tables/transfer.csv") | self._rows(alone)
+        yield self._figure("transfer", "Transfer between datasets", transfer, module="transfer_heatmap")
         if self._learned_scales():
-            source = self._of_runs(self.alone, "weights.safetensors")
-            yield figure("alpha_by_depth", "alpha_by_depth", "Learned residual scales", source, group=self.alone)
-        source = {"inputs": {"table": f"{root}/tables/prompt_sensitivity.csv"}}
-        yield figure("prompt_sensitivity", "prompt_types", "DSC by prompt type", source, on_request=True)
-        for family in self.families.values():
-            entry = study.ablations[family.name]
-            options = {"reference": entry.reference, "bootstrap": study.evaluation.bootstrap_samples}
-            depth = family.name == "depth"
-            options |= {"title": "" if depth else entry.title}
-            if depth:
-                options["settings"] = {variant: self.settings(variant) for variant in family.variants}
-                options["backbone"] = self.backbone()
-            yield figure(
-                f"ablation_{family.name}",
-                "ablation_depth" if depth else "ablation",
-                "Figure: DSC by width schedule" if depth else "Figure: DSC by variant",
-                self._of_runs(family, "per_case.csv"),
-                group=family,
-                options=options,
-                caption="ablation_depth" if depth else "ablation",
-                **self._in_family(entry),
-            )
+            scales = self._runs(alone, "weights.safetensors") | self._rows(alone)
+            yield self._figure("alpha_by_depth", "Learned residual scales", scales)
+        prompts = self._file(table="tables/prompt_sensitivity.csv") | rows
+        yield self._figure("prompt_sensitivity", "DSC by prompt type", prompts, module="prompt_types", on_request=True)
+        for name, family in self.families.items():
+            ablation = study.ablations[name]
+            source = self._runs(family, "per_case.csv") | self._against(ablation.reference) | self._rows(family)
+            module, label = "ablation", "Figure: DSC by variant"
+            if name == "depth":
+                module, label = "ablation_depth", "Figure: DSC by width schedule"
+                source |= self._widths(family.variants)
+            else:
+                source |= Source(options={"title": ablation.title})
+            entry = Entry(ABLATION, {"result": label}, module, ablation.title)
+            yield self._figure(f"ablation_{name}", "", source, module=module, entry=entry)
         if "data" in self.families:
-            yield figure(
-                "data_efficiency",
-                "data_efficiency",
-                "Figure: DSC by share of the cases",
-                self._of_runs(self.families["data"], "per_case.csv"),
-                group=self.families["data"],
-                options={"points": self._data_points()},
-                rows=False,
-                **self._in_family(study.ablations["data"]),
-            )
+            family = self.families["data"]
+            source = self._runs(family, "per_case.csv") | Source(options={"points": self._data_points()})
+            label = {"result": "Figure: DSC by share of the cases"}
+            entry = Entry(ABLATION, label, "data_efficiency", study.ablations["data"].title)
+            yield self._figure("data_efficiency", "", source | self._names(family), entry=entry)
 
-    @staticmethod
-    def _in_family(entry: Ablation) -> dict[str, str]:
-        return {"category": ABLATION, "subcategory": entry.title, "word": "result"}
+    def _figure(
+        self,
+        name: str,
+        label: str,
+        source: Source,
+        module: str | None = None,
+        entry: Entry | None = None,
+        on_request: bool = False,
+    ) -> Step:
+        stem = f"{self.study.results}/{name}"
+        outputs = {kind: f"{stem}.{kind}" for kind in ("pdf", "png")}
+        entry = entry or Entry(FIGURE, {"figure": label}, name)
+        return Step(f"figure_{name}", f"{FIGURES}.{module or name}", source, outputs, stem, entry, on_request)
 
-    def _page_names(self, on_request: bool = False) -> list[str]:
-        """Names of the tables that the report shows as pages, in its order."""
-        main = ["main", "efficiency", "comparison", "transfer", *(f"ablation_{name}" for name in self.families)]
-        return ["evaluation_choices", "prompt_sensitivity"] if on_request else [*main, "regression", "data_audit"]
+    def _page_names(self) -> list[str]:
+        """The tables that the report shows and paper.md links to, in its order."""
+        families = [f"ablation_{name}" for name in self.families]
+        return ["main", "efficiency", "comparison", "transfer", *families, "regression", "data_audit"]
 
-    def _pages(self) -> Iterable[Step]:
+    def _pages(self) -> Iterator[Step]:
         """A browser shows Markdown as it is typed: what the report has of tables and texts are pages made of it."""
-        root = self.study.results
-        entries = {
-            "main": Entry(TABLE, {"table": "DSC by method and dataset"}, "page_main"),
-            "efficiency": Entry(TABLE, {"table": "Cost and DSC"}, "page_efficiency"),
-            "comparison": Entry(TABLE, {"table": "Paired differences"}, "page_comparison"),
-            "transfer": Entry(TABLE, {"table": "Transfer between datasets"}, "page_transfer"),
-            "evaluation_choices": Entry(
-                TABLE, {"table": "DSC by choices of the evaluation"}, "page_evaluation_choices"
-            ),
-            "prompt_sensitivity": Entry(TABLE, {"table": "DSC by prompt type"}, "page_prompt_sensitivity"),
-            "regression": Entry(PAPER, {"page": "Reported against measured DSC"}, "page_regression"),
-            "data_audit": Entry(DATA, {"result": "Table: audit"}, "page_data_audit"),
-        }
-        for name, entry in self.study.ablations.items():
+        yield self._page("paper", Entry(PAPER, {"page": "Paper and study, figure by figure"}, "page_paper"))
+        yield self._page("tables/main", Entry(TABLE, {"table": "DSC by method and dataset"}, "page_main"))
+        yield self._page("tables/efficiency", Entry(TABLE, {"table": "Cost and DSC"}, "page_efficiency"))
+        yield self._page("tables/comparison", Entry(TABLE, {"table": "Paired differences"}, "page_comparison"))
+        yield self._page("tables/transfer", Entry(TABLE, {"table": "Transfer between datasets"}, "page_transfer"))
+        for name, ablation in self.study.ablations.items():
             label = {"result": "Table: DSC by variant"}
-            entries[f"ablation_{name}"] = Entry(ABLATION, label, "page_ablation", entry.title)
-        pages = {f"tables/{name}": (entries[name], False) for name in self._page_names()}
-        pages |= {f"tables/{name}": (entries[name], True) for name in self._page_names(on_request=True)}
-        pages["paper"] = (Entry(PAPER, {"page": "Paper and study, figure by figure"}, "page_paper"), False)
-        figures = [step for step in self._figures() if not step.on_request]
-        for name, (entry, on_request) in pages.items():
-            html = f"{root}/pages/{name}.html"
-            yield self._step(
-                f"page_{name.removeprefix('tables/')}",
-                "pipeline.reporting.page",
-                {"html": html},
-                html,
-                inputs={"markdown": f"{root}/{name}.md"},
-                reads=[step.outputs["png"] for step in figures] if name == "paper" else [],
-                entry=entry,
-                on_request=on_request,
-            )
+            yield self._page(f"tables/ablation_{name}", Entry(ABLATION, label, "page_ablation", ablation.title))
+        yield self._page(
+            "tables/regression", Entry(PAPER, {"page": "Reported against measured DSC"}, "page_regression")
+        )
+        yield self._page("tables/data_audit", Entry(DATA, {"result": "Table: audit"}, "page_data_audit"))
+        choices = Entry(TABLE, {"table": "DSC by choices of the evaluation"}, "page_evaluation_choices")
+        yield self._page("tables/evaluation_choices", choices, on_request=True)
+        prompts = Entry(TABLE, {"table": "DSC by prompt type"}, "page_prompt_sensitivity")
+        yield self._page("tables/prompt_sensitivity", prompts, on_request=True)
+
+    def _page(self, name: str, entry: Entry, on_request: bool = False) -> Step:
+        html = f"{self.study.results}/pages/{name}.html"
+        source = self._file(markdown=f"{name}.md")
+        if name == "paper":
+            source |= Source({}, [step.outputs["png"] for step in self._figures() if not step.on_request])
+        rule = f"page_{name.removeprefix('tables/')}"
+        return Step(rule, "pipeline.reporting.page", source, {"html": html}, html, entry, on_request)
 
     # ---------------------------------------------------------------- the whole
 
     def targets(self) -> list[str]:
         """All that ``snakemake all`` makes."""
         wanted = [step for step in self.steps.values() if not step.on_request]
-        return [path for step in wanted for path in step.outputs.values()] + [
-            f"{self.study.results}/regression.passed"
-        ]
+        return [path for step in wanted for path in step.outputs.values()] + [f"{self.study.results}/regression.passed"]
 
     def summary(self) -> str:
         """Runs of the main table and of each family: all, shared with those above, and new."""

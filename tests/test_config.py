@@ -63,7 +63,11 @@ def test_overlays_are_valid(overlay):
         ("variants/telescopic/text_width", 0, ["variants.telescopic.text_width", "greater than or equal to 8", "0"]),
         ("variants/telescopic/schedule", [8] * 8, ["variants.telescopic", "8 widths for 9 vision layers"]),
         ("variants/telescopic/schedule", [0] * 9, ["variants.telescopic.schedule", "greater than or equal to 8"]),
-        ("variants/telescopic/vision_layers", [1, 1], ["variants.telescopic", "vision_layers", "listed more than once"]),
+        (
+            "variants/telescopic/vision_layers",
+            [1, 1],
+            ["variants.telescopic", "vision_layers", "listed more than once"],
+        ),
         ("variants/lora/rank", 0, ["variants.lora.rank", "greater than or equal to 1"]),
         ("variants/end_to_end/training", {"learning_rate": -1}, ["variants.end_to_end.training.learning_rate", "-1"]),
         ("ablations/depth/reference", "lora", ["ablations.depth.reference", "'lora'"]),

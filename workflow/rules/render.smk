@@ -5,8 +5,8 @@ for step in PLAN.steps.values():
         name:
             step.name
         input:
-            *step.reads,
-            **step.inputs,
+            *step.source.reads,
+            **step.source.inputs,
         output:
             **{kind: shown(step, path) for kind, path in step.outputs.items()},
         log:
