@@ -22,7 +22,6 @@ except PipelineError as error:
 PLAN = Plan(STUDY)
 R = STUDY.results
 RUN = "{dataset}/{variant}/seed{seed}"
-BACKBONE = multiext(f"{R}/backbone/", "config.json", "model.safetensors", "vocab.json", "merges.txt")
 ENVIRONMENT = "../../envs/environment.yaml"
 
 # For the description at the head of the report, which sees nothing but the configuration.
@@ -69,11 +68,6 @@ def options(**values):
     """Command-line options for those values that are given, quoted for the shell."""
     given = {name.replace("_", "-"): str(value) for name, value in values.items() if value is not None}
     return " ".join(f"--{name} {shlex.quote(value)}" for name, value in given.items())
-
-
-def parent(name):
-    """Parameter function: the folder of a rule's input files of that name."""
-    return lambda wildcards, input: Path(input[name] if isinstance(input[name], str) else input[name][0]).parent
 
 
 def source(files, folder, url):

@@ -41,7 +41,7 @@ rule fetch_annotations:
     input:
         f"{R}/phantoms/annotations" if STUDY.archives.phantoms else [],
     output:
-        multiext(f"{R}/annotations/{{dataset}}/", "train.json", "val.json", "test.json"),
+        directory(f"{R}/annotations/{{dataset}}"),
     log:
         f"{R}/logs/fetch_annotations_{{dataset}}.log",
     retries: 2
@@ -50,17 +50,16 @@ rule fetch_annotations:
         ENVIRONMENT
     params:
         code=digest("pipeline.fetching.datasets"),
-        folder=subpath(output[0], parent=True),
         source=source("annotations", STUDY.archives.annotations_folder, STUDY.archives.annotations_url),
         official=str(not STUDY.archives.phantoms).lower(),
     shell:
         "python -m pipeline.fetching.datasets --dataset {wildcards.dataset} --annotations {params.source}"
-        " --official {params.official} --output {params.folder:q} > {log:q} 2>&1"
+        " --official {params.official} --output {output:q} > {log:q} 2>&1"
 
 
 rule standardise:
     input:
-        annotations=multiext(f"{R}/annotations/{{dataset}}/", "train.json", "val.json", "test.json"),
+        annotations=f"{R}/annotations/{{dataset}}",
         archives=f"{R}/archives/{{dataset}}",
     output:
         images=directory(f"{R}/datasets/{{dataset}}/images"),
@@ -77,13 +76,12 @@ rule standardise:
         runtime=30,
     params:
         code=digest("pipeline.data.standardise"),
-        annotations=parent("annotations"),
         folder=subpath(output.cases, parent=True),
         split=STUDY.split,
         allow_missing=lambda wildcards: STUDY.archives.allow_missing.get(wildcards.dataset, 0),
     shell:
         "python -m pipeline.data.standardise --dataset {wildcards.dataset} --archives {input.archives:q}"
-        " --annotations {params.annotations:q} --split {params.split} --allow-missing {params.allow_missing}"
+        " --annotations {input.annotations:q} --split {params.split} --allow-missing {params.allow_missing}"
         " --threads {threads} --output {params.folder:q} > {log:q} 2>&1"
 
 
@@ -92,7 +90,7 @@ rule verify:
         images=f"{R}/datasets/{{dataset}}/images",
         masks=f"{R}/datasets/{{dataset}}/masks",
         cases=f"{R}/datasets/{{dataset}}/cases.csv",
-        annotations=multiext(f"{R}/annotations/{{dataset}}/", "train.json", "val.json", "test.json"),
+        annotations=f"{R}/annotations/{{dataset}}",
     output:
         f"{R}/datasets/{{dataset}}/integrity.json",
     log:
@@ -105,12 +103,11 @@ rule verify:
         runtime=30,
     params:
         code=digest("pipeline.data.integrity"),
-        annotations=parent("annotations"),
         folder=subpath(input.cases, parent=True),
         verify_boxes=str(bool(STUDY.archives.official or STUDY.archives.phantoms)).lower(),
     shell:
         "python -m pipeline.data.integrity --dataset {wildcards.dataset} --folder {params.folder:q}"
-        " --annotations {params.annotations:q} --verify-boxes {params.verify_boxes} --output {output:q} > {log:q} 2>&1"
+        " --annotations {input.annotations:q} --verify-boxes {params.verify_boxes} --output {output:q} > {log:q} 2>&1"
 
 
 rule tensors:
@@ -120,7 +117,7 @@ rule tensors:
         cases=f"{R}/datasets/{{dataset}}/cases.csv",
         integrity=f"{R}/datasets/{{dataset}}/integrity.json",
     output:
-        multiext(f"{R}/tensors/{{dataset}}/", "images.npy", "masks.npy", "targets.npy", "cases.csv"),
+        directory(f"{R}/tensors/{{dataset}}"),
     log:
         f"{R}/logs/tensors_{{dataset}}.log",
     conda:
@@ -132,8 +129,7 @@ rule tensors:
     params:
         code=digest("pipeline.data.tensors"),
         folder=subpath(input.cases, parent=True),
-        tensors=subpath(output[0], parent=True),
         size=STUDY.image_size,
     shell:
         "python -m pipeline.data.tensors --folder {params.folder:q} --size {params.size} --threads {threads}"
-        " --output {params.tensors:q} > {log:q} 2>&1"
+        " --output {output:q} > {log:q} 2>&1"

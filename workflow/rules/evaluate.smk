@@ -1,7 +1,7 @@
 rule evaluate:
     input:
-        data=multiext(f"{R}/tensors/{{dataset}}/", "images.npy", "targets.npy", "cases.csv"),
-        backbone=BACKBONE,
+        tensors=f"{R}/tensors/{{dataset}}",
+        backbone=f"{R}/backbone",
         weights=f"{R}/runs/{RUN}/weights.safetensors",
     output:
         f"{R}/runs/{RUN}/per_case.csv",
@@ -18,22 +18,19 @@ rule evaluate:
         module="pipeline.evaluation.score_run",
         code=code("pipeline.evaluation.score_run"),
         data=lambda wildcards: options(tensors=f"{R}/tensors/{wildcards.dataset}", **drawn(wildcards)),
-        backbone=parent("backbone"),
         threshold=STUDY.evaluation.threshold,
         batch_size=STUDY.evaluation.batch_size,
         threads=STUDY.jobs.threads,
     shell:
-        "python -m pipeline.runtime.start {params.module} {params.data} --backbone {params.backbone:q}"
+        "python -m pipeline.runtime.start {params.module} {params.data} --backbone {input.backbone:q}"
         " --weights {input.weights:q} --seed {wildcards.seed} --threshold {params.threshold}"
         " --batch-size {params.batch_size} --threads {params.threads} --output {output:q} > {log:q} 2>&1"
 
 
 use rule evaluate as evaluate_transfer with:
     input:
-        data=expand(
-            f"{R}/tensors/{{name}}/{{file}}", name=STUDY.datasets, file=["images.npy", "targets.npy", "cases.csv"]
-        ),
-        backbone=BACKBONE,
+        tensors=expand(f"{R}/tensors/{{name}}", name=STUDY.datasets),
+        backbone=f"{R}/backbone",
         weights=f"{R}/runs/{RUN}/weights.safetensors",
     output:
         f"{R}/transfer/{RUN}/per_case.csv",
@@ -47,10 +44,6 @@ use rule evaluate as evaluate_transfer with:
 
 # On request: what depends on the size that scores are computed at.
 use rule evaluate as evaluate_at_input_size with:
-    input:
-        data=multiext(f"{R}/tensors/{{dataset}}/", "images.npy", "masks.npy", "cases.csv"),
-        backbone=BACKBONE,
-        weights=f"{R}/runs/{RUN}/weights.safetensors",
     output:
         f"{R}/evaluation_choices/{RUN}/per_case.csv",
     log:
@@ -78,8 +71,8 @@ rule gallery:
             "per_case.csv",
             "weights.safetensors",
         ),
-        tensors=multiext(f"{R}/tensors/{{dataset}}/", "images.npy", "targets.npy", "cases.csv"),
-        backbone=BACKBONE,
+        tensors=f"{R}/tensors/{{dataset}}",
+        backbone=f"{R}/backbone",
         images=f"{R}/datasets/{{dataset}}/images",
     output:
         f"{R}/gallery/{{dataset}}.npz",
@@ -94,13 +87,12 @@ rule gallery:
         gpu=min(1, gpus()),
     params:
         code=code("pipeline.evaluation.gallery", STUDY.main),
-        backbone=parent("backbone"),
         options=options(results=R, variants=compact(PLAN.gallery_variants()), seed=STUDY.seeds[0]),
         threshold=STUDY.evaluation.threshold,
         threads=STUDY.jobs.threads,
     shell:
         "python -m pipeline.runtime.start pipeline.evaluation.gallery {params.options} --dataset {wildcards.dataset}"
-        " --backbone {params.backbone:q} --threshold {params.threshold} --threads {params.threads}"
+        " --backbone {input.backbone:q} --threshold {params.threshold} --threads {params.threads}"
         " --output {output:q} > {log:q} 2>&1"
 
 

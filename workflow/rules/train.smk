@@ -2,7 +2,7 @@ if STUDY.backbone.source == "phantom":
 
     rule pretrain_backbone:
         output:
-            BACKBONE,
+            directory(f"{R}/backbone"),
         log:
             f"{R}/logs/backbone.log",
         priority: 10
@@ -14,11 +14,10 @@ if STUDY.backbone.source == "phantom":
             runtime=10,
         params:
             code=digest("pipeline.demo.pretrain"),
-            folder=subpath(output[0], parent=True),
             options=options(**STUDY.backbone.model_dump(exclude={"source"})),
         shell:
             "python -m pipeline.runtime.start pipeline.demo.pretrain {params.options} --threads {threads}"
-            " --output {params.folder:q} > {log:q} 2>&1"
+            " --output {output:q} > {log:q} 2>&1"
 
 else:
 
@@ -26,7 +25,7 @@ else:
         input:
             facts="workflow/resources/backbone_files.csv",
         output:
-            BACKBONE,
+            directory(f"{R}/backbone"),
         log:
             f"{R}/logs/backbone.log",
         retries: 2
@@ -38,17 +37,16 @@ else:
             runtime=60,
         params:
             code=digest("pipeline.fetching.clipseg"),
-            folder=subpath(output[0], parent=True),
             options=options(**STUDY.backbone.model_dump(exclude={"source"})),
         shell:
             "python -m pipeline.runtime.start pipeline.fetching.clipseg {params.options} --facts {input.facts:q}"
-            " --output {params.folder:q} > {log:q} 2>&1"
+            " --output {output:q} > {log:q} 2>&1"
 
 
 rule train:
     input:
-        tensors=multiext(f"{R}/tensors/{{dataset}}/", "images.npy", "masks.npy", "cases.csv"),
-        backbone=BACKBONE,
+        tensors=f"{R}/tensors/{{dataset}}",
+        backbone=f"{R}/backbone",
     output:
         multiext(f"{R}/runs/{RUN}/", "weights.safetensors", "history.csv", "manifest.json"),
     log:
@@ -62,8 +60,6 @@ rule train:
         gpu=min(1, gpus()),
     params:
         code=code("pipeline.training.train"),
-        tensors=parent("tensors"),
-        backbone=parent("backbone"),
         state=f"{R}/state/{RUN}",
         variant=lambda wildcards: compact(PLAN.settings(wildcards.variant)),
         training=lambda wildcards: compact(PLAN.training(wildcards.variant)),
@@ -72,6 +68,6 @@ rule train:
     shell:
         "python -m pipeline.runtime.start pipeline.training.train"
         " --name {wildcards.dataset}/{wildcards.variant}/seed{wildcards.seed}"
-        " --tensors {params.tensors:q} --backbone {params.backbone:q} --variant {params.variant:q}"
+        " --tensors {input.tensors:q} --backbone {input.backbone:q} --variant {params.variant:q}"
         " --training {params.training:q} --seed {wildcards.seed} --threads {params.threads} --state {params.state:q}"
         " --output {params.folder:q} > {log:q} 2>&1"
