@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 from transformers import PreTrainedTokenizerBase
 
 from pipeline.evaluation.metrics import upsample_probability
-from pipeline.evaluation.probability_maps import predict
+from pipeline.evaluation.probability_maps import probability_maps
 from pipeline.models.backbone import load_backbone
 from pipeline.models.checkpoints import load_released_checkpoint
 from pipeline.models.folder import WEIGHTS
@@ -107,7 +107,8 @@ def predict_images(
         for part in parts:
             originals = [_read(path) for path in part]
             small = np.stack([np.asarray(image.resize((size, size), Image.Resampling.BILINEAR)) for image in originals])
-            yield from zip(part, originals, predict(segmenter, tokenizer, small, [prompt] * len(part)), strict=True)
+            predicted = probability_maps(segmenter, tokenizer, small, [prompt] * len(part))
+            yield from zip(part, originals, predicted, strict=True)
 
     for path, original, probability in track(maps(), "predicting", len(images)):
         probability = upsample_probability(probability, original.height, original.width)
