@@ -104,7 +104,7 @@ def prompt_sensitivity(
     for axes, text, width in zip(panels[-1], below, (cells_width, RANGE_WIDTH), strict=True):
         axes.set_xlabel(wrap(text, width))
     panels[-1, 1].xaxis.set_major_locator(MaxNLocator(3))
-    text = "Numbers: DSC, %. Colour: minus the row's mean over p1 and up, points"
+    text = "Numbers: DSC, %. Colours: DSC minus the row's mean over p1 and up, points"
     place = {"location": "top", "aspect": 45, "pad": 0.01, "fraction": 0.05, "extend": "both"}
     colour_bar(figure, image, panels[:, 0], text, **place)
     return figure
