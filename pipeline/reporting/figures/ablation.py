@@ -19,10 +19,9 @@ from matplotlib.lines import Line2D
 from pipeline.evaluation.intervals import SAMPLES, summarise_family
 from pipeline.evaluation.readers import AVERAGE, read_cases
 from pipeline.evaluation.runs import add_run_options
+from pipeline.reporting.figures.command import parse_options, runs_of
 from pipeline.reporting.figures.dots import dot_rows, key, name_rows, spans
 from pipeline.reporting.figures.panels import average_first, title_panels, wrapped_labels
-from pipeline.reporting.figures.selection import runs_of
-from pipeline.reporting.options import add_figure_options
 from pipeline.reporting.style import (
     BLUE,
     COLUMN_WIDTH,
@@ -142,34 +141,23 @@ def ablation(
     return figure
 
 
-def family_parser(description: str) -> argparse.ArgumentParser:
-    """The command line of a family's figure."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+def add_family_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a family's figure."""
     add_run_options(parser)
     parser.add_argument("--reference", required=True, help="variant that the others are compared with")
     parser.add_argument("--bootstrap", type=int, default=SAMPLES, help="resamples for the 95%% intervals")
     parser.add_argument("--title", default="", help="heading of the figure")
-    add_figure_options(parser)
-    return parser
 
 
-def render(arguments: argparse.Namespace, side: Side | None = None) -> None:
-    """Write the figure that the options of :func:`family_parser` ask for."""
-    figure = ablation(
-        read_cases(runs_of(arguments, arguments.variants)),
-        arguments.variants,
-        arguments.reference,
-        arguments.labels,
-        arguments.title,
-        arguments.note,
-        side,
-        arguments.bootstrap,
-    )
-    save(figure, arguments.output)
+def render(options: argparse.Namespace, side: Side | None = None) -> None:
+    """Write the figure that the options of a family's figure ask for."""
+    cases = read_cases(runs_of(options, options.variants))
+    shown = (options.variants, options.reference, options.labels, options.title, options.note)
+    save(ablation(cases, *shown, side, options.bootstrap), options.output)
 
 
 def main() -> None:
-    render(family_parser(__doc__).parse_args())
+    render(parse_options(__doc__, add_family_options))
 
 
 if __name__ == "__main__":

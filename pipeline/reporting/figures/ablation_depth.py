@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from matplotlib.axes import Axes
 
 from pipeline.models.widths import FEATURES
-from pipeline.reporting.figures.ablation import Side, family_parser, render
+from pipeline.reporting.figures.ablation import Side, add_family_options, render
+from pipeline.reporting.figures.command import parse_options
 from pipeline.reporting.figures.places import LAYERS, Place, adapter_widths, add_settings_options
 from pipeline.reporting.style import BLACK, BLUE, GREY, SKY, SMALL_FONT_SIZE
 from pipeline.runtime.errors import run_command
@@ -60,11 +61,9 @@ def schedule_column(widths: Mapping[str, Mapping[Place, int]]) -> Side:
 
 
 def main() -> None:
-    parser = family_parser(__doc__)
-    add_settings_options(parser)
-    arguments = parser.parse_args()
-    widths = adapter_widths(arguments.settings, arguments.variants, FEATURES[arguments.backbone])
-    render(arguments, schedule_column(widths))
+    options = parse_options(__doc__, add_family_options, add_settings_options)
+    widths = adapter_widths(options.settings, options.variants, FEATURES[options.backbone])
+    render(options, schedule_column(widths))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ python -m pipeline.reporting.figures.alpha_by_depth --results results --runs res
     --variants '["telescopic"]' --output results/alpha_by_depth
 """
 
-import argparse
 import json
 from collections.abc import Mapping, Sequence
 
@@ -15,10 +14,9 @@ from matplotlib.ticker import MaxNLocator
 from safetensors import SafetensorError, safe_open
 
 from pipeline.evaluation.runs import Run, add_run_options
+from pipeline.reporting.figures.command import parse_options, runs_of
 from pipeline.reporting.figures.panels import wrapped_labels
 from pipeline.reporting.figures.places import LAYERS, parse_place
-from pipeline.reporting.figures.selection import runs_of
-from pipeline.reporting.options import add_figure_options
 from pipeline.reporting.style import BLUE, GREEN, GREY, ORANGE, TEXT_WIDTH, new_figure, save, top_legend
 from pipeline.runtime.errors import PipelineError, run_command
 from pipeline.runtime.progress import log
@@ -116,12 +114,9 @@ def alpha_by_depth(alphas: pd.DataFrame, variants: Sequence[str], labels: Mappin
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_run_options(parser)
-    add_figure_options(parser)
-    arguments = parser.parse_args()
-    alphas = read_alphas(runs_of(arguments, arguments.variants))
-    save(alpha_by_depth(alphas, arguments.variants, arguments.labels, arguments.note), arguments.output)
+    options = parse_options(__doc__, add_run_options)
+    alphas = read_alphas(runs_of(options, options.variants))
+    save(alpha_by_depth(alphas, options.variants, options.labels, options.note), options.output)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """Cases by variants: images with the contours of target and prediction, and the case's DSC."""
 
-import argparse
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -12,8 +11,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
 from pipeline.evaluation.readers import dataset_order
+from pipeline.reporting.figures.command import add_dataset_options, parse_options
 from pipeline.reporting.figures.sheet import DASHES, PREDICTION_COLOUR, TARGET_COLOUR, Sheet
-from pipeline.reporting.options import add_datasets, add_figure_options, label
+from pipeline.reporting.options import label
 from pipeline.reporting.style import (
     BLACK,
     PAGE_HEIGHT,
@@ -166,12 +166,8 @@ def case_grid(
 
 def gallery_figure(description: str, roles: Collection[str], name_rows_by_case: bool = False) -> None:
     """The command line of a figure that shows the cases with ``roles`` of several galleries."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--results", type=Path, required=True, help="results folder, in which gallery/ lies")
-    add_datasets(parser)
-    add_figure_options(parser)
-    arguments = parser.parse_args()
-    galleries = [arguments.results / "gallery" / f"{dataset}.npz" for dataset in arguments.datasets]
+    options = parse_options(description, add_dataset_options)
+    galleries = [options.results / "gallery" / f"{dataset}.npz" for dataset in options.datasets]
     cases = [case for path in galleries for case in read_gallery(path)]
-    figure = case_grid(cases, roles, arguments.variants, arguments.labels, arguments.note, name_rows_by_case)
-    save(figure, arguments.output)
+    figure = case_grid(cases, roles, options.variants, options.labels, options.note, name_rows_by_case)
+    save(figure, options.output)

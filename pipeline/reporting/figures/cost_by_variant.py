@@ -4,7 +4,6 @@ python -m pipeline.reporting.figures.cost_by_variant --results results --runs re
     --variants '["telescopic"]' --output results/cost
 """
 
-import argparse
 import json
 from collections.abc import Mapping, Sequence
 
@@ -17,10 +16,9 @@ from matplotlib.ticker import NullLocator
 
 from pipeline.evaluation.readers import read_cost
 from pipeline.evaluation.runs import Run, add_run_options
+from pipeline.reporting.figures.command import parse_options, runs_of
 from pipeline.reporting.figures.panels import wrapped_labels
-from pipeline.reporting.figures.selection import runs_of
 from pipeline.reporting.formats import NOT_AVAILABLE, si
-from pipeline.reporting.options import add_figure_options
 from pipeline.reporting.style import (
     BLACK,
     COLUMN_WIDTH,
@@ -145,14 +143,9 @@ def cost(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_run_options(parser)
-    parser.add_argument("--cost", required=True, help="cost.csv")
-    add_figure_options(parser)
-    arguments = parser.parse_args()
-    runs = read_manifests(runs_of(arguments, arguments.variants))
-    table = read_cost(arguments.cost)
-    save(cost(table, runs, arguments.variants, arguments.labels, arguments.note), arguments.output)
+    options = parse_options(__doc__, add_run_options, files={"cost": "cost.csv"})
+    runs = read_manifests(runs_of(options, options.variants))
+    save(cost(read_cost(options.cost), runs, options.variants, options.labels, options.note), options.output)
 
 
 if __name__ == "__main__":

@@ -17,9 +17,8 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 from pipeline.evaluation.aggregate import measured
 from pipeline.evaluation.readers import AVERAGE, dataset_order, read_cases
 from pipeline.evaluation.runs import add_run_options
+from pipeline.reporting.figures.command import parse_options, rows_of, runs_of
 from pipeline.reporting.figures.panels import panel_grid, title_panels, wrapped_labels
-from pipeline.reporting.figures.selection import rows_of, runs_of
-from pipeline.reporting.options import add_labels, add_output
 from pipeline.reporting.style import COLUMN_WIDTH, TEXT_WIDTH, legend_height, marks, new_figure, save, top_legend
 from pipeline.runtime.errors import PipelineError, run_command
 from pipeline.runtime.options import json_value
@@ -101,17 +100,16 @@ def data_efficiency(
     return figure
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_run_options(parser)
+def _add_points(parser: argparse.ArgumentParser) -> None:
     help_points = "JSON object: method and fraction of each variant"
     parser.add_argument("--points", type=json_value("--points", dict), required=True, help=help_points)
-    add_labels(parser)
-    add_output(parser, "path without ending: .pdf and .png are written")
-    arguments = parser.parse_args()
-    cases = read_cases(runs_of(arguments, arguments.points))
+
+
+def main() -> None:
+    options = parse_options(__doc__, add_run_options, _add_points, variants=False)
+    cases = read_cases(runs_of(options, options.points))
     dsc = cases.groupby(["dataset", "variant", "seed"], as_index=False, sort=False)["dsc"].mean()
-    save(data_efficiency(dsc, arguments.points, arguments.labels, arguments.note), arguments.output)
+    save(data_efficiency(dsc, options.points, options.labels, options.note), options.output)
 
 
 if __name__ == "__main__":

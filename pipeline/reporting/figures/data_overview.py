@@ -4,7 +4,6 @@ python -m pipeline.reporting.figures.data_overview --results results --datasets 
     --output results/data_overview
 """
 
-import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -16,9 +15,9 @@ from matplotlib.lines import Line2D
 from PIL import Image, UnidentifiedImageError
 
 from pipeline.evaluation.readers import read_table
+from pipeline.reporting.figures.command import add_dataset_options, parse_options
 from pipeline.reporting.figures.panels import wrapped_labels
 from pipeline.reporting.figures.sheet import Sheet
-from pipeline.reporting.options import add_datasets, add_labels, add_output
 from pipeline.reporting.style import BLUE, ORANGE, PURPLE, SMALL_FONT_SIZE, TEXT_WIDTH, line_count, save
 from pipeline.runtime.errors import PipelineError, run_command
 
@@ -120,14 +119,8 @@ def data_overview(results: Path, datasets: Sequence[str], labels: Mapping[str, s
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--results", type=Path, required=True, help="results folder, in which datasets/ lies")
-    add_datasets(parser)
-    add_labels(parser)
-    add_output(parser, "path without ending: .pdf and .png are written")
-    arguments = parser.parse_args()
-    figure = data_overview(arguments.results, arguments.datasets, arguments.labels, arguments.note)
-    save(figure, arguments.output)
+    options = parse_options(__doc__, add_dataset_options, variants=False)
+    save(data_overview(options.results, options.datasets, options.labels, options.note), options.output)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ python -m pipeline.reporting.figures.forest --comparison results/tables/comparis
     --output results/comparison
 """
 
-import argparse
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
@@ -12,10 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from pipeline.evaluation.readers import dataset_order, read_table
+from pipeline.reporting.figures.command import parse_options, rows_of
 from pipeline.reporting.figures.dots import dot_rows, key, name_rows, spans
 from pipeline.reporting.figures.panels import average_first, title_panels, wrapped_labels
-from pipeline.reporting.figures.selection import rows_of
-from pipeline.reporting.options import add_figure_options, label
+from pipeline.reporting.options import label
 from pipeline.reporting.style import (
     BLACK,
     BLUE,
@@ -79,12 +78,9 @@ def forest(table: pd.DataFrame, variants: Sequence[str], labels: Mapping[str, st
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--comparison", required=True, help="comparison.csv")
-    add_figure_options(parser)
-    arguments = parser.parse_args()
-    table = read_table(arguments.comparison, COLUMNS)
-    save(forest(table, arguments.variants, arguments.labels, arguments.note), arguments.output)
+    options = parse_options(__doc__, files={"comparison": "tables/comparison.csv"})
+    table = read_table(options.comparison, COLUMNS)
+    save(forest(table, options.variants, options.labels, options.note), options.output)
 
 
 if __name__ == "__main__":

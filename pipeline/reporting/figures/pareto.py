@@ -4,7 +4,6 @@ python -m pipeline.reporting.figures.pareto --dsc results/dsc.csv --cost results
     --variants '["zero_shot", "telescopic"]' --output results/pareto
 """
 
-import argparse
 import itertools
 import math
 from collections.abc import Mapping, Sequence
@@ -18,9 +17,10 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 
 from pipeline.evaluation.aggregate import measured, reported, reported_parameters
 from pipeline.evaluation.readers import AVERAGE, dataset_order, read_cost, read_dsc, read_reported
+from pipeline.reporting.figures.command import parse_options
 from pipeline.reporting.figures.point_labels import PointLabel, label_points
 from pipeline.reporting.formats import si
-from pipeline.reporting.options import REPORTED_ONLY, add_figure_options, label
+from pipeline.reporting.options import REPORTED_ONLY, label
 from pipeline.reporting.style import BLACK, GREY, TEXT_WIDTH, marks, new_figure, save
 from pipeline.runtime.errors import PipelineError, run_command
 from pipeline.runtime.progress import log
@@ -189,14 +189,10 @@ def pareto(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name in ("dsc", "cost", "reported"):
-        parser.add_argument(f"--{name}", required=True, help=f"{name}.csv")
-    add_figure_options(parser)
-    arguments = parser.parse_args()
-    dsc, cost = read_dsc(arguments.dsc), read_cost(arguments.cost)
-    table = read_reported(arguments.reported)
-    save(pareto(dsc, cost, table, arguments.variants, arguments.labels, arguments.note), arguments.output)
+    files = {"dsc": "dsc.csv", "cost": "cost.csv", "reported": "reported.csv"}
+    options = parse_options(__doc__, files=files)
+    dsc, cost, table = read_dsc(options.dsc), read_cost(options.cost), read_reported(options.reported)
+    save(pareto(dsc, cost, table, options.variants, options.labels, options.note), options.output)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ python -m pipeline.reporting.figures.prompt_types --table results/tables/prompt_
     --variants '["telescopic"]' --output results/prompt_sensitivity
 """
 
-import argparse
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -14,10 +13,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from pipeline.evaluation.readers import dataset_order, read_table
+from pipeline.reporting.figures.command import parse_options, rows_of
 from pipeline.reporting.figures.heatmap import colour_bar, heat_map
-from pipeline.reporting.figures.selection import rows_of
 from pipeline.reporting.formats import NOT_AVAILABLE, number
-from pipeline.reporting.options import add_figure_options, label
+from pipeline.reporting.options import label
 from pipeline.reporting.style import (
     BLACK,
     GREY,
@@ -111,12 +110,9 @@ def prompt_sensitivity(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--table", required=True, help="tables/prompt_sensitivity.csv")
-    add_figure_options(parser)
-    arguments = parser.parse_args()
-    table = read_table(arguments.table, ["dataset", "variant", "range"])
-    save(prompt_sensitivity(table, arguments.variants, arguments.labels, arguments.note), arguments.output)
+    options = parse_options(__doc__, files={"table": "tables/prompt_sensitivity.csv"})
+    table = read_table(options.table, ["dataset", "variant", "range"])
+    save(prompt_sensitivity(table, options.variants, options.labels, options.note), options.output)
 
 
 if __name__ == "__main__":

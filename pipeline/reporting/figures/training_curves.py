@@ -4,7 +4,6 @@ python -m pipeline.reporting.figures.training_curves --results results --runs re
     --variants '["telescopic"]' --output results/training_curves
 """
 
-import argparse
 import math
 from collections.abc import Mapping, Sequence
 
@@ -17,9 +16,9 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 
 from pipeline.evaluation.readers import dataset_order, read_table
 from pipeline.evaluation.runs import Run, add_run_options
+from pipeline.reporting.figures.command import parse_options, runs_of
 from pipeline.reporting.figures.panels import title_panels, wrapped_labels
-from pipeline.reporting.figures.selection import runs_of
-from pipeline.reporting.options import add_figure_options, label
+from pipeline.reporting.options import label
 from pipeline.reporting.style import (
     COLUMN_WIDTH,
     TEXT_WIDTH,
@@ -139,12 +138,9 @@ def _scale(axes: Axes, quantity: str, values: np.ndarray) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_run_options(parser)
-    add_figure_options(parser)
-    arguments = parser.parse_args()
-    histories = read_histories(runs_of(arguments, arguments.variants))
-    save(training_curves(histories, arguments.variants, arguments.labels, arguments.note), arguments.output)
+    options = parse_options(__doc__, add_run_options)
+    histories = read_histories(runs_of(options, options.variants))
+    save(training_curves(histories, options.variants, options.labels, options.note), options.output)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ python -m pipeline.reporting.figures.transfer_heatmap --transfer results/tables/
     --variants '["telescopic"]' --output results/transfer
 """
 
-import argparse
 import math
 from collections.abc import Mapping, Sequence
 
@@ -13,10 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from pipeline.evaluation.readers import dataset_order, read_table
+from pipeline.reporting.figures.command import parse_options, rows_of
 from pipeline.reporting.figures.heatmap import colour_bar, heat_map
 from pipeline.reporting.figures.panels import panel_grid, wrapped_labels
-from pipeline.reporting.figures.selection import rows_of
-from pipeline.reporting.options import add_figure_options
 from pipeline.reporting.style import COLUMN_WIDTH, TEXT_WIDTH, VERMILLION, line_count, new_figure, save
 from pipeline.runtime.errors import run_command
 
@@ -73,12 +71,9 @@ def transfer(table: pd.DataFrame, variants: Sequence[str], labels: Mapping[str, 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--transfer", required=True, help="CSV: variant, train_dataset, test_dataset, seed, dsc")
-    add_figure_options(parser)
-    arguments = parser.parse_args()
-    table = read_table(arguments.transfer, COLUMNS)
-    save(transfer(table, arguments.variants, arguments.labels, arguments.note), arguments.output)
+    options = parse_options(__doc__, files={"transfer": "tables/transfer.csv"})
+    table = read_table(options.transfer, COLUMNS)
+    save(transfer(table, options.variants, options.labels, options.note), options.output)
 
 
 if __name__ == "__main__":

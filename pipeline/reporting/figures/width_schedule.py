@@ -4,7 +4,6 @@ python -m pipeline.reporting.figures.width_schedule --settings '{"telescopic": {
     --variants '["telescopic"]' --output results/width_schedule
 """
 
-import argparse
 import math
 from collections.abc import Mapping
 
@@ -14,9 +13,9 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from pipeline.models.widths import FEATURES
+from pipeline.reporting.figures.command import parse_options
 from pipeline.reporting.figures.panels import panel_grid, wrapped_labels
 from pipeline.reporting.figures.places import LAYERS, READ_LAYERS, Place, adapter_widths, add_settings_options
-from pipeline.reporting.options import add_figure_options
 from pipeline.reporting.style import (
     BLACK,
     BLUE,
@@ -99,12 +98,9 @@ def width_schedule(widths: Mapping[str, Mapping[Place, int]], labels: Mapping[st
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_settings_options(parser)
-    add_figure_options(parser)
-    arguments = parser.parse_args()
-    widths = adapter_widths(arguments.settings, arguments.variants, FEATURES[arguments.backbone])
-    save(width_schedule(widths, arguments.labels, arguments.note), arguments.output)
+    options = parse_options(__doc__, add_settings_options)
+    widths = adapter_widths(options.settings, options.variants, FEATURES[options.backbone])
+    save(width_schedule(widths, options.labels, options.note), options.output)
 
 
 if __name__ == "__main__":
