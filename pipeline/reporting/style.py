@@ -1,19 +1,17 @@
-"""The one style of all figures: fonts, palette, sizes, the provenance footer, legends, and how a figure is written."""
+"""The frame of all figures: sizes, the provenance footer, the legend above, and how a figure is written."""
 
 import math
-import re
-import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
-from matplotlib.textpath import text_to_path
 
+from pipeline.reporting.lettering import FONT, FONT_SIZE, SMALL_FONT_SIZE, text_width, wrap
+from pipeline.reporting.palette import LIGHT_GREY
 from pipeline.runtime.atomic import atomic_path
 
 COLUMN_WIDTH = 3.3
@@ -25,31 +23,20 @@ PAGE_HEIGHT = 9.2
 PNG_DPI = 300
 PDF_IMAGE_DPI = 220
 """Resolution of photographs inside PDFs; all else there is vector graphics."""
-FONT_SIZE = 7.5
-SMALL_FONT_SIZE = 7.0
-
-# Okabe and Ito, "Color Universal Design" (2008); its yellow is too faint on white paper and drawn on photographs only.
-BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
-BLUE, VERMILLION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
-YELLOW = "#F0E442"
-GREY = "#767676"
-LIGHT_GREY = "#D9D9D9"
 
 RC: dict[str, Any] = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib, so that every machine renders the same
+    "font.family": FONT,
     "font.size": FONT_SIZE,
     "axes.titlesize": FONT_SIZE,
     "axes.labelsize": FONT_SIZE,
     "xtick.labelsize": SMALL_FONT_SIZE,
     "ytick.labelsize": SMALL_FONT_SIZE,
     "legend.fontsize": SMALL_FONT_SIZE,
-    "figure.titlesize": FONT_SIZE,
     "text.parse_math": False,  # a label may hold a dollar sign
     "axes.linewidth": 0.6,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.axisbelow": True,
-    "axes.grid": False,
     "grid.color": LIGHT_GREY,
     "grid.linewidth": 0.5,
     "xtick.major.width": 0.6,
@@ -60,7 +47,6 @@ RC: dict[str, Any] = {
     "ytick.minor.size": 1.5,
     "lines.linewidth": 1.2,
     "lines.markersize": 4.5,
-    "hatch.linewidth": 0.5,
     "legend.frameon": False,
     "legend.handlelength": 1.6,
     "figure.dpi": 100,
@@ -68,90 +54,6 @@ RC: dict[str, Any] = {
     "pdf.compression": 9,
     "savefig.facecolor": "white",
 }
-
-
-class Mark(NamedTuple):
-    """Colour and marker of one variant."""
-
-    colour: str
-    marker: str
-
-
-_FIXED = {
-    "telescopic": Mark(VERMILLION, "o"),
-    "uniform": Mark(BLUE, "s"),
-    "end_to_end": Mark(BLACK, "D"),
-    "decoder_only": Mark(GREY, "P"),
-    "zero_shot": Mark(SKY, "X"),
-    "vlsm_dense": Mark(GREEN, "^"),
-    "vlsm_shallow": Mark(ORANGE, "v"),
-    "lora": Mark(PURPLE, ">"),
-    "cris": Mark(GREY, "h"),
-    "san": Mark(GREY, "*"),
-    "imedsam_lora": Mark(GREY, "<"),
-}
-_OTHERS = [
-    Mark(colour, marker)
-    for marker in ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h")
-    for colour in (BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILLION, GREY, BLACK)
-]
-
-
-def marks(variants: Iterable[str]) -> dict[str, Mark]:
-    """Colour and marker of each of ``variants``, no two alike.
-
-    The study's methods have the same ones in every figure; any other name gets those that its checksum picks, moved on
-    only where two names of one figure would meet.
-    """
-    variants = list(variants)
-    result = {variant: _FIXED[variant] for variant in variants if variant in _FIXED}
-    for variant in variants:
-        if variant not in result:
-            start = zlib.crc32(variant.encode()) % len(_OTHERS)
-            order = [*_OTHERS[start:], *_OTHERS[:start]]
-            result[variant] = next((mark for mark in order if mark not in result.values()), order[0])
-    return result
-
-
-def text_width(text: str, size: float = FONT_SIZE) -> float:
-    """Width of one line of ``text`` in inches."""
-    properties = FontProperties(family=RC["font.family"], size=size)
-    width, _, _ = text_to_path.get_text_width_height_descent(text, properties, ismath=False)
-    return width / 72
-
-
-def wrap(text: str, width: float, size: float = FONT_SIZE) -> str:
-    """``text`` with line breaks so that no line is wider than ``width`` inches, if its words allow it.
-
-    Lines break at spaces, and after the hyphen of a word that is too wide by itself.
-    """
-    parts: list[tuple[str, str]] = []
-    for word in text.split():
-        pieces = re.findall(r"[^-]+-?|-", word) if text_width(word, size) > width else [word]
-        parts += [(" ", pieces[0]), *(("", piece) for piece in pieces[1:])]
-    lines: list[str] = []
-    for joint, part in parts:
-        if lines and text_width(f"{lines[-1]}{joint}{part}", size) <= width:
-            lines[-1] += joint + part
-        else:
-            lines.append(part)
-    return "\n".join(lines)
-
-
-def shorten(text: str, width: float, size: float = FONT_SIZE) -> str:
-    """``text``, cut with an ellipsis in its middle if it is wider than ``width`` inches."""
-    if text_width(text, size) <= width:
-        return text
-    for kept in range(len(text) - 1, 1, -1):
-        cut = f"{text[: (kept + 1) // 2]}…{text[len(text) - kept // 2 :]}"
-        if text_width(cut, size) <= width:
-            return cut
-    return "…"
-
-
-def line_count(texts: Iterable[str]) -> int:
-    """Lines of the longest of ``texts``."""
-    return max(text.count("\n") + 1 for text in texts)
 
 
 def footer_height(note: str, width: float) -> float:

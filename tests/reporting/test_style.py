@@ -10,17 +10,9 @@ import pytest
 from matplotlib.text import Text
 from reporting_support import clipped, overlaps
 
-from pipeline.reporting.style import (
-    TEXT_WIDTH,
-    footer_height,
-    legend_columns,
-    marks,
-    new_figure,
-    save,
-    shorten,
-    text_width,
-    wrap,
-)
+from pipeline.reporting.lettering import shorten, text_width, wrap
+from pipeline.reporting.palette import marks
+from pipeline.reporting.style import TEXT_WIDTH, footer_height, legend_columns, new_figure, save
 
 NOTE = "Not comparable with the paper: phantom images; a tiny backbone pretrained on coloured shapes, not CLIPSeg's."
 

@@ -22,16 +22,14 @@ from pipeline.evaluation.runs import add_run_options
 from pipeline.reporting.figures.command import parse_options, runs_of
 from pipeline.reporting.figures.dots import dot_rows, key, name_rows, spans
 from pipeline.reporting.figures.panels import average_first, title_panels, wrapped_labels
+from pipeline.reporting.lettering import line_count
+from pipeline.reporting.palette import BLUE, GREY, VERMILLION
 from pipeline.reporting.style import (
-    BLUE,
     COLUMN_WIDTH,
-    GREY,
     PAGE_HEIGHT,
     TEXT_WIDTH,
-    VERMILLION,
     footer_height,
     legend_columns,
-    line_count,
     new_figure,
     save,
     top_legend,

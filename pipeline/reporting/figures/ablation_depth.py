@@ -14,7 +14,8 @@ from pipeline.models.widths import FEATURES
 from pipeline.reporting.figures.ablation import Side, add_family_options, render
 from pipeline.reporting.figures.command import parse_options
 from pipeline.reporting.figures.places import LAYERS, Place, adapter_widths, add_settings_options
-from pipeline.reporting.style import BLACK, BLUE, GREY, SKY, SMALL_FONT_SIZE
+from pipeline.reporting.lettering import SMALL_FONT_SIZE
+from pipeline.reporting.palette import BLACK, BLUE, GREY, SKY
 from pipeline.runtime.errors import run_command
 
 SIDE_WIDTH = 1.0
@@ -52,8 +53,7 @@ def schedule_column(widths: Mapping[str, Mapping[Place, int]]) -> Side:
             low, high = min(built.values()), max(built.values())
             text = str(low) if low == high else f"{low}–{high}"
             axes.text(RANGE_AT, row, text, va="center", size=SMALL_FONT_SIZE)
-        axes.set_xlim(0, LAYERS * 2)
-        axes.set_xticks([1, 6, 12])
+        axes.set(xlim=(0, LAYERS * 2), xticks=[1, 6, 12])
         axes.set_xlabel("Layer    width", loc="left")
         axes.spines["bottom"].set_bounds(0.5, LAYERS + 0.5)
 

@@ -17,7 +17,8 @@ from pipeline.evaluation.runs import Run, add_run_options
 from pipeline.reporting.figures.command import parse_options, runs_of
 from pipeline.reporting.figures.panels import wrapped_labels
 from pipeline.reporting.figures.places import LAYERS, parse_place
-from pipeline.reporting.style import BLUE, GREEN, GREY, ORANGE, TEXT_WIDTH, new_figure, save, top_legend
+from pipeline.reporting.palette import BLUE, GREEN, GREY, ORANGE
+from pipeline.reporting.style import TEXT_WIDTH, new_figure, save, top_legend
 from pipeline.runtime.errors import PipelineError, run_command
 from pipeline.runtime.progress import log
 
@@ -91,11 +92,9 @@ def alpha_by_depth(alphas: pd.DataFrame, variants: Sequence[str], labels: Mappin
                 mean = mean.reindex(range(mean.index.min(), mean.index.max() + 1))
                 axes.plot(mean.index + shift, mean, markersize=3.5, linewidth=1, **style)
             if branch == "conditional":
-                axes.set_xlim(-0.6, 0.6)
-                axes.set_xticks([])
+                axes.set(xlim=(-0.6, 0.6), xticks=[])
             else:
-                axes.set_xlim(0.4, LAYERS + 0.6)
-                axes.set_xticks(range(1, LAYERS + 1))
+                axes.set(xlim=(0.4, LAYERS + 0.6), xticks=range(1, LAYERS + 1))
         row[0].set_ylabel(f"{name}\nα")
         row[0].yaxis.set_major_locator(MaxNLocator(4))
     for axes, title in zip(panels[0], BRANCHES.values(), strict=True):

@@ -13,19 +13,10 @@ from matplotlib.patheffects import withStroke
 from pipeline.evaluation.readers import dataset_order
 from pipeline.reporting.figures.command import add_dataset_options, parse_options
 from pipeline.reporting.figures.sheet import DASHES, PREDICTION_COLOUR, TARGET_COLOUR, Sheet
+from pipeline.reporting.lettering import SMALL_FONT_SIZE, line_count, shorten, text_width, wrap
 from pipeline.reporting.options import label
-from pipeline.reporting.style import (
-    BLACK,
-    PAGE_HEIGHT,
-    SMALL_FONT_SIZE,
-    TEXT_WIDTH,
-    footer_height,
-    line_count,
-    save,
-    shorten,
-    text_width,
-    wrap,
-)
+from pipeline.reporting.palette import BLACK
+from pipeline.reporting.style import PAGE_HEIGHT, TEXT_WIDTH, footer_height, save
 from pipeline.runtime.errors import PipelineError
 
 GAP = 0.03

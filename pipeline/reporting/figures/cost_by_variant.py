@@ -12,25 +12,15 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import NullLocator
 
 from pipeline.evaluation.readers import read_cost
 from pipeline.evaluation.runs import Run, add_run_options
 from pipeline.reporting.figures.command import parse_options, runs_of
 from pipeline.reporting.figures.panels import wrapped_labels
 from pipeline.reporting.formats import NOT_AVAILABLE, si
-from pipeline.reporting.style import (
-    BLACK,
-    COLUMN_WIDTH,
-    GREY,
-    SMALL_FONT_SIZE,
-    TEXT_WIDTH,
-    line_count,
-    marks,
-    new_figure,
-    save,
-    text_width,
-)
+from pipeline.reporting.lettering import SMALL_FONT_SIZE, line_count, text_width
+from pipeline.reporting.palette import BLACK, GREY, marks
+from pipeline.reporting.style import COLUMN_WIDTH, TEXT_WIDTH, new_figure, save
 from pipeline.runtime.errors import PipelineError, run_command
 
 LABELS_WIDTH = 1.5
@@ -133,12 +123,9 @@ def cost(
         room = max(text_width(text, SMALL_FONT_SIZE) for text in texts)
         _leave_room(axes, room, (width - LABELS_WIDTH) / len(measures))
         axes.set_title(title)
-        axes.xaxis.set_major_locator(NullLocator())
-        axes.xaxis.set_minor_locator(NullLocator())
+        axes.tick_params(axis="both", which="both", length=0, labelbottom=False)
         axes.spines["bottom"].set_visible(False)
-        axes.tick_params(axis="y", length=0)
-    panels[0].set_ylim(len(variants) - 0.5, -0.5)
-    panels[0].set_yticks(range(len(variants)), names)
+    panels[0].set(ylim=(len(variants) - 0.5, -0.5), yticks=range(len(variants)), yticklabels=names)
     return figure
 
 

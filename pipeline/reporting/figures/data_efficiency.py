@@ -12,14 +12,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.ticker import MaxNLocator
 
 from pipeline.evaluation.aggregate import measured
 from pipeline.evaluation.readers import AVERAGE, dataset_order, read_cases
 from pipeline.evaluation.runs import add_run_options
 from pipeline.reporting.figures.command import parse_options, rows_of, runs_of
 from pipeline.reporting.figures.panels import panel_grid, title_panels, wrapped_labels
-from pipeline.reporting.style import COLUMN_WIDTH, TEXT_WIDTH, legend_height, marks, new_figure, save, top_legend
+from pipeline.reporting.palette import marks
+from pipeline.reporting.style import COLUMN_WIDTH, TEXT_WIDTH, legend_height, new_figure, save, top_legend
 from pipeline.runtime.errors import PipelineError, run_command
 from pipeline.runtime.options import json_value
 
@@ -74,22 +75,13 @@ def data_efficiency(
             if not found:
                 continue
             colour, marker = mark[shares[max(shares)]]
-            handles[method] = axes.errorbar(
-                [100 * fraction * shift for fraction, _ in found],
-                [score.mean for _, score in found],
-                [score.sd or 0 for _, score in found],
-                color=colour,
-                marker=marker,
-                markersize=3.5,
-                linewidth=1,
-                elinewidth=0.8,
-                capsize=1.5,
-                label=method,
-            )
+            style = {"markersize": 3.5, "linewidth": 1, "elinewidth": 0.8, "capsize": 1.5}
+            x, y = [100 * fraction * shift for fraction, _ in found], [score.mean for _, score in found]
+            sd = [score.sd or 0 for _, score in found]
+            handles[method] = axes.errorbar(x, y, sd, color=colour, marker=marker, label=method, **style)
         axes.grid(True, axis="y")
-        axes.xaxis.set_major_locator(FixedLocator([100 * fraction for fraction in fractions]))
-        axes.xaxis.set_minor_locator(NullLocator())
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.set_xticks([100 * fraction for fraction in fractions], [f"{100 * fraction:g}" for fraction in fractions])
+        axes.set_xticks([], minor=True)
         axes.yaxis.set_major_locator(MaxNLocator(5))
     title_panels(panels.all, shown, wrapped_labels(labels, shown, (width - 0.5) / columns))
     for axes in panels.bottom:

@@ -18,7 +18,9 @@ from pipeline.evaluation.readers import read_table
 from pipeline.reporting.figures.command import add_dataset_options, parse_options
 from pipeline.reporting.figures.panels import wrapped_labels
 from pipeline.reporting.figures.sheet import Sheet
-from pipeline.reporting.style import BLUE, ORANGE, PURPLE, SMALL_FONT_SIZE, TEXT_WIDTH, line_count, save
+from pipeline.reporting.lettering import SMALL_FONT_SIZE, line_count
+from pipeline.reporting.palette import BLUE, ORANGE, PURPLE
+from pipeline.reporting.style import TEXT_WIDTH, save
 from pipeline.runtime.errors import PipelineError, run_command
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -68,11 +70,8 @@ def _draw_shares(axes: Axes, cases: pd.DataFrame) -> None:
         if len(shares):
             levels = np.arange(1, len(shares) + 1) / len(shares) * 100
             axes.step([0, *shares], [0, *levels], where="post", color=colour, linestyle=style, linewidth=1)
-    axes.set_ylim(0, 102)
-    axes.set_yticks([0, 50, 100])
-    axes.set_xlim(0, None)
+    axes.set(xlim=(0, None), ylim=(0, 102), yticks=[0, 50, 100], ylabel="Cases, %")
     axes.locator_params(axis="x", nbins=4)
-    axes.set_ylabel("Cases, %")
     axes.tick_params(pad=1.5)
 
 

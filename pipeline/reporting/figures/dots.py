@@ -9,7 +9,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
-from pipeline.reporting.style import GREY, LIGHT_GREY, SMALL_FONT_SIZE
+from pipeline.reporting.lettering import SMALL_FONT_SIZE
+from pipeline.reporting.palette import GREY, LIGHT_GREY
 
 FAR = 2.5
 """Rows whose intervals reach this many times farther than all others are cut off, so that the others can be read."""
@@ -29,8 +30,7 @@ def spans(table: pd.DataFrame, value: str, low: str, high: str) -> list[Span | N
 
 def name_rows(axes: Axes, names: Sequence[str], ticks: int = 3) -> None:
     """Name the rows, the first at the top, every second one on grey; about ``ticks`` ticks on the horizontal axis."""
-    axes.set_ylim(len(names) - 0.5, -0.5)
-    axes.set_yticks(range(len(names)), names)
+    axes.set(ylim=(len(names) - 0.5, -0.5), yticks=range(len(names)), yticklabels=names)
     axes.tick_params(axis="y", length=0)
     axes.xaxis.set_major_locator(MaxNLocator(ticks, min_n_ticks=2))
     for at in range(0, len(names), 2):

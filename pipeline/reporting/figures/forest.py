@@ -14,18 +14,10 @@ from pipeline.evaluation.readers import dataset_order, read_table
 from pipeline.reporting.figures.command import parse_options, rows_of
 from pipeline.reporting.figures.dots import dot_rows, key, name_rows, spans
 from pipeline.reporting.figures.panels import average_first, title_panels, wrapped_labels
+from pipeline.reporting.lettering import line_count
 from pipeline.reporting.options import label
-from pipeline.reporting.style import (
-    BLACK,
-    BLUE,
-    COLUMN_WIDTH,
-    TEXT_WIDTH,
-    legend_height,
-    line_count,
-    new_figure,
-    save,
-    top_legend,
-)
+from pipeline.reporting.palette import BLACK, BLUE
+from pipeline.reporting.style import COLUMN_WIDTH, TEXT_WIDTH, legend_height, new_figure, save, top_legend
 from pipeline.runtime.errors import PipelineError, run_command
 
 LEVEL = 0.05

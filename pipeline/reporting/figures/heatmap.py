@@ -10,7 +10,8 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from pipeline.reporting.style import BLACK, GREY, SMALL_FONT_SIZE
+from pipeline.reporting.lettering import SMALL_FONT_SIZE
+from pipeline.reporting.palette import BLACK, GREY
 
 
 def heat_map(

@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pipeline.evaluation.readers import AVERAGE
+from pipeline.reporting.lettering import wrap
 from pipeline.reporting.options import label
-from pipeline.reporting.style import wrap
 
 
 class Panels(NamedTuple):

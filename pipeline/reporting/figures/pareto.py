@@ -13,7 +13,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.ticker import MaxNLocator
 
 from pipeline.evaluation.aggregate import measured, reported, reported_parameters
 from pipeline.evaluation.readers import AVERAGE, dataset_order, read_cost, read_dsc, read_reported
@@ -21,7 +21,8 @@ from pipeline.reporting.figures.command import parse_options
 from pipeline.reporting.figures.point_labels import PointLabel, label_points
 from pipeline.reporting.formats import si
 from pipeline.reporting.options import REPORTED_ONLY, label
-from pipeline.reporting.style import BLACK, GREY, TEXT_WIDTH, marks, new_figure, save
+from pipeline.reporting.palette import BLACK, GREY, marks
+from pipeline.reporting.style import TEXT_WIDTH, new_figure, save
 from pipeline.runtime.errors import PipelineError, run_command
 from pipeline.runtime.progress import log
 
@@ -100,10 +101,9 @@ def _scale_parameters(panels: Sequence[Axes], values: Sequence[float]) -> float:
     for axes in panels:
         axes.set_xscale("symlog", linthresh=10**decade, linscale=0.6)
         axes.set_xlim(-(10**decade) * 0.3, right)
-    axis = panels[-1].xaxis
-    axis.set_major_locator(FixedLocator([0, *(10**power for power in range(decade, last + 1))]))
-    axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(FuncFormatter(lambda value, _: si(value)))
+    ticks = [0, *(10**power for power in range(decade, last + 1))]
+    panels[-1].set_xticks(ticks, map(si, ticks))
+    panels[-1].set_xticks([], minor=True)
     return right
 
 
@@ -171,20 +171,13 @@ def pareto(
     panels[0].legend(handles=handles[: len(fronts)], loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
 
     texts = [PointLabel(x, y, label(labels, variant)) for variant, (x, y, _) in ours.items()]
-    texts += [
-        PointLabel(x, y, f"{label(labels, method)}, reported", "#5A5A5A")
-        for method, (x, y, _) in published.items()
-        if method not in ours
-    ]
+    new = [(f"{label(labels, method)}, reported", point) for method, point in published.items() if method not in ours]
+    texts += [PointLabel(x, y, text, "#5A5A5A") for text, (x, y, _) in new]
     others = [point[:2] for method, point in published.items() if method in ours]
     bars = [[(x, y - sd), (x, y + sd)] for x, y, sd in ours.values() if sd]
     for axes, (low, high) in zip(panels, parts, strict=True):
-        label_points(
-            axes,
-            [text for text in texts if low <= text.y <= high],
-            [(x, y) for x, y in others if low <= y <= high],
-            [*fronts, *bars],
-        )
+        inside, crowding = ([place for place in places if low <= place[1] <= high] for places in (texts, others))
+        label_points(axes, inside, crowding, [*fronts, *bars])
     return figure
 
 

@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 
-from pipeline.reporting.style import BLACK, GREY, SMALL_FONT_SIZE, text_width
+from pipeline.reporting.lettering import SMALL_FONT_SIZE, text_width
+from pipeline.reporting.palette import BLACK, GREY
 
 LEADER_FROM = 8.0
 """Distance between a label and its point from which a thin line joins them, points."""
@@ -121,15 +122,6 @@ def label_points(
         distant = np.hypot(*(anchor - np.clip(anchor, low, high))) > LEADER_FROM
         start = tuple(np.clip((anchor - low) / (high - low), 0, 1))
         line = {"arrowstyle": "-", "color": GREY, "linewidth": 0.5, "shrinkA": 0, "shrinkB": 2.5, "relpos": start}
-        text = axes.annotate(
-            label.text,
-            (label.x, label.y),
-            xytext=(low + high) / 2 - anchor,
-            textcoords="offset points",
-            ha="center",
-            va="center",
-            fontsize=SMALL_FONT_SIZE,
-            color=label.colour,
-            arrowprops=line if distant else None,
-        )
-        text.set_in_layout(False)
+        place = {"xytext": (low + high) / 2 - anchor, "textcoords": "offset points", "ha": "center", "va": "center"}
+        style = {"fontsize": SMALL_FONT_SIZE, "color": label.colour, "arrowprops": line if distant else None}
+        axes.annotate(label.text, (label.x, label.y), **place, **style).set_in_layout(False)

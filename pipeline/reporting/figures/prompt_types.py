@@ -16,20 +16,10 @@ from pipeline.evaluation.readers import dataset_order, read_table
 from pipeline.reporting.figures.command import parse_options, rows_of
 from pipeline.reporting.figures.heatmap import colour_bar, heat_map
 from pipeline.reporting.formats import NOT_AVAILABLE, number
+from pipeline.reporting.lettering import SMALL_FONT_SIZE, text_width, wrap
 from pipeline.reporting.options import label
-from pipeline.reporting.style import (
-    BLACK,
-    GREY,
-    LIGHT_GREY,
-    PAGE_HEIGHT,
-    SMALL_FONT_SIZE,
-    TEXT_WIDTH,
-    footer_height,
-    new_figure,
-    save,
-    text_width,
-    wrap,
-)
+from pipeline.reporting.palette import BLACK, GREY, LIGHT_GREY
+from pipeline.reporting.style import PAGE_HEIGHT, TEXT_WIDTH, footer_height, new_figure, save
 from pipeline.reporting.tables.prompt_sensitivity import type_order, worded
 from pipeline.runtime.errors import run_command
 
@@ -47,8 +37,7 @@ def _draw_ranges(axes: Axes, ranges: np.ndarray) -> None:
         text = number(value, ".1f")
         style = {"size": SMALL_FONT_SIZE, "va": "center", "color": GREY if text == NOT_AVAILABLE else BLACK}
         axes.annotate(text, (length, at + 0.5), xytext=(2, 0), textcoords="offset points", **style)
-    axes.set_ylim(len(ranges), 0)
-    axes.set_yticks([])
+    axes.set(ylim=(len(ranges), 0), yticks=[])
     axes.spines["left"].set_visible(False)
 
 

@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-from pipeline.reporting.style import BLACK, PNG_DPI, SKY, YELLOW, footer_height, new_figure
+from pipeline.reporting.palette import BLACK, SKY, YELLOW
+from pipeline.reporting.style import PNG_DPI, footer_height, new_figure
 
 TARGET_COLOUR, PREDICTION_COLOUR = SKY, YELLOW
 DASHES = (0, (2.0, 1.4))

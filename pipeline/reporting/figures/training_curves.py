@@ -18,17 +18,10 @@ from pipeline.evaluation.readers import dataset_order, read_table
 from pipeline.evaluation.runs import Run, add_run_options
 from pipeline.reporting.figures.command import parse_options, runs_of
 from pipeline.reporting.figures.panels import title_panels, wrapped_labels
+from pipeline.reporting.lettering import line_count
 from pipeline.reporting.options import label
-from pipeline.reporting.style import (
-    COLUMN_WIDTH,
-    TEXT_WIDTH,
-    legend_height,
-    line_count,
-    marks,
-    new_figure,
-    save,
-    top_legend,
-)
+from pipeline.reporting.palette import marks
+from pipeline.reporting.style import COLUMN_WIDTH, TEXT_WIDTH, legend_height, new_figure, save, top_legend
 from pipeline.runtime.errors import PipelineError, run_command
 
 QUANTITIES = {

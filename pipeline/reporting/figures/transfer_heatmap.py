@@ -15,7 +15,9 @@ from pipeline.evaluation.readers import dataset_order, read_table
 from pipeline.reporting.figures.command import parse_options, rows_of
 from pipeline.reporting.figures.heatmap import colour_bar, heat_map
 from pipeline.reporting.figures.panels import panel_grid, wrapped_labels
-from pipeline.reporting.style import COLUMN_WIDTH, TEXT_WIDTH, VERMILLION, line_count, new_figure, save
+from pipeline.reporting.lettering import line_count
+from pipeline.reporting.palette import VERMILLION
+from pipeline.reporting.style import COLUMN_WIDTH, TEXT_WIDTH, new_figure, save
 from pipeline.runtime.errors import run_command
 
 CELL_WIDTH, CELL_HEIGHT = 0.38, 0.285

@@ -16,20 +16,9 @@ from pipeline.models.widths import FEATURES
 from pipeline.reporting.figures.command import parse_options
 from pipeline.reporting.figures.panels import panel_grid, wrapped_labels
 from pipeline.reporting.figures.places import LAYERS, READ_LAYERS, Place, adapter_widths, add_settings_options
-from pipeline.reporting.style import (
-    BLACK,
-    BLUE,
-    COLUMN_WIDTH,
-    GREEN,
-    ORANGE,
-    SKY,
-    TEXT_WIDTH,
-    legend_height,
-    line_count,
-    new_figure,
-    save,
-    top_legend,
-)
+from pipeline.reporting.lettering import line_count
+from pipeline.reporting.palette import BLACK, BLUE, GREEN, ORANGE, SKY
+from pipeline.reporting.style import COLUMN_WIDTH, TEXT_WIDTH, legend_height, new_figure, save, top_legend
 from pipeline.runtime.errors import PipelineError, run_command
 
 CONDITIONAL_AT = LAYERS + 1.6
@@ -82,10 +71,9 @@ def width_schedule(widths: Mapping[str, Mapping[Place, int]], labels: Mapping[st
     low, high = panels.all[0].get_ylim()
     high *= 1.12
     for axes in panels.all:
-        axes.set_ylim(low, high)
         axes.plot(READ_LAYERS, [high * 0.97] * len(READ_LAYERS), linestyle="none", clip_on=False, **style)
-        axes.set_xlim(0.3, CONDITIONAL_AT + 0.8)
-        axes.set_xticks([1, 3, 5, 7, 9, 11, CONDITIONAL_AT], ["1", "3", "5", "7", "9", "11", "c"])
+        axes.set(xlim=(0.3, CONDITIONAL_AT + 0.8), ylim=(low, high))
+        axes.set_xticks([*range(1, LAYERS, 2), CONDITIONAL_AT], [*map(str, range(1, LAYERS, 2)), "c"])
         axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{abs(value):g}"))
         axes.tick_params(labelbottom=True)
