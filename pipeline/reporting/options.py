@@ -61,6 +61,15 @@ def add_table_options(parser: argparse.ArgumentParser) -> None:
     add_output(parser, "path without ending: .csv, .md and .tex are written")
 
 
+def add_dsc_options(parser: argparse.ArgumentParser) -> None:
+    """Add what a table of DSC by variant and dataset has: the runs, ``--dsc``, ``--datasets``, ``--variants``, ..."""
+    add_run_options(parser)
+    parser.add_argument("--dsc", required=True, help="dsc.csv, or ablations/{family}.csv: the scores of these runs")
+    add_datasets(parser)
+    add_variants(parser)
+    add_table_options(parser)
+
+
 def add_scores_options(parser: argparse.ArgumentParser, scores: str) -> None:
     """Add what a table made from further per-case scores of runs has; ``scores`` says which scores."""
     add_run_options(parser)

@@ -13,7 +13,8 @@ from typing import Any
 import pandas as pd
 
 from pipeline.evaluation.aggregate import measured, reported_parameters
-from pipeline.evaluation.readers import AVERAGE, read_cost, read_dsc, read_reported, read_table
+from pipeline.evaluation.csv_table import read_table
+from pipeline.evaluation.readers import AVERAGE, dataset_order, read_cost, read_dsc, read_reported
 from pipeline.evaluation.reproduction import DIFFERS, NOT_COMPARABLE, NOT_RUN, REPRODUCES
 from pipeline.reporting.figures.pareto import front
 from pipeline.reporting.formats import NOT_AVAILABLE, number
@@ -114,7 +115,7 @@ def _pareto(
     dsc: pd.DataFrame, cost: pd.DataFrame, variants: Sequence[str], names: Callable[[str], str], note: str
 ) -> str:
     """Whether the method is on the front of DSC and parameters, and the best of those that leave most frozen."""
-    datasets = list(dict.fromkeys(dsc["dataset"]))
+    datasets = dataset_order(dsc["dataset"])
     points = {}
     for variant in variants:
         score = measured(dsc, variant, datasets)[AVERAGE]

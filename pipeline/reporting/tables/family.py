@@ -13,11 +13,11 @@ import pandas as pd
 from pipeline.evaluation.pairing import pair_cases
 from pipeline.evaluation.provenance import describe_runs
 from pipeline.evaluation.readers import read_cost, read_dsc
-from pipeline.evaluation.runs import Run, add_run_options, listed_runs
+from pipeline.evaluation.runs import Run, listed_runs
 from pipeline.evaluation.statistics import significance
 from pipeline.reporting.formats import number
 from pipeline.reporting.markup import Cell, Table, write
-from pipeline.reporting.options import add_datasets, add_table_options, add_variants, label
+from pipeline.reporting.options import add_dsc_options, label
 from pipeline.reporting.tables import scores as shared
 from pipeline.runtime.errors import PipelineError, run_command
 
@@ -82,14 +82,10 @@ def build(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_run_options(parser)
-    parser.add_argument("--dsc", required=True, help="ablations/{family}.csv")
+    add_dsc_options(parser)
     parser.add_argument("--cost", required=True, help="cost.csv")
     parser.add_argument("--reference", required=True, help="variant that the others are compared with")
     parser.add_argument("--title", required=True, help="heading")
-    add_datasets(parser)
-    add_variants(parser)
-    add_table_options(parser)
     arguments = parser.parse_args()
     runs = listed_runs(arguments.results, arguments.runs)
     frame, table = build(

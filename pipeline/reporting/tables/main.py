@@ -11,11 +11,12 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from pipeline.evaluation.aggregate import reported
+from pipeline.evaluation.csv_table import read_table
 from pipeline.evaluation.provenance import describe_runs
-from pipeline.evaluation.readers import read_dsc, read_reported, read_table
-from pipeline.evaluation.runs import Run, add_run_options, listed_runs
+from pipeline.evaluation.readers import read_dsc, read_reported
+from pipeline.evaluation.runs import Run, listed_runs
 from pipeline.reporting.markup import Table, write
-from pipeline.reporting.options import add_datasets, add_table_options, add_variants, label
+from pipeline.reporting.options import add_dsc_options, label
 from pipeline.reporting.tables import scores as shared
 from pipeline.runtime.errors import run_command
 
@@ -80,13 +81,9 @@ def build(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_run_options(parser)
-    parser.add_argument("--dsc", required=True, help="dsc.csv")
+    add_dsc_options(parser)
     parser.add_argument("--comparison", required=True, help="tables/comparison.csv, for the marks of significance")
     parser.add_argument("--reported", required=True, help="reported.csv")
-    add_datasets(parser)
-    add_variants(parser)
-    add_table_options(parser)
     arguments = parser.parse_args()
     frame, table = build(
         read_dsc(arguments.dsc),
