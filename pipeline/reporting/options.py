@@ -18,18 +18,19 @@ def label(labels: Mapping[str, str], key: str) -> str:
     return labels.get(key) or _FIXED.get(key, key)
 
 
+def add_list(parser: argparse.ArgumentParser, option: str, content: str, required: bool = True) -> None:
+    """Add an option whose value is a JSON list of ``content``."""
+    parser.add_argument(option, type=json_value(option, list), required=required, help=f"JSON list: {content}")
+
+
 def add_variants(parser: argparse.ArgumentParser) -> None:
     """Add ``--variants``."""
-    parser.add_argument(
-        "--variants", type=json_value("--variants", list), required=True, help="JSON list: variants in order"
-    )
+    add_list(parser, "--variants", "variants in order")
 
 
 def add_datasets(parser: argparse.ArgumentParser) -> None:
     """Add ``--datasets``."""
-    parser.add_argument(
-        "--datasets", type=json_value("--datasets", list), required=True, help="JSON list: datasets in order"
-    )
+    add_list(parser, "--datasets", "datasets in order")
 
 
 def add_labels(parser: argparse.ArgumentParser) -> None:
