@@ -1,4 +1,4 @@
-"""How command lines of tables, figures and pages take what they show, and the names under which they show it."""
+"""Command-line options that tables, figures and pages share, and display names."""
 
 import argparse
 from collections.abc import Mapping

@@ -16,11 +16,11 @@ from pipeline.evaluation.aggregate import measured, reported_parameters
 from pipeline.evaluation.csv_table import read_table
 from pipeline.evaluation.readers import AVERAGE, dataset_order, read_cost, read_dsc, read_reported
 from pipeline.evaluation.reproduction import DIFFERS, NOT_COMPARABLE, NOT_RUN, REPRODUCES
+from pipeline.reporting import markdown
 from pipeline.reporting.figures.pareto import front
 from pipeline.reporting.formats import NOT_AVAILABLE, number
 from pipeline.reporting.options import REPORTED_ONLY, add_labels, add_list, add_output, add_variants, label
 from pipeline.reporting.tables.regression import VERDICTS, read_regression
-from pipeline.runtime import markdown
 from pipeline.runtime.atomic import write_text
 from pipeline.runtime.errors import PipelineError, run_command
 

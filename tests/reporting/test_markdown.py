@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from pipeline.runtime.markdown import escape, paragraph, table, unescape
+from pipeline.reporting.markdown import escape, paragraph, table, unescape
 
 RENDER = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
 SPECIAL = st.text(st.sampled_from("ab1 <>&;#!\"'`*_~$|\\[](){}:/.+-=x\n\té"), max_size=30)
