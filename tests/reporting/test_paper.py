@@ -3,6 +3,7 @@
 import json
 
 import pandas as pd
+import pytest
 from reporting_support import LABELS, REPORTED, run_main
 
 from pipeline.evaluation.readers import read_reported
@@ -149,6 +150,15 @@ def test_what_is_missing_is_not_run():
     )
     for number in (1, 2, 4, 5, 6):
         assert "**Not run**" in sections[number], number
+
+
+@pytest.mark.parametrize(
+    ("variants", "scores", "reason"),
+    [(["telescopic", "lora"], [66.0, 66.0], "is missing"), (["telescopic", "vision"], [66.0, None], "has no run")],
+)
+def test_components_need_both_variants(variants, scores, reason):
+    _, sections = _sections(components=pd.DataFrame({"variant": variants, "busi": scores, "busi_sd": 0.1}))
+    assert f"**Not run**: the vision-only variant or the full method {reason}." in sections[5]
 
 
 def test_labels_and_notes_are_shown_as_text():

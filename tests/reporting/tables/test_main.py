@@ -7,6 +7,7 @@ from reporting_support import REPORTED, run_main
 
 from pipeline.reporting.markup import Cell, write
 from pipeline.reporting.tables import main
+from pipeline.reporting.tables.scores import Selection
 from pipeline.runtime.errors import PipelineError
 
 VARIANTS, DATASETS = ["telescopic", "uniform", "end_to_end"], ["isic16", "busi"]
@@ -23,7 +24,7 @@ TESTS = pd.DataFrame(
 @pytest.fixture
 def build(dsc, facts, labels):
     def built(variants=VARIANTS, datasets=DATASETS, comparison=TESTS[:0]):
-        return main.build(dsc, facts, comparison, variants, datasets, labels, "Demo.", [])
+        return main.build(dsc, facts, comparison, Selection(variants, datasets, labels, "Demo.", []))
 
     return built
 
