@@ -10,6 +10,13 @@ import pandas as pd
 
 REPORTED = Path(__file__).parents[2] / "workflow" / "resources" / "reported.csv"
 DATASETS = ["kvasir_seg", "clinicdb", "bkai", "isic16", "busi"]
+TITLES = {
+    "kvasir_seg": "Kvasir-SEG",
+    "clinicdb": "CVC-ClinicDB",
+    "bkai": "BKAI-IGH NeoPolyp",
+    "isic16": "ISIC 2016",
+    "busi": "BUSI",
+}
 VARIANTS = [
     "zero_shot",
     "decoder_only",
@@ -403,5 +410,24 @@ def write_comparison(root: Path, variants, datasets, reference="telescopic") -> 
                 }
             )
     path = root / "comparison.csv"
+    pd.DataFrame(rows).to_csv(path, index=False)
+    return path
+
+
+def write_prompt_types(root: Path, datasets, variants) -> Path:
+    """prompt_sensitivity.csv (points); the first dataset of several has one more prompt type than the others."""
+    generator = np.random.default_rng(6)
+    rows = []
+    for dataset in datasets:
+        for variant in variants:
+            row = {"dataset": dataset, "variant": variant}
+            types = ["p0", "p1", "p2", *(["p3"] if len(datasets) > 1 else []), "random"]
+            row |= {name: 100 * QUALITY[variant] + float(generator.normal(0, 3)) for name in types}
+            if dataset != datasets[0]:
+                row.pop("p3")
+            row |= {f"{name}_sd": 0.5 for name in types}
+            row["range"] = abs(row["p1"] - row["p2"])
+            rows.append(row)
+    path = root / "prompt_sensitivity.csv"
     pd.DataFrame(rows).to_csv(path, index=False)
     return path

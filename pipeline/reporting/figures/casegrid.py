@@ -7,8 +7,8 @@ from typing import NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
-from matplotlib.lines import Line2D
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
 from pipeline.evaluation.readers import dataset_order
@@ -134,9 +134,7 @@ def case_grid(
     beside = {"rotation": 90, "ha": "center", "va": "center"}
     bottom = LEGEND_HEIGHT + heading_height
     for left, heading in zip(lefts, headings, strict=True):
-        sheet.axes.text(
-            left + width / 2, bottom - 0.03, heading, ha="center", va="bottom", rotation=rotation, **small
-        )
+        sheet.axes.text(left + width / 2, bottom - 0.03, heading, ha="center", va="bottom", rotation=rotation, **small)
     for row, case in enumerate(chosen):
         first = row == 0 or chosen[row - 1].dataset != case.dataset
         top = bottom + (GROUP_GAP if first and row else 0)
@@ -153,7 +151,7 @@ def case_grid(
         sheet.axes.text(0.26, top + height / 2, name, **beside, **small)
         if first:
             extent = sum(other.dataset == case.dataset for other in chosen) * (height + GAP) - GAP
-            title = shorten(label(labels, case.dataset), extent)
+            title = shorten(label(labels, case.dataset), 0.85 * extent)  # bold is wider
             sheet.axes.text(0.1, top + extent / 2, title, weight="bold", **beside)
     outlined = [withStroke(linewidth=2.2, foreground=BLACK)]
     target = Line2D([], [], color=TARGET_COLOUR, linewidth=1.2, linestyle=DASHES)

@@ -76,7 +76,8 @@ def _measures(table: pd.DataFrame, runs: pd.DataFrame, variants: Sequence[str]) 
     """Value, low and high of each of ``variants`` (rows, in their order) by the title of the panel; known ones only."""
     found = {title: table[column].to_frame("value") for column, title in COUNTS.items() if column in table}
     if len(runs):
-        memory = {1: "Peak GPU\nmemory, GiB", 0: "Peak host\nmemory, GiB"}.get(runs["on_gpu"].mean(), "Peak memory,\nGiB")
+        kinds = {"Peak GPU\nmemory, GiB" if on_gpu else "Peak host\nmemory, GiB" for on_gpu in runs["on_gpu"]}
+        memory = kinds.pop() if len(kinds) == 1 else "Peak memory,\nGiB"
         unit, length = time_unit(runs["seconds"].max())
         measured = {memory: runs["memory_gib"], f"Training,\n{unit} per run": runs["seconds"] / length}
         for title, values in measured.items():

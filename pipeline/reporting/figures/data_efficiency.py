@@ -61,9 +61,7 @@ def data_efficiency(
     mark = marks([shares[max(shares)] for shares in methods.values()])
     columns = min(3, len(shown))
     width = COLUMN_WIDTH if columns == 1 else TEXT_WIDTH
-    figure = new_figure(
-        width, 0.1 + legend_height(list(methods), width) + 1.95 * math.ceil(len(shown) / columns), note
-    )
+    figure = new_figure(width, 0.1 + legend_height(list(methods), width) + 1.95 * math.ceil(len(shown) / columns), note)
     panels = panel_grid(figure, len(shown), columns)
     fractions = sorted({fraction for shares in methods.values() for fraction in shares})
     scores = {variant: measured(dsc, variant, datasets) for variant in points}

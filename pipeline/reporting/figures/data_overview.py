@@ -88,7 +88,7 @@ def data_overview(results: Path, datasets: Sequence[str], labels: Mapping[str, s
     Raises:
         PipelineError: a file is missing or broken.
     """
-    titles = wrapped_labels(labels, datasets, CELL_HEIGHT + ROW_GAP)
+    titles = wrapped_labels(labels, datasets, 0.85 * (CELL_HEIGHT + ROW_GAP))  # bold is wider
     left = 0.1 + 0.12 * line_count(titles)
     sheet = Sheet(TEXT_WIDTH, TOP + len(datasets) * (CELL_HEIGHT + ROW_GAP) + 0.08, note)
     centred = {"ha": "center", "va": "center"}
@@ -110,7 +110,7 @@ def data_overview(results: Path, datasets: Sequence[str], labels: Mapping[str, s
         size = (1 - (x + 0.12) / sheet.width, CELL_HEIGHT / sheet.height)
         axes = sheet.figure.add_axes((x / sheet.width, 1 - bottom / sheet.height, *size))
         _draw_shares(axes, cases)
-    axes.set_xlabel("Foreground, % of the image", labelpad=1)
+    axes.set_xlabel("Foreground, % of the image", labelpad=1, loc="right")
     quantiles = ", ".join(f"{100 * quantile:g}" for quantile in QUANTILES)
     words = f"Cases at the {quantiles}% quantiles of the foreground share, mask outlined"
     sheet.axes.text(left, 0.13, words, size=SMALL_FONT_SIZE, va="center")

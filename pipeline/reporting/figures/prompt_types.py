@@ -29,6 +29,7 @@ from pipeline.reporting.style import (
     new_figure,
     save,
     text_width,
+    wrap,
 )
 from pipeline.reporting.tables.prompt_sensitivity import type_order, worded
 from pipeline.runtime.errors import run_command
@@ -79,12 +80,13 @@ def prompt_sensitivity(
     fitting = (PAGE_HEIGHT - FRAME - footer_height(note, TEXT_WIDTH) - 0.3 * len(datasets)) / total
     figure = new_figure(TEXT_WIDTH, FRAME + total * min(ROW, fitting) + 0.3 * len(datasets), note)
     names_width = max(text_width(label(labels, name)) for name in variants)
+    cells_width = max(1.0, TEXT_WIDTH - names_width - RANGE_WIDTH - 0.4)
     panels = figure.subplots(
         len(datasets),
         2,
         squeeze=False,
         sharex="col",
-        width_ratios=[max(1.0, TEXT_WIDTH - names_width - RANGE_WIDTH - 0.4), RANGE_WIDTH],
+        width_ratios=[cells_width, RANGE_WIDTH],
         height_ratios=[len(names) for names in rows.values()],
     )
     # p0 and random stand apart.
@@ -98,10 +100,11 @@ def prompt_sensitivity(
         axes.set_title(label(labels, dataset), loc="left", weight="bold")
         _draw_ranges(bars, block["range"].to_numpy(float))
     panels[0, 1].set_xlim(0, 1.25 * max(1e-6, float(table["range"].astype(float).fillna(0).max())))
-    panels[-1, 0].set_xlabel("Prompt type (p0: empty prompt; random: p1 and up, drawn by case)")
-    panels[-1, 1].set_xlabel("Range over p1 and up,\npoints")
+    below = "Prompt type (p0: empty prompt; random: p1 and up, drawn by case)", "Range over p1 and up, points"
+    for axes, text, width in zip(panels[-1], below, (cells_width, RANGE_WIDTH), strict=True):
+        axes.set_xlabel(wrap(text, width))
     panels[-1, 1].xaxis.set_major_locator(MaxNLocator(3))
-    text = "Numbers: DSC, %. Colour: minus the row's mean over p1 and up, points"
+    text = "Numbers: DSC, %. Colours: DSC minus the row's mean over p1 and up, points"
     place = {"location": "top", "aspect": 45, "pad": 0.01, "fraction": 0.05, "extend": "both"}
     colour_bar(figure, image, panels[:, 0], text, **place)
     return figure
