@@ -43,7 +43,7 @@ def _digest(value: Any) -> str:
 
 
 def _trained(run: Run) -> dict[str, list[int]]:
-    """Shapes of the tensors in weights.safetensors, by name, from the file's header alone."""
+    """Shapes of the tensors in weights.safetensors, by name, read from the file's header."""
     path = run.folder / "weights.safetensors"
     try:
         with path.open("rb") as file:

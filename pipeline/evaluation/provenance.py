@@ -1,4 +1,4 @@
-"""What a table was made from: its runs, code and data, in two sentences that stand below it."""
+"""What a table was made from: its runs, code and data, in two sentences shown below it."""
 
 import hashlib
 import json

@@ -23,7 +23,6 @@ import pandas as pd
 from pipeline.evaluation.aggregate import Score, measured
 from pipeline.evaluation.intervals import SAMPLES, estimate
 from pipeline.evaluation.pairing import Paired, pair_cases
-from pipeline.evaluation.provenance import describe_runs
 from pipeline.evaluation.readers import AVERAGE, read_dsc, read_reported
 from pipeline.evaluation.runs import add_run_options, listed_runs
 from pipeline.runtime.atomic import write_json
@@ -31,8 +30,8 @@ from pipeline.runtime.errors import PipelineError, run_command
 from pipeline.runtime.options import json_value
 
 REPRODUCES, DIFFERS, NOT_RUN, NOT_COMPARABLE = "reproduces", "differs", "not run", "not comparable"
-# The reported end-to-end numbers come, as far as their public code shows, from training the decoder alone (its wrapper
-# calls a forward that runs both encoders without gradients), so the first of these is what they stand for.
+# The reported end-to-end numbers come, as far as their public code shows, from training only the decoder (its wrapper
+# calls a forward that runs both encoders without gradients), so the first of these is their true counterpart.
 COUNTERPARTS = {"end_to_end": ("decoder_only", "end_to_end")}
 
 
@@ -89,7 +88,7 @@ def judge(
         comparable: Whether the study is on the official images and the pretrained backbone. If not, no row is judged.
 
     Returns:
-        One JSON-ready dict per reported row and variant that stands for its method: method, variant, dataset, source,
+        One JSON-ready dict per reported row and variant it is compared with: method, variant, dataset, source,
         reported, value, difference, tolerance, seeds, seed_half_width, case_half_width (all in points; None where
         there is no run), must_reproduce, verdict.
     """
@@ -162,9 +161,9 @@ def check(rows: Sequence[Mapping[str, Any]], datasets: Sequence[str], path: str 
 
 
 def _judge(arguments: argparse.Namespace) -> None:
-    runs = listed_runs(arguments.results, arguments.runs)
     reported = read_reported(arguments.reported)
-    widths = half_widths(pair_cases(runs), averaged_datasets(reported), arguments.bootstrap)
+    paired = pair_cases(listed_runs(arguments.results, arguments.runs))
+    widths = half_widths(paired, averaged_datasets(reported), arguments.bootstrap)
     comparable = arguments.comparable == "true"
     settings = arguments.datasets, widths, arguments.tolerance, arguments.must_reproduce, comparable
     record = {
@@ -175,7 +174,6 @@ def _judge(arguments: argparse.Namespace) -> None:
         "resamples": arguments.bootstrap,
         "comparable": comparable,
         "note": arguments.note,
-        "provenance": describe_runs(runs),
         "rows": judge(read_dsc(arguments.dsc), reported, *settings),
     }
     write_json(arguments.output, record)

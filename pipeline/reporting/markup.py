@@ -7,8 +7,8 @@ from typing import Literal
 
 import pandas as pd
 
+from pipeline.reporting import markdown as md
 from pipeline.reporting.formats import NOT_AVAILABLE
-from pipeline.runtime import markdown as md
 from pipeline.runtime.atomic import write_csv, write_text
 
 Rank = Literal["best", "second"]

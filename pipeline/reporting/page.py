@@ -8,9 +8,9 @@ from pathlib import Path
 
 from markdown_it import MarkdownIt
 
+from pipeline.reporting.markdown import unescape
 from pipeline.runtime.atomic import write_text
 from pipeline.runtime.errors import PipelineError, run_command
-from pipeline.runtime.markdown import unescape
 
 WIDTH = 1000
 """Pixels that an image in the page has at most; the figures themselves are in the report at full size."""

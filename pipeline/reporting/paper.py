@@ -13,16 +13,16 @@ from typing import Any
 import pandas as pd
 
 from pipeline.evaluation.aggregate import measured, reported_parameters
-from pipeline.evaluation.readers import AVERAGE, read_cost, read_dsc, read_reported, read_table
+from pipeline.evaluation.csv_table import read_table
+from pipeline.evaluation.readers import AVERAGE, dataset_order, read_cost, read_dsc, read_reported
 from pipeline.evaluation.reproduction import DIFFERS, NOT_COMPARABLE, NOT_RUN, REPRODUCES
+from pipeline.reporting import markdown
 from pipeline.reporting.figures.pareto import front
 from pipeline.reporting.formats import NOT_AVAILABLE, number
-from pipeline.reporting.options import REPORTED_ONLY, add_labels, add_output, add_variants, label
+from pipeline.reporting.options import REPORTED_ONLY, add_labels, add_list, add_output, add_variants, label
 from pipeline.reporting.tables.regression import VERDICTS, read_regression
-from pipeline.runtime import markdown
 from pipeline.runtime.atomic import write_text
 from pipeline.runtime.errors import PipelineError, run_command
-from pipeline.runtime.options import json_value
 
 METHOD, END_TO_END, UNIFORM = "telescopic", "end_to_end", "uniform"
 CLAIMED_RATIO = 244
@@ -31,6 +31,8 @@ INTRODUCTION = (
     "What the paper (arXiv 2512.13855, WACV 2026) shows, in its order as far as its text and public pages tell it, and "
     "this study's counterparts. The numbering is this page's. Each verdict is computed from the files beside it."
 )
+BASELINES = "The same table's baselines by dataset, from the VLSM-Adapter and MedVLSM papers"
+DEPTH = "Claim: deeper layers need more capacity (the paper has no uniform baseline at equal parameters)"
 
 
 def _names(labels: Mapping[str, str]) -> Callable[[str], str]:
@@ -114,7 +116,7 @@ def _pareto(
     dsc: pd.DataFrame, cost: pd.DataFrame, variants: Sequence[str], names: Callable[[str], str], note: str
 ) -> str:
     """Whether the method is on the front of DSC and parameters, and the best of those that leave most frozen."""
-    datasets = list(dict.fromkeys(dsc["dataset"]))
+    datasets = dataset_order(dsc["dataset"])
     points = {}
     for variant in variants:
         score = measured(dsc, variant, datasets)[AVERAGE]
@@ -198,60 +200,34 @@ def paper(
     from_others = [row for row in regression if row["source"] != "paper"]
     figure_links = {name: f"[{name}.pdf]({name}.pdf)" for name in figures}
     table_links = {name: f"[tables/{name}.md](tables/{name}.md)" for name in tables}
-    sections: list[tuple[str, list[str], list[str], list[str]]] = [
+    counted = "\n".join([_counted(from_paper, names, note), "", *_rows_table(from_paper, names)])
+    by_rule = "Not judged: no number is reported. Cases are chosen by rule (best, median and worst), not by hand."
+    family = ["ablation_components"]
+    # Title, figures, tables, verdict.
+    sections: list[tuple[str, list[str], list[str], str]] = [
         (
             "Figure: the framework and its widths by layer",
             ["width_schedule"],
             [],
-            [_parameters(cost, reported_table, note)],
+            _parameters(cost, reported_table, note),
         ),
-        (
-            "Table: comparison with other methods",
-            [],
-            ["main", "efficiency"],
-            [_counted(from_paper, names, note), "", *_rows_table(from_paper, names)],
-        ),
-        (
-            "The same table's baselines by dataset, from the VLSM-Adapter and MedVLSM papers",
-            [],
-            ["regression"],
-            [_counted(from_others, names, note)],
-        ),
-        (
-            "Figure: performance against trained parameters",
-            ["pareto"],
-            [],
-            [_pareto(dsc, cost, variants, names, note)],
-        ),
-        (
-            "Table: ablation of the components",
-            ["ablation_components"],
-            ["ablation_components"],
-            [_components(components, names, note)],
-        ),
-        (
-            "Claim: deeper layers need more capacity (the paper has no uniform baseline at equal parameters)",
-            ["ablation_depth"],
-            ["ablation_depth", "comparison"],
-            [_depth(comparison, names, note)],
-        ),
-        (
-            "Figure: segmented examples",
-            ["qualitative", "failures"],
-            [],
-            ["Not judged: no number is reported. Cases are chosen by rule (best, median and worst), not by hand."],
-        ),
+        ("Table: comparison with other methods", [], ["main", "efficiency"], counted),
+        (BASELINES, [], ["regression"], _counted(from_others, names, note)),
+        ("Figure: performance against trained parameters", ["pareto"], [], _pareto(dsc, cost, variants, names, note)),
+        ("Table: ablation of the components", family, family, _components(components, names, note)),
+        (DEPTH, ["ablation_depth"], ["ablation_depth", "comparison"], _depth(comparison, names, note)),
+        ("Figure: segmented examples", ["qualitative", "failures"], [], by_rule),
     ]
     lines = ["# The paper and this study", "", INTRODUCTION, ""]
     if note:
         lines += [f"> {markdown.paragraph(note)}", ""]
     remaining = [*figure_links.values(), *table_links.values()]
-    for position, (title, section_figures, section_tables, body) in enumerate(sections, start=1):
+    for position, (title, section_figures, section_tables, verdict) in enumerate(sections, start=1):
         pictures = [name for name in section_figures if name in figure_links]
         links = [figure_links[name] for name in pictures]
         links += [table_links[name] for name in section_tables if name in table_links]
         remaining = [link for link in remaining if link not in links]
-        lines += [f"## {position}. {title}", "", f"Here: {', '.join(links) or NOT_AVAILABLE}", "", *body, ""]
+        lines += [f"## {position}. {title}", "", f"Here: {', '.join(links) or NOT_AVAILABLE}", "", verdict, ""]
         lines += [line for name in pictures[:1] for line in (f"![{title}]({name}.png)", "")]
     if remaining:
         lines += ["## Beyond the paper", "", *(f"- {link}" for link in remaining), ""]
@@ -266,13 +242,8 @@ def main() -> None:
     parser.add_argument("--reported", required=True, help="reported.csv")
     parser.add_argument("--comparison", required=True, help="tables/comparison.csv")
     parser.add_argument("--components", help="tables/ablation_components.csv, if the study has this family")
-    for option in ("figures", "tables"):
-        parser.add_argument(
-            f"--{option}",
-            type=json_value(f"--{option}", list),
-            required=True,
-            help=f"JSON list: {option} that the page links to",
-        )
+    add_list(parser, "--figures", "figures that the page links to")
+    add_list(parser, "--tables", "tables that the page links to")
     add_variants(parser)
     add_labels(parser)
     add_output(parser, "Markdown file in the results folder")

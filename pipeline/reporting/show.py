@@ -8,8 +8,8 @@ import csv
 from pathlib import Path
 
 from pipeline.reporting.formats import NOT_AVAILABLE
+from pipeline.reporting.markdown import unescape
 from pipeline.runtime.errors import PipelineError, run_command
-from pipeline.runtime.markdown import unescape
 
 
 def _score(row: dict[str, str], column: str) -> str:

@@ -28,8 +28,8 @@ def runs(tmp_path) -> list:
 def test_provenance_names_scores_code_and_data(runs):
     text = describe_runs(runs)
     assert re.fullmatch(
-        r"Made from 6 runs \(1 dataset, 3 variants, 2 seeds\)\. SHA-256, first 12 digits: per-case scores [0-9a-f]{12}; "
-        r"training code [0-9a-f]{12}; backbone busi-backbon; data of busi busi-data-00\.",
+        r"Made from 6 runs \(1 dataset, 3 variants, 2 seeds\)\. SHA-256, first 12 digits: "
+        r"per-case scores [0-9a-f]{12}; training code [0-9a-f]{12}; backbone busi-backbon; data of busi busi-data-00\.",
         text,
     )
     assert describe_runs(runs[::-1]) == text

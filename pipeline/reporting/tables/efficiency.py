@@ -8,7 +8,6 @@ python -m pipeline.reporting.tables.efficiency --results results --runs results/
 import argparse
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -16,10 +15,9 @@ import pandas as pd
 from pipeline.evaluation.aggregate import Reported, reported, reported_parameters
 from pipeline.evaluation.provenance import describe_runs
 from pipeline.evaluation.readers import read_cost, read_dsc, read_reported
-from pipeline.evaluation.runs import Run, add_run_options, listed_runs
 from pipeline.reporting.formats import number
 from pipeline.reporting.markup import Cell, Table, ranks, write
-from pipeline.reporting.options import add_datasets, add_table_options, add_variants, label
+from pipeline.reporting.options import add_dsc_options, label
 from pipeline.reporting.tables import scores as shared
 from pipeline.runtime.errors import run_command
 
@@ -51,18 +49,13 @@ def build(
     dsc: pd.DataFrame,
     cost: pd.DataFrame,
     reported_table: pd.DataFrame,
-    variants: Sequence[str],
-    datasets: Sequence[str],
-    labels: Mapping[str, str],
-    note: str,
-    runs: Sequence[Run],
+    selection: shared.Selection,
 ) -> tuple[pd.DataFrame, Table]:
     """Parameters, operations and DSC by variant, then the methods for which there are reported numbers only.
 
     Args:
         dsc: as dsc.csv. reported_table: as reported.csv.
         cost: as cost.csv, indexed by variant.
-        runs: those of ``dsc``; the last footnote describes them.
 
     Returns:
         The machine-readable table (DSC in points) and the table for print.
@@ -70,6 +63,7 @@ def build(
     Raises:
         PipelineError: a run lacks its per-case scores or its manifest.
     """
+    variants, datasets, labels, note, runs = selection
     others = shared.reported_only(reported_table, variants)
     rows = [*variants, *others]
     scores = shared.Scores(dsc, variants, datasets)
@@ -142,23 +136,15 @@ def build(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_run_options(parser)
-    parser.add_argument("--dsc", required=True, help="dsc.csv")
+    add_dsc_options(parser)
     parser.add_argument("--cost", required=True, help="cost.csv")
     parser.add_argument("--reported", required=True, help="reported.csv")
-    add_datasets(parser)
-    add_variants(parser)
-    add_table_options(parser)
     arguments = parser.parse_args()
     frame, table = build(
         read_dsc(arguments.dsc),
         read_cost(arguments.cost),
         read_reported(arguments.reported),
-        arguments.variants,
-        arguments.datasets,
-        arguments.labels,
-        arguments.note,
-        listed_runs(arguments.results, arguments.runs),
+        shared.selected(arguments),
     )
     write(frame, table, arguments.output)
 

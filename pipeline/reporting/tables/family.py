@@ -6,18 +6,16 @@ python -m pipeline.reporting.tables.family --results results --runs results/abla
 """
 
 import argparse
-from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
 from pipeline.evaluation.pairing import pair_cases
 from pipeline.evaluation.provenance import describe_runs
 from pipeline.evaluation.readers import read_cost, read_dsc
-from pipeline.evaluation.runs import Run, add_run_options, listed_runs
 from pipeline.evaluation.statistics import significance
 from pipeline.reporting.formats import number
 from pipeline.reporting.markup import Cell, Table, write
-from pipeline.reporting.options import add_datasets, add_table_options, add_variants, label
+from pipeline.reporting.options import add_dsc_options, label
 from pipeline.reporting.tables import scores as shared
 from pipeline.runtime.errors import PipelineError, run_command
 
@@ -26,14 +24,10 @@ def build(
     dsc: pd.DataFrame,
     cost: pd.DataFrame,
     tests: pd.DataFrame,
-    variants: Sequence[str],
-    datasets: Sequence[str],
     reference: str,
     title: str,
-    labels: Mapping[str, str],
     name: str,
-    note: str,
-    runs: Sequence[Run],
+    selection: shared.Selection,
 ) -> tuple[pd.DataFrame, Table]:
     """DSC of the family by dataset, and the difference of each variant to ``reference`` in the last column's DSC.
 
@@ -42,7 +36,6 @@ def build(
         cost: as cost.csv, by variant: the trained parameters.
         tests: of each variant against ``reference`` (:func:`pipeline.evaluation.statistics.significance`).
         name: label of the table in LaTeX.
-        runs: those of ``dsc``; the last footnote describes them.
 
     Returns:
         The machine-readable table (points) and the table for print.
@@ -50,6 +43,7 @@ def build(
     Raises:
         PipelineError: ``reference`` is not among ``variants``, or a run lacks its per-case scores or its manifest.
     """
+    variants, datasets, labels, note, runs = selection
     if reference not in variants:
         raise PipelineError(f"--reference: {reference!r} is not among the variants ({', '.join(variants)})")
     scores = shared.Scores(dsc, variants, datasets)
@@ -82,28 +76,20 @@ def build(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_run_options(parser)
-    parser.add_argument("--dsc", required=True, help="ablations/{family}.csv")
+    add_dsc_options(parser)
     parser.add_argument("--cost", required=True, help="cost.csv")
     parser.add_argument("--reference", required=True, help="variant that the others are compared with")
     parser.add_argument("--title", required=True, help="heading")
-    add_datasets(parser)
-    add_variants(parser)
-    add_table_options(parser)
     arguments = parser.parse_args()
-    runs = listed_runs(arguments.results, arguments.runs)
+    selection = shared.selected(arguments)
     frame, table = build(
         read_dsc(arguments.dsc),
         read_cost(arguments.cost),
-        significance(pair_cases(runs), arguments.reference),
-        arguments.variants,
-        arguments.datasets,
+        significance(pair_cases(selection.runs), arguments.reference),
         arguments.reference,
         arguments.title,
-        arguments.labels,
         arguments.output.name,
-        arguments.note,
-        runs,
+        selection,
     )
     write(frame, table, arguments.output)
 

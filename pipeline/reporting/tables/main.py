@@ -6,16 +6,15 @@ python -m pipeline.reporting.tables.main --results results --runs results/dsc.cs
 """
 
 import argparse
-from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
 from pipeline.evaluation.aggregate import reported
+from pipeline.evaluation.csv_table import read_table
 from pipeline.evaluation.provenance import describe_runs
-from pipeline.evaluation.readers import read_dsc, read_reported, read_table
-from pipeline.evaluation.runs import Run, add_run_options, listed_runs
+from pipeline.evaluation.readers import read_dsc, read_reported
 from pipeline.reporting.markup import Table, write
-from pipeline.reporting.options import add_datasets, add_table_options, add_variants, label
+from pipeline.reporting.options import add_dsc_options, label
 from pipeline.reporting.tables import scores as shared
 from pipeline.runtime.errors import run_command
 
@@ -24,18 +23,13 @@ def build(
     dsc: pd.DataFrame,
     reported_table: pd.DataFrame,
     comparison: pd.DataFrame,
-    variants: Sequence[str],
-    datasets: Sequence[str],
-    labels: Mapping[str, str],
-    note: str,
-    runs: Sequence[Run],
+    selection: shared.Selection,
 ) -> tuple[pd.DataFrame, Table]:
     """DSC by variant and dataset, then the methods for which there are reported numbers only.
 
     Args:
         dsc: as dsc.csv. reported_table: as reported.csv.
         comparison: as comparison.csv (dataset, variant, reference, p_holm), for the marks of significance.
-        runs: those of ``dsc``; the last footnote describes them.
 
     Returns:
         The machine-readable table (points; one value per column) and the table for print.
@@ -43,6 +37,7 @@ def build(
     Raises:
         PipelineError: a run lacks its per-case scores or its manifest.
     """
+    variants, datasets, labels, note, runs = selection
     others = shared.reported_only(reported_table, variants)
     scores = shared.Scores(dsc, variants, datasets)
     marks = shared.significance_marks(comparison)
@@ -80,23 +75,15 @@ def build(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_run_options(parser)
-    parser.add_argument("--dsc", required=True, help="dsc.csv")
+    add_dsc_options(parser)
     parser.add_argument("--comparison", required=True, help="tables/comparison.csv, for the marks of significance")
     parser.add_argument("--reported", required=True, help="reported.csv")
-    add_datasets(parser)
-    add_variants(parser)
-    add_table_options(parser)
     arguments = parser.parse_args()
     frame, table = build(
         read_dsc(arguments.dsc),
         read_reported(arguments.reported),
         read_table(arguments.comparison, ["dataset", "variant", "reference", "p_holm"]),
-        arguments.variants,
-        arguments.datasets,
-        arguments.labels,
-        arguments.note,
-        listed_runs(arguments.results, arguments.runs),
+        shared.selected(arguments),
     )
     write(frame, table, arguments.output)
 

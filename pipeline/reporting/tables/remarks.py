@@ -1,4 +1,4 @@
-"""What stands below the comparison table: how its numbers were computed, and what they cannot show."""
+"""Footnotes of the comparison table: how its numbers were computed, and what they cannot show."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -1,12 +1,14 @@
 """What tables of DSC share: scores by row and column with their marks, cells, footnotes."""
 
+import argparse
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from pipeline.evaluation.aggregate import SOURCES, Reported, Score, measured
 from pipeline.evaluation.readers import AVERAGE
+from pipeline.evaluation.runs import Run, listed_runs
 from pipeline.reporting.formats import NOT_AVAILABLE, number
 from pipeline.reporting.markup import Cell, Rank, ranks
 from pipeline.reporting.options import REPORTED_ONLY, label
@@ -28,6 +30,30 @@ DECODER_NOTE = (
     "compare them with the measured decoder-only row."
 )
 STAR_LEVELS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
+
+
+class Selection(NamedTuple):
+    """What a table of DSC shows.
+
+    Attributes:
+        variants: rows, in order.
+        datasets: columns, in order.
+        labels: display names of variants and datasets.
+        note: provenance that the table shows; may be empty.
+        runs: the runs whose scores are shown; the last footnote describes them.
+    """
+
+    variants: Sequence[str]
+    datasets: Sequence[str]
+    labels: Mapping[str, str]
+    note: str
+    runs: Sequence[Run]
+
+
+def selected(arguments: argparse.Namespace) -> Selection:
+    """What the options of :func:`pipeline.reporting.options.add_dsc_options` select."""
+    runs = listed_runs(arguments.results, arguments.runs)
+    return Selection(arguments.variants, arguments.datasets, arguments.labels, arguments.note, runs)
 
 
 class Scores:

@@ -16,10 +16,9 @@ from pipeline.evaluation.provenance import describe_runs
 from pipeline.evaluation.readers import AVERAGE
 from pipeline.evaluation.runs import Run, listed_runs
 from pipeline.reporting.markup import Table, ranks, rules_between, write
-from pipeline.reporting.options import add_scores_options, label
+from pipeline.reporting.options import add_list, add_scores_options, label
 from pipeline.reporting.tables.scores import DECIMALS, dsc_cell
 from pipeline.runtime.errors import run_command
-from pipeline.runtime.options import json_value
 
 FIGURES = ("cases", "dsc", "iou", "hd95", "misses")
 OTHERS = "Mean of the others"
@@ -106,11 +105,7 @@ def build(runs: Sequence[Run], scores: Path, labels: Mapping[str, str], note: st
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_scores_options(parser, "on every dataset")
-    parser.add_argument(
-        "--variants",
-        type=json_value("--variants", list),
-        help="JSON list: variants whose runs are shown; all that are listed if not given",
-    )
+    add_list(parser, "--variants", "variants whose runs are shown; all that are listed if not given", required=False)
     arguments = parser.parse_args()
     runs = listed_runs(arguments.results, arguments.runs)
     if arguments.variants is not None:
