@@ -24,7 +24,6 @@ from reporting_support import (
     write_comparison,
     write_cost,
     write_dataset,
-    write_dsc,
     write_gallery,
     write_manifests,
     write_prompt_types,
@@ -33,7 +32,7 @@ from reporting_support import (
 )
 
 from pipeline.evaluation.readers import read_dsc
-from pipeline.evaluation.runs import listed_runs
+from pipeline.evaluation.runs import run_of
 from pipeline.models.widths import FEATURES
 from pipeline.reporting import style
 from pipeline.reporting.figures import (
@@ -70,12 +69,11 @@ POINTS = {
 
 def write_study(root, datasets, variants, seeds, cases, epochs, gpu):
     """Results of ``variants`` on ``datasets`` with all that figures read."""
-    folders = write_runs(root, datasets, variants, seeds, cases=cases, epochs=epochs)
-    write_dsc(root, folders)
+    runs = write_runs(root, datasets, variants, seeds, cases=cases, epochs=epochs)
     write_cost(root, variants)
-    write_manifests(folders, gpu=gpu)
+    write_manifests(runs, gpu=gpu)
     settings = {variant: DEPTH.get(variant, {"kind": "lora"}) for variant in variants}
-    write_alphas(folders, settings)
+    write_alphas(runs, settings)
     for dataset in datasets:
         write_gallery(root, dataset, variants, failures=3, shape=(48, 64))
         write_dataset(root, dataset, cases=12, shape=(45, 60))
@@ -266,10 +264,11 @@ def test_training_curves_need_a_training(study):
     with pytest.raises(PipelineError, match="training history"):
         draw(training_curves, *command, "--variants", ["zero_shot"])
     validation, *_ = draw(training_curves, *command, "--variants", ["zero_shot", "telescopic"]).axes
-    (run,) = [run for run in listed_runs(study, study / "dsc.csv") if str(run) == "kvasir_seg/telescopic/seed41"]
-    first = pd.read_csv(run.folder / "history.csv")["val_dsc"][0]
-    others = [pd.read_csv(run.folder.parent / f"seed{seed}/history.csv")["val_dsc"][0] for seed in (42, 43)]
-    assert validation.lines[0].get_ydata()[0] == pytest.approx(100 * np.mean([first, *others]))
+    first = [
+        pd.read_csv(run_of(study, "kvasir_seg", "telescopic", seed).folder / "history.csv")["val_dsc"][0]
+        for seed in (41, 42, 43)
+    ]
+    assert validation.lines[0].get_ydata()[0] == pytest.approx(100 * np.mean(first))
 
 
 def test_rows_without_a_run_say_so(study):
@@ -323,7 +322,7 @@ def test_widths_are_drawn_as_built():
 
 
 def test_ablation_depth_draws_every_schedule(tmp_path):
-    write_dsc(tmp_path, write_runs(tmp_path, DATASETS, list(DEPTH), [41], cases=6, epochs=1))
+    write_runs(tmp_path, DATASETS, list(DEPTH), [41], cases=6, epochs=1)
     command = [*options(tmp_path, ablation_depth), "--labels", DEPTH_LABELS | TITLES, "--note", NOTE]
     figure = draw(ablation_depth, *command)
     check(figure, "8–32", "14–128", "none", "Average")
@@ -361,9 +360,8 @@ def test_data_efficiency_draws_each_method_by_share(study):
 
 def test_alphas_are_read_by_layer_and_branch(tmp_path, capfd):
     settings = {"telescopic": {"kind": "telescopic", "alpha": 0.25}, "lora": {"kind": "lora"}}
-    folders = write_runs(tmp_path, ["busi"], list(settings), [41], cases=2, epochs=1)
-    write_alphas(folders, settings)
-    runs = listed_runs(tmp_path, write_dsc(tmp_path, folders))
+    runs = write_runs(tmp_path, ["busi"], list(settings), [41], cases=2, epochs=1)
+    write_alphas(runs, settings)
     alphas = alpha_by_depth.read_alphas(runs)
     # 18 vision, 6 text and one conditional adapter.
     assert len(alphas) == 25 and set(alphas["start"]) == {0.25}
@@ -404,8 +402,7 @@ def test_cost_of_what_trains_nothing_is_not_available(study):
 
 
 def test_manifests_prefer_the_gpus_memory(tmp_path):
-    folders = write_runs(tmp_path, ["busi"], ["telescopic", "zero_shot"], [41], cases=2, epochs=1)
-    runs = listed_runs(tmp_path, write_dsc(tmp_path, folders))
+    runs = write_runs(tmp_path, ["busi"], ["telescopic", "zero_shot"], [41], cases=2, epochs=1)
     with pytest.raises(PipelineError, match=r"manifest.json: not a run's manifest"):
         cost_by_variant.read_manifests(runs)
     memory = {"host_mib": 512, "gpu_mib": 2048}
