@@ -25,7 +25,7 @@ from pipeline.runtime.errors import PipelineError, run_command
 from pipeline.runtime.options import json_value
 
 SPREAD = 0.05
-"""How far the methods stand apart at one share, as a part of a factor of e: error bars must not hide each other."""
+"""How far apart the methods are drawn at one share, as a part of a factor of e: error bars must not hide each other."""
 
 
 def _methods(points: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[float, str]]:

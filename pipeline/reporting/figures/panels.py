@@ -32,7 +32,7 @@ def panel_grid(figure: Figure, count: int, columns: int, **options: Any) -> Pane
         axes.remove()
     panels = Panels(grid[:count], grid[:count:columns], grid[:count][-columns:])
     for axes in panels.bottom:
-        axes.tick_params(labelbottom=True)  # shared axes label the last row alone, which may be shorter
+        axes.tick_params(labelbottom=True)  # shared axes label only the last row, which may be shorter
     return panels
 
 

@@ -1,4 +1,4 @@
-"""Where the adapters of a variant stand and how wide they are, from its settings alone."""
+"""Where the adapters of a variant stand and how wide they are, from its settings."""
 
 import argparse
 import re

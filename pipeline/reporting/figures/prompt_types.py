@@ -77,7 +77,7 @@ def prompt_sensitivity(
         width_ratios=[cells_width, RANGE_WIDTH],
         height_ratios=[len(names) for names in rows.values()],
     )
-    # p0 and random stand apart.
+    # A gap sets p0 and random apart.
     edges = {types.index(inner[0]), types.index(inner[-1]) + 1} - {0, len(types)} if inner else set()
     for (axes, bars), (dataset, shown) in zip(panels, rows.items(), strict=True):
         block, shades = table.loc[dataset].loc[shown], gaps.loc[dataset].loc[shown].to_numpy()
