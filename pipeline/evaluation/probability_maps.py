@@ -12,18 +12,18 @@ from pipeline.models.textcache import TextCache
 
 
 @torch.inference_mode()
-def predict(
+def probability_maps(
     segmenter: Segmenter,
     tokenizer: PreTrainedTokenizerBase,
     images: np.ndarray,
     prompts: Sequence[str],
     batch_size: int = 32,
 ) -> Iterator[np.ndarray]:
-    """Yield one float32 (side, side) probability map for each image, in order.
+    """Yield one probability map per image, in order: float32 (side, side), 0..1.
 
     Args:
-        images: (cases, side, side, 3) uint8.
-        prompts: one for each image.
+        images: (cases, side, side, 3) uint8 RGB.
+        prompts: One per image.
     """
     segmenter.eval()
     device = segmenter.clipseg.clip.text_projection.weight.device

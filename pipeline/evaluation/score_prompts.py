@@ -1,7 +1,7 @@
-"""Score a run under each prompt type that its dataset has: one row a prompt type and test case.
+"""Score a run under each prompt type that its dataset has: one row per prompt type and test case.
 
-Images are encoded once: no adapter of the vision branch sees the prompt, so only the text branch and the decoder run
-again for each type.
+Images are encoded once: no adapter of the vision branch depends on the prompt, so only the text branch and the decoder
+run again for each type.
 """
 
 import argparse
@@ -16,8 +16,7 @@ from transformers import PreTrainedTokenizerBase
 
 from pipeline.data.tensors import PreparedSplit, load_split
 from pipeline.evaluation.per_case import COLUMNS
-from pipeline.evaluation.score_run import evaluation_prompts, score_case
-from pipeline.evaluation.trained import add_scoring_options, trained_run
+from pipeline.evaluation.scoring import add_scoring_options, evaluation_prompts, score_case, trained_run
 from pipeline.models.preprocessing import normalise
 from pipeline.models.segmenter import Segmenter
 from pipeline.models.textcache import TextCache
@@ -27,12 +26,12 @@ from pipeline.runtime.progress import log, track
 
 
 def prompt_types(split: PreparedSplit) -> list[str]:
-    """The prompt types that every case of ``split`` has, by name, then "random"; others are named in the log."""
+    """The prompt types that every case of ``split`` has, by name, then "random"; the log names the others."""
     each = [set(prompts) for prompts in split.cases["prompts"]]
     common = set.intersection(*each)
     partial = sorted(set.union(*each) - common)
     if partial:
-        log(f"left out, as not every case has them: {', '.join(partial)}")
+        log(f"left out, as some cases lack them: {', '.join(partial)}")
     return [*sorted(common), *(["random"] if common - {"p0"} else [])]
 
 
@@ -71,11 +70,13 @@ def score_prompt_types(
     """Score ``split`` under each of :func:`prompt_types`.
 
     Args:
-        seed: of the run; decides which wording a case gets where a type has several, and which type for "random", as in
-            :func:`pipeline.data.prompts.draw_prompt`.
+        seed: Seed of the run; decides which wording a case gets where a type has several, and which type for "random",
+            as in :func:`pipeline.data.prompts.draw_prompt`.
+        threshold: Probability above which a pixel is foreground.
+        threads: Number of threads that compute metrics.
 
     Returns:
-        One row a prompt type and case, types one after the other: prompt_type and the columns of per_case.csv.
+        One row per prompt type and case, types one after the other: prompt_type and the columns of per_case.csv.
     """
     types = prompt_types(split)
     prompts = [evaluation_prompts(split, name, seed) for name in types]
@@ -93,21 +94,12 @@ def score_prompt_types(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tensors", type=Path, required=True, help="folder of prepared tensors")
-    add_scoring_options(parser)
-    parser.add_argument("--output", type=Path, required=True, help="CSV: prompt_type and the columns of per_case.csv")
+    add_scoring_options(parser, extra_column="prompt_type")
     arguments = parser.parse_args()
     split = load_split(arguments.tensors, "test")
-    with trained_run(arguments) as (segmenter, tokenizer):
-        table = score_prompt_types(
-            segmenter,
-            tokenizer,
-            split,
-            arguments.seed,
-            arguments.threshold,
-            arguments.batch_size,
-            arguments.threads,
-        )
-    write_csv(arguments.output, table)
+    settings = arguments.seed, arguments.threshold, arguments.batch_size, arguments.threads
+    with trained_run(arguments.backbone, arguments.weights, arguments.threads) as (segmenter, tokenizer):
+        write_csv(arguments.output, score_prompt_types(segmenter, tokenizer, split, *settings))
 
 
 if __name__ == "__main__":

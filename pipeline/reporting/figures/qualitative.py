@@ -1,17 +1,15 @@
 """Figure: the best, the median and the worst case of each dataset, as the variants segment them.
 
-python -m pipeline.reporting.figures.qualitative --galleries '["results/gallery/busi.npz"]' --variants '["telescopic"]'
-    --output results/qualitative.pdf
+python -m pipeline.reporting.figures.qualitative --results results --datasets '["busi"]' --variants '["telescopic"]'
+    --output results/qualitative
 """
 
 from pipeline.reporting.figures.casegrid import gallery_figure
 from pipeline.runtime.errors import run_command
 
-ROLES = {"best", "median", "worst"}
-
 
 def main() -> None:
-    gallery_figure(__doc__, ROLES)
+    gallery_figure(__doc__, {"best", "median", "worst"})
 
 
 if __name__ == "__main__":

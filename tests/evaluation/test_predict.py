@@ -1,4 +1,4 @@
-"""Images of one's own: masks, overlays and probabilities from a run or a released checkpoint."""
+"""Your own images: masks, overlays and probabilities from a run or a released checkpoint."""
 
 import hashlib
 import os
@@ -131,9 +131,9 @@ def test_what_is_refused(study, tmp_path, monkeypatch):
     assert "notes.txt: cannot be read as an image" in refused(image=study / "images/notes.txt")
     assert "--image-size: 100 is not a multiple of 16" in refused("--image-size", 100)
     (tmp_path / "wide.jpg").write_bytes((study / "images/tall.jpg").read_bytes())
-    twice = [study / "images/wide.png", tmp_path / "wide.jpg"]
-    with pytest.raises(PipelineError, match="two images are called wide"):
-        predict.find_images(twice)
+    repeated = [study / "images/wide.png", tmp_path / "wide.jpg"]
+    with pytest.raises(PipelineError, match="two images are named wide"):
+        predict.find_images(repeated)
     other = tmp_path / "other"
     write_tokenizer(other)
     changed = tiny()
