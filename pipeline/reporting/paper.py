@@ -1,10 +1,4 @@
-"""paper.md: the paper's tables and figures next to this study's, each with a computed verdict on whether it reproduces.
-
-python -m pipeline.reporting.paper --regression results/regression.json --dsc results/dsc.csv --cost results/cost.csv
-    --reported workflow/resources/reported.csv --comparison results/tables/comparison.csv
-    --components results/tables/ablation_components.csv --figures '["pareto"]' --tables '["main"]'
-    --variants '["telescopic", "uniform"]' --output results/paper.md
-"""
+"""paper.md: the paper's tables and figures next to this study's, each with a computed verdict on whether it reproduces."""
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence

@@ -1,9 +1,4 @@
-"""Figure: a family of variants, DSC with intervals and paired differences to a reference, by dataset and averaged.
-
-python -m pipeline.reporting.figures.ablation --results results --runs results/ablations/components.csv
-    --variants '["telescopic", "vision_text"]' --reference telescopic --title Components
-    --output results/ablation_components
-"""
+"""Figure: a family of variants, DSC with intervals and paired differences to a reference, by dataset and averaged."""
 
 import argparse
 import math

@@ -1,9 +1,4 @@
-"""Figure: is it the depth-aware width that helps? DSC by width schedule, with each schedule drawn beside its name.
-
-python -m pipeline.reporting.figures.ablation_depth --results results --runs results/ablations/depth.csv
-    --variants '["telescopic"]' --reference telescopic --settings '{"telescopic": {"kind": "telescopic"}}'
-    --backbone full --output results/ablation_depth
-"""
+"""Figure: is it the depth-aware width that helps? DSC by width schedule, with each schedule drawn beside its name."""
 
 import math
 from collections.abc import Mapping, Sequence

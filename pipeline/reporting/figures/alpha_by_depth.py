@@ -1,8 +1,4 @@
-"""Figure: the learned residual scale alpha by layer and branch, one row a variant.
-
-python -m pipeline.reporting.figures.alpha_by_depth --results results --runs results/dsc.csv
-    --variants '["telescopic"]' --output results/alpha_by_depth
-"""
+"""Figure: the learned residual scale alpha by layer and branch, one row a variant."""
 
 import json
 from collections.abc import Mapping, Sequence

@@ -1,8 +1,4 @@
-"""Figure: what each variant costs: parameters, multiply-adds, training operations, memory, time.
-
-python -m pipeline.reporting.figures.cost_by_variant --results results --runs results/dsc.csv --cost results/cost.csv
-    --variants '["telescopic"]' --output results/cost
-"""
+"""Figure: what each variant costs: parameters, multiply-adds, training operations, memory, time."""
 
 import json
 from collections.abc import Mapping, Sequence

@@ -1,8 +1,4 @@
-"""Figure: DSC against the share of the training cases, one line a method.
-
-python -m pipeline.reporting.figures.data_efficiency --results results --runs results/ablations/data.csv
-    --points '{"lora_data_05": {"method": "LoRA", "fraction": 0.05}}' --output results/data_efficiency
-"""
+"""Figure: DSC against the share of the training cases, one line a method."""
 
 import argparse
 import math

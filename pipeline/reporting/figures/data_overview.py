@@ -1,8 +1,4 @@
-"""Figure: the datasets at a glance, cases with their masks and how large the foreground is in each split.
-
-python -m pipeline.reporting.figures.data_overview --results results --datasets '["busi"]'
-    --output results/data_overview
-"""
+"""Figure: the datasets at a glance, cases with their masks and how large the foreground is in each split."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,8 +1,4 @@
-"""Figure: the failure gallery, cases of each dataset from the low end of DSC.
-
-python -m pipeline.reporting.figures.failures --results results --datasets '["busi"]' --variants '["telescopic"]'
-    --output results/failures
-"""
+"""Figure: the failure gallery, cases of each dataset from the low end of DSC."""
 
 from pipeline.reporting.figures.casegrid import gallery_figure
 from pipeline.runtime.errors import run_command

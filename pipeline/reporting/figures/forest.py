@@ -1,8 +1,4 @@
-"""Figure: forest plot of paired differences in DSC to the reference variant, by dataset.
-
-python -m pipeline.reporting.figures.forest --comparison results/tables/comparison.csv --variants '["uniform"]'
-    --output results/comparison
-"""
+"""Figure: forest plot of paired differences in DSC to the reference variant, by dataset."""
 
 from collections.abc import Mapping, Sequence
 

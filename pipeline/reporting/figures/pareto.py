@@ -1,8 +1,4 @@
-"""Figure: DSC against trained parameters, with the Pareto front.
-
-python -m pipeline.reporting.figures.pareto --dsc results/dsc.csv --cost results/cost.csv --reported reported.csv
-    --variants '["zero_shot", "telescopic"]' --output results/pareto
-"""
+"""Figure: DSC against trained parameters, with the Pareto front."""
 
 import itertools
 import math

@@ -1,8 +1,4 @@
-"""Figure: DSC of each variant by the type of the prompt it is evaluated with, and the range over prompt types.
-
-python -m pipeline.reporting.figures.prompt_types --table results/tables/prompt_sensitivity.csv
-    --variants '["telescopic"]' --output results/prompt_sensitivity
-"""
+"""Figure: DSC of each variant by the type of the prompt it is evaluated with, and the range over prompt types."""
 
 from collections.abc import Mapping, Sequence
 

@@ -1,8 +1,4 @@
-"""Figure: the best, the median and the worst case of each dataset, as the variants segment them.
-
-python -m pipeline.reporting.figures.qualitative --results results --datasets '["busi"]' --variants '["telescopic"]'
-    --output results/qualitative
-"""
+"""Figure: the best, the median and the worst case of each dataset, as the variants segment them."""
 
 from pipeline.reporting.figures.casegrid import gallery_figure
 from pipeline.runtime.errors import run_command

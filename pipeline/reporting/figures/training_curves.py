@@ -1,8 +1,4 @@
-"""Figure: validation DSC, losses and learning rate by epoch, one column a dataset and one line a variant.
-
-python -m pipeline.reporting.figures.training_curves --results results --runs results/dsc.csv
-    --variants '["telescopic"]' --output results/training_curves
-"""
+"""Figure: validation DSC, losses and learning rate by epoch, one column a dataset and one line a variant."""
 
 import math
 from collections.abc import Mapping, Sequence

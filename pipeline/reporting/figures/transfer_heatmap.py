@@ -1,8 +1,4 @@
-"""Figure: heat map of cross-dataset transfer, DSC of a model trained on one dataset and tested on another.
-
-python -m pipeline.reporting.figures.transfer_heatmap --transfer results/tables/transfer.csv
-    --variants '["telescopic"]' --output results/transfer
-"""
+"""Figure: heat map of cross-dataset transfer, DSC of a model trained on one dataset and tested on another."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -1,8 +1,4 @@
-"""Figure: widths of the adapters by layer, one panel a variant; vision upward, text and conditional downward.
-
-python -m pipeline.reporting.figures.width_schedule --settings '{"telescopic": {"kind": "telescopic"}}' --backbone full
-    --variants '["telescopic"]' --output results/width_schedule
-"""
+"""Figure: widths of the adapters by layer, one panel a variant; vision upward, text and conditional downward."""
 
 import math
 from collections.abc import Mapping

@@ -1,8 +1,4 @@
-"""Table ``comparison``: each variant against a reference, with intervals, tests and what they cannot show.
-
-python -m pipeline.reporting.tables.comparison --results results --runs results/dsc.csv --reference telescopic
-    --output results/tables/comparison
-"""
+"""Table ``comparison``: each variant against a reference, with intervals, tests and what they cannot show."""
 
 import argparse
 from collections.abc import Mapping, Sequence

@@ -1,9 +1,4 @@
-"""Table ``efficiency``: what each variant costs and what it reaches; reported numbers beside.
-
-python -m pipeline.reporting.tables.efficiency --results results --runs results/dsc.csv --dsc results/dsc.csv
-    --cost results/cost.csv --reported workflow/resources/reported.csv
-    --variants '["zero_shot", "telescopic"]' --datasets '["kvasir_seg", "busi"]' --output results/tables/efficiency
-"""
+"""Table ``efficiency``: what each variant costs and what it reaches; reported numbers beside."""
 
 import argparse
 import dataclasses

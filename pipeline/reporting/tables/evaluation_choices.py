@@ -1,8 +1,4 @@
-"""Table ``evaluation_choices``: how far DSC depends on the size it is computed at and on cases without a target.
-
-python -m pipeline.reporting.tables.evaluation_choices --results results --runs results/dsc.csv --side 352
-    --scores results/evaluation_choices --output results/tables/evaluation_choices
-"""
+"""Table ``evaluation_choices``: how far DSC depends on the size it is computed at and on cases without a target."""
 
 import argparse
 from collections.abc import Mapping, Sequence

@@ -1,9 +1,4 @@
-"""Table of a family of variants (an ablation): DSC by dataset, and the difference of each to a reference.
-
-python -m pipeline.reporting.tables.family --results results --runs results/ablations/depth.csv
-    --dsc results/ablations/depth.csv --cost results/cost.csv --reference telescopic --title "Depth"
-    --variants '["telescopic", "uniform"]' --datasets '["busi"]' --output results/tables/ablation_depth
-"""
+"""Table of a family of variants (an ablation): DSC by dataset, and the difference of each to a reference."""
 
 import argparse
 

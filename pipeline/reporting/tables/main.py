@@ -1,9 +1,4 @@
-"""Table ``main``: DSC by method and dataset, measured beside reported.
-
-python -m pipeline.reporting.tables.main --results results --runs results/dsc.csv --dsc results/dsc.csv
-    --comparison results/tables/comparison.csv --reported workflow/resources/reported.csv
-    --variants '["zero_shot", "telescopic"]' --datasets '["kvasir_seg", "busi"]' --output results/tables/main
-"""
+"""Table ``main``: DSC by method and dataset, measured beside reported."""
 
 import argparse
 

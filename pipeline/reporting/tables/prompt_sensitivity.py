@@ -1,8 +1,4 @@
-"""Table ``prompt_sensitivity``: DSC of trained runs by the type of the prompt they are evaluated with.
-
-python -m pipeline.reporting.tables.prompt_sensitivity --results results --runs results/dsc.csv
-    --scores results/prompt_sensitivity --output results/tables/prompt_sensitivity
-"""
+"""Table ``prompt_sensitivity``: DSC of trained runs by the type of the prompt they are evaluated with."""
 
 import argparse
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,8 +1,4 @@
-"""Table ``regression``: reported against measured DSC, row by row; rendered from regression.json, as Markdown only.
-
-python -m pipeline.reporting.tables.regression --results results --runs results/dsc.csv
-    --regression results/regression.json --output results/tables/regression
-"""
+"""Table ``regression``: reported against measured DSC, row by row; rendered from regression.json, as Markdown only."""
 
 import argparse
 import json

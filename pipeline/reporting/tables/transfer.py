@@ -1,8 +1,4 @@
-"""Table ``transfer``: DSC of runs on the test cases of every dataset, trained on one and tested on another.
-
-python -m pipeline.reporting.tables.transfer --results results --runs results/dsc.csv --scores results/transfer
-    --variants '["telescopic"]' --output results/tables/transfer
-"""
+"""Table ``transfer``: DSC of runs on the test cases of every dataset, trained on one and tested on another."""
 
 import argparse
 from collections.abc import Mapping, Sequence
