@@ -14,6 +14,8 @@ from torch.nn.functional import interpolate
 from torch.utils.checkpoint import checkpoint
 from transformers import CLIPSegForImageSegmentation
 
+from pipeline.models.widths import Features
+
 # Places for adapters: {vision,text}_{layer from 1}_{attention,mlp}: on that sub-layer's output, before the residual
 # addition; vision_extract_{i}, text_extract_{i}: on the i-th extracted state; conditional: on the projected text
 # feature; refinement: on the logits.
@@ -58,6 +60,11 @@ class Segmenter(nn.Module):
             "conditional",
             "refinement",
         ]
+
+    def features(self) -> Features:
+        """Sizes of the backbone's states."""
+        config = self.clipseg.config
+        return Features(config.vision_config.hidden_size, config.text_config.hidden_size, config.projection_dim)
 
     @property
     def vision_depth(self) -> int:
