@@ -8,8 +8,8 @@ import pytest
 
 from pipeline.demo.phantoms import DATASETS
 from pipeline.demo.shapes import draw_shapes
-from pipeline.demo.tiny import BOS, CONTEXT, EOS, WORDS, tiny_config, write_tokenizer
-from pipeline.models.backbone import empty_backbone, full_size_config
+from pipeline.demo.tiny import BOS, CONTEXT, EOS, WORDS, write_tokenizer
+from pipeline.models.backbone import empty_backbone, full_size_config, tiny_config
 from pipeline.models.preprocessing import load_tokenizer, tokenise
 from pipeline.models.widths import telescopic_widths
 

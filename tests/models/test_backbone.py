@@ -16,9 +16,9 @@ import pytest
 import torch
 from model_support import inputs, tiny
 
-from pipeline.demo.tiny import tiny_config, write_tokenizer
+from pipeline.demo.tiny import write_tokenizer
 from pipeline.fetching.clipseg import FACTS, check_folder, known_files, prepare_backbone
-from pipeline.models.backbone import load_backbone, random_backbone
+from pipeline.models.backbone import load_backbone, random_backbone, tiny_config
 from pipeline.models.preprocessing import load_tokenizer
 from pipeline.runtime.errors import PipelineError
 

@@ -12,8 +12,8 @@ import torch
 from model_support import inputs, scaled_backbone, tiny, trained_start
 from released_oracle import released_logits
 
-from pipeline.demo.tiny import tiny_config
 from pipeline.models import checkpoints, load_released_checkpoint
+from pipeline.models.backbone import tiny_config
 from pipeline.models.checkpoints import export
 from pipeline.models.variants import build_segmenter
 from pipeline.models.weights import load_weights, save_weights

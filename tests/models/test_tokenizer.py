@@ -14,7 +14,8 @@ import regex
 import torch
 from model_support import inputs
 
-from pipeline.demo.tiny import tiny_config, write_tokenizer
+from pipeline.demo.tiny import write_tokenizer
+from pipeline.models.backbone import tiny_config
 from pipeline.models.preprocessing import crop_to_longest, load_tokenizer, tokenise
 from pipeline.runtime.errors import PipelineError
 

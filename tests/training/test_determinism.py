@@ -10,8 +10,8 @@ from data_support import make_clinicdb
 
 from pipeline.data.standardise import standardise
 from pipeline.data.tensors import prepare
-from pipeline.demo.tiny import tiny_config, write_tokenizer
-from pipeline.models.backbone import random_backbone
+from pipeline.demo.tiny import write_tokenizer
+from pipeline.models.backbone import random_backbone, tiny_config
 
 ROOT = Path(__file__).parents[2]
 SPLITS = ("train",) * 9 + ("val",) * 2 + ("test",) * 3

@@ -8,8 +8,8 @@ import pytest
 import torch
 from monai.losses import DiceCELoss
 
-from pipeline.demo.tiny import tiny_config, write_tokenizer
-from pipeline.models.backbone import random_backbone
+from pipeline.demo.tiny import write_tokenizer
+from pipeline.models.backbone import random_backbone, tiny_config
 from pipeline.models.preprocessing import load_tokenizer
 from pipeline.models.textcache import TextCache
 from pipeline.models.variants import build_segmenter

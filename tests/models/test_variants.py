@@ -1,19 +1,27 @@
-"""Exact parameter counts at full size, from the configuration alone."""
+"""What each variant adds and trains: exact parameter counts at full size, from the configuration alone."""
 
 from collections import Counter
 from pathlib import Path
 
 import pytest
-from model_support import full_size_counts
+from hypothesis import given, settings
+from model_support import ADAPTED, full_size_counts
 
 from pipeline.config import read_study
-from pipeline.cost.parameters import BRANCHES, branch, count_parameters
 from pipeline.models.backbone import empty_backbone, full_size_config
 from pipeline.models.kinds import parse_variant
-from pipeline.models.variants import build_segmenter, list_variants
-from pipeline.models.widths import resolve_widths, telescopic_widths
+from pipeline.models.variants import build_segmenter
+from pipeline.models.widths import resolve_widths
 
 FULL_SIZE = 150_747_746
+VISION, TEXT, JOINT = 768, 512, 512
+BRANCHES = {
+    "vision": ("adapters.vision_", "clipseg.clip.vision_model."),
+    "text": ("adapters.text_", "clipseg.clip.text_model."),
+    "conditional": ("adapters.conditional.", "clipseg.clip.text_projection."),
+    "decoder": ("clipseg.decoder.",),
+    "refinement": ("adapters.refinement.",),
+}
 
 # Settings, what a table calls trainable, and what training updates, by branch.
 COUNTS = {
@@ -73,17 +81,65 @@ COUNTS = {
 
 @pytest.mark.parametrize("name", COUNTS)
 def test_parameters_at_full_size(name):
-    settings, trainable, branches = COUNTS[name]
-    parsed = parse_variant(settings)
+    variant, trainable, branches = COUNTS[name]
+    parsed = parse_variant(variant)
     segmenter = build_segmenter(parsed, empty_backbone(full_size_config()))
-    counts = count_parameters(segmenter, parsed)
-    assert counts.trainable == trainable
-    assert {key: value for key, value in counts.by_branch.items() if value} == branches
-    assert counts.updated == sum(branches.values())
-    added = 0 if settings["kind"] in ("zero_shot", "decoder_only", "end_to_end") else trainable
-    assert counts.total == FULL_SIZE + added
+    assert parsed.trainable_parameters(segmenter) == trainable
+    counts = Counter()
+    for name, value in segmenter.trainable_parameters().items():
+        (branch,) = (branch for branch, prefixes in BRANCHES.items() if name.startswith(prefixes))
+        counts[branch] += value.numel()
+    assert counts == branches
+    added = 0 if variant["kind"] in ("zero_shot", "decoder_only", "end_to_end") else trainable
+    assert sum(value.numel() for value in segmenter.parameters()) == FULL_SIZE + added
     # Nothing was allocated for that.
     assert all(value.is_meta for value in segmenter.parameters())
+
+
+def expected_parameters(variant) -> int:
+    """The count by hand, at full size."""
+    if variant["kind"] == "lora":
+        layers = len(variant["vision_layers"]) * 2 * VISION + len(variant["text_layers"]) * 2 * TEXT
+        return variant["rank"] * len(variant["projections"]) * layers
+    if variant["kind"].startswith("vlsm"):
+
+        def bottleneck(features, width):
+            return 2 * features * width + features + width
+
+        conditional = bottleneck(JOINT, variant["conditional_width"])
+        if variant["kind"] == "vlsm_shallow":
+            return 3 * (bottleneck(VISION, variant["width"]) + bottleneck(TEXT, variant["width"])) + conditional
+        total = conditional if "conditional" in variant["branches"] else 0
+        for branch, features in (("vision", VISION), ("text", TEXT)):
+            if branch in variant["branches"]:
+                total += 2 * len(variant[f"{branch}_layers"]) * bottleneck(features, variant["width"])
+        return total
+
+    def adapter(features, width):
+        width = max(8, min(width, features // 4))
+        return 2 * features * width + 2 * width + variant["alpha_learned"]
+
+    places, base = len(variant["placement"]), variant["base_dimension"]
+    total = 48 if variant["mask_refinement"] else 0
+    if "vision" in variant["branches"]:
+        widths = resolve_widths(variant["schedule"], len(variant["vision_layers"]), base)
+        total += places * sum(adapter(VISION, width) for width in widths)
+    if "text" in variant["branches"]:
+        width = variant["text_width"] or max(8, base // 4)
+        total += places * len(variant["text_layers"]) * adapter(TEXT, width)
+    if "conditional" in variant["branches"]:
+        total += adapter(JOINT, variant["conditional_width"] or max(16, base // 8))
+    return total
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(ADAPTED)
+def test_the_count_is_the_formula(variant):
+    segmenter = build_segmenter(variant, empty_backbone(full_size_config()))
+    count = sum(value.numel() for value in segmenter.trainable_parameters().values())
+    assert count == expected_parameters(variant)
+    # Nothing of the backbone but LoRA's own matrices is trained.
+    assert all(name.startswith("adapters.") or ".lora_" in name for name in segmenter.trainable_parameters())
 
 
 def test_end_to_end_updates_what_can_influence_the_mask():
@@ -119,45 +175,18 @@ def test_lora_refuses_layers_that_are_not_there():
         build_segmenter("lora", empty_backbone(config))
 
 
-def test_widths_of_the_schedules():
-    assert telescopic_widths(9, 64) == [8, 8, 10, 14, 17, 21, 24, 28, 32]
-    assert resolve_widths("reversed", 9) == [32, 28, 24, 21, 17, 14, 10, 8, 8]
-    assert resolve_widths("uniform", 9) == [18] * 9
-    assert resolve_widths("telescopic", 3, 16) == [8, 8, 8]
-    with pytest.raises(ValueError, match="lists 2 widths for 9 vision layers"):
-        resolve_widths([8, 8], 9)
-    with pytest.raises(ValueError, match="'wide' is unknown; allowed: telescopic, uniform, reversed"):
-        resolve_widths("wide", 9)
-
-
-def test_widths_are_clamped_to_a_quarter_of_the_features():
-    segmenter = build_segmenter(
-        {"kind": "telescopic", "schedule": [512] * 9, "text_width": 200}, empty_backbone(full_size_config())
-    )
-    assert segmenter.adapters["vision_9_mlp"].down.weight.shape == (192, 768)
-    assert segmenter.adapters["text_12_mlp"].down.weight.shape == (128, 512)
-
-
 def test_equal_budgets_of_the_study_are_equal():
     """Variants of config.yaml that are compared at equal parameters differ by scales and normalisations only."""
     study = read_study(Path(__file__).parents[2] / "config.yaml")
     totals = {}
     for name in ("telescopic", "reversed", "layers_1_3", "layers_4_6", "layers_7_9", "after_attention", "after_mlp"):
-        segmenter = build_segmenter(study.variants[name], empty_backbone(full_size_config()))
+        segmenter = build_segmenter(study.variants[name].settings, empty_backbone(full_size_config()))
         totals[name] = sum(value.numel() for value in segmenter.trainable_parameters().values())
     # Twelve vision adapters fewer, each with one scale.
     assert {totals[f"layers_{layers}"] for layers in ("1_3", "4_6", "7_9")} == {613_297 - 12}
     # Half the adapters, 9 + 3, at twice the width: as many weights and normalisations, 12 scales fewer.
     assert totals["after_attention"] == totals["after_mlp"] == 613_297 - 12
     assert totals["reversed"] == totals["telescopic"] == 613_297
-
-
-def test_branches_cover_what_can_influence_the_mask():
-    for variant in list_variants():
-        for name in full_size_counts(variant):
-            assert branch(name) in BRANCHES
-    with pytest.raises(ValueError, match="belongs to no branch"):
-        branch("clipseg.clip.visual_projection.weight")
 
 
 def test_an_unknown_variant_is_named():
