@@ -1,5 +1,6 @@
 """LoRA (peft) on the attention projections of the layers that Telescopic Adapters adapt."""
 
+import re
 from typing import Literal
 
 from pydantic import Field
@@ -19,7 +20,33 @@ class Lora(VariantSettings):
     vision_layers: VisionLayers = Field(list(range(1, 10)), description="Adapted vision layers [studied]")
     text_layers: TextLayers = Field([10, 11, 12], description="Adapted text layers [studied]")
 
-    def attach(self, segmenter) -> None:
-        from pipeline.models.lora import inject_lora
+    def target_pattern(self) -> str:
+        """A regular expression for the full names of the projections in CLIPSeg that get an update."""
+        encoders = [
+            rf"{encoder}_model\.encoder\.layers\.({'|'.join(str(layer - 1) for layer in layers)})"
+            for encoder, layers in (("vision", self.vision_layers), ("text", self.text_layers))
+            if layers
+        ]
+        return rf"clip\.({'|'.join(encoders)})\.self_attn\.({'|'.join(self.projections)})"
 
-        inject_lora(segmenter.clipseg, self)
+    def attach(self, segmenter) -> None:
+        """Put low-rank updates into the backbone; only they are trainable afterwards.
+
+        Raises:
+            ValueError: the backbone does not have exactly the projections that the settings name.
+        """
+        from peft import LoraConfig, inject_adapter_in_model
+
+        pattern = self.target_pattern()
+        matched = [name for name, _ in segmenter.clipseg.named_modules() if re.fullmatch(pattern, name)]
+        expected = (len(self.vision_layers) + len(self.text_layers)) * len(self.projections)
+        if len(matched) != expected:
+            raise ValueError(f"lora: {len(matched)} modules match {pattern!r}, but the settings name {expected}")
+        config = LoraConfig(
+            r=self.rank,
+            lora_alpha=self.scale * self.rank,
+            lora_dropout=self.dropout,
+            target_modules=pattern,
+            bias="none",
+        )
+        inject_adapter_in_model(config, segmenter.clipseg)

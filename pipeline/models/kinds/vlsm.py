@@ -23,16 +23,14 @@ class VlsmDense(VariantSettings):
     def attach(self, segmenter) -> None:
         from pipeline.models.adapters import VlsmAdapter
 
-        config = segmenter.clipseg.config
-        for encoder, layers, features in (
-            ("vision", self.vision_layers, config.vision_config.hidden_size),
-            ("text", self.text_layers, config.text_config.hidden_size),
-        ):
+        features = segmenter.features()
+        for encoder, layers in (("vision", self.vision_layers), ("text", self.text_layers)):
             for layer in layers if encoder in self.branches else []:
-                for place in ("attention", "mlp"):
-                    segmenter.add_adapter(f"{encoder}_{layer}_{place}", VlsmAdapter(features, self.width))
+                for part in ("attention", "mlp"):
+                    place = f"{encoder}_{layer}_{part}"
+                    segmenter.add_adapter(place, VlsmAdapter(features.at(place), self.width))
         if "conditional" in self.branches:
-            segmenter.add_adapter("conditional", VlsmAdapter(config.projection_dim, self.conditional_width))
+            segmenter.add_adapter("conditional", VlsmAdapter(features.conditional, self.conditional_width))
 
 
 @register("vlsm_shallow")
@@ -46,8 +44,8 @@ class VlsmShallow(VariantSettings):
     def attach(self, segmenter) -> None:
         from pipeline.models.adapters import VlsmAdapter
 
-        config = segmenter.clipseg.config
-        for index in range(len(config.extract_layers)):
-            segmenter.add_adapter(f"vision_extract_{index}", VlsmAdapter(config.vision_config.hidden_size, self.width))
-            segmenter.add_adapter(f"text_extract_{index}", VlsmAdapter(config.text_config.hidden_size, self.width))
-        segmenter.add_adapter("conditional", VlsmAdapter(config.projection_dim, self.conditional_width))
+        features = segmenter.features()
+        for index in range(len(segmenter.clipseg.config.extract_layers)):
+            segmenter.add_adapter(f"vision_extract_{index}", VlsmAdapter(features.vision, self.width))
+            segmenter.add_adapter(f"text_extract_{index}", VlsmAdapter(features.text, self.width))
+        segmenter.add_adapter("conditional", VlsmAdapter(features.conditional, self.conditional_width))
