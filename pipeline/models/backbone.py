@@ -89,7 +89,6 @@ def load_backbone(folder: str | Path, attention: str = "sdpa") -> CLIPSegForImag
     """
     path = Path(folder) / WEIGHTS
     config = read_config(folder)
-    model = empty_backbone(config, attention)
     try:
         state = load_file(path)
     except (SafetensorError, OSError) as error:
@@ -97,6 +96,7 @@ def load_backbone(folder: str | Path, attention: str = "sdpa") -> CLIPSegForImag
     reason = misfit(config, {name: tuple(tensor.shape) for name, tensor in state.items()})
     if reason:
         raise PipelineError(f"{path}: not the weights of {CONFIG} beside it: {reason}")
+    model = empty_backbone(config, attention)
     state = {name: state[name].float() for name in model.state_dict()}
     # assign: the file's memory-mapped tensors become the parameters, so that nothing is initialised or copied.
     model.load_state_dict(state, assign=True)

@@ -96,6 +96,9 @@ def _read_state(path: Path) -> dict[str, Tensor]:
         raise PipelineError(f"{path}: no such file")
     try:
         with zipfile.ZipFile(path) as archive:
+            # torch.save never compresses; what is compressed may be of any size once it is not.
+            if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+                raise zipfile.BadZipFile("compressed members")
             broken = archive.testzip()
         if broken:
             raise zipfile.BadZipFile(f"checksum of {broken}")
@@ -115,11 +118,14 @@ def _read_state(path: Path) -> dict[str, Tensor]:
         with torch.serialization.safe_globals([(_Inert, name) for name in unknown]):
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:
-        reason = str(error).splitlines()[0]
-        raise PipelineError(f"{path}: cannot be read as plain weights ({type(error).__name__}: {reason})") from None
+        raise PipelineError(f"{path}: cannot be read as plain weights ({error!r:.200})") from None
     state = content.get("state_dict", content) if isinstance(content, Mapping) else None
     if not isinstance(state, Mapping) or not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise PipelineError(f"{path}: holds no state_dict of tensors; it is not a checkpoint of these models")
+    size = path.stat().st_size
+    for name, tensor in state.items():
+        if tensor.layout != torch.strided or tensor.numel() * tensor.element_size() > size:
+            raise PipelineError(f"{path}: {name}, {tuple(tensor.shape)}, is no dense tensor that this file could hold")
     return {str(name).removeprefix(NET): tensor for name, tensor in state.items()}
 
 
@@ -201,7 +207,7 @@ def _indices(state: Mapping[str, Tensor], name: str) -> list[int]:
 
 
 def _width(state: Mapping[str, Tensor], name: str) -> int:
-    if name not in state or state[name].ndim != 2:
+    if name not in state or state[name].ndim != 2 or not state[name].numel():
         raise ValueError(f"no matrix {name}")
     return state[name].shape[0]
 

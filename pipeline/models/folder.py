@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from transformers import CLIPSegConfig, CLIPSegForImageSegmentation
 
 from pipeline.runtime.errors import PipelineError
@@ -28,14 +29,20 @@ def read_config(folder: str | Path) -> CLIPSegConfig:
         raise PipelineError(
             f"{path}: cannot be read ({error.strerror}); fetch or pretrain the backbone first"
         ) from None
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError, StrictDataclassError) as error:
         raise PipelineError(f"{path}: not a CLIPSeg configuration ({error!r})") from None
 
 
 def misfit(config: CLIPSegConfig, shapes: Mapping[str, tuple[int, ...]]) -> str | None:
     """How the names and shapes in a weights file differ from those of a CLIPSeg; none if they fit."""
-    with torch.device("meta"):
-        model = CLIPSegForImageSegmentation(config)
+    layers = config.vision_config.num_hidden_layers + config.text_config.num_hidden_layers
+    if layers > len(shapes):
+        return f"{layers} layers, but {len(shapes)} tensors"
+    try:
+        with torch.device("meta"):
+            model = CLIPSegForImageSegmentation(config)
+    except (ValueError, TypeError, RuntimeError) as error:
+        return f"no model of these sizes can be built ({error})"
     own = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     missing = sorted(own.keys() - shapes.keys())
     # Older files store the position numbers too.

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from transformers import CLIPSegForImageSegmentation
@@ -59,7 +58,7 @@ def load_weights(path: str | Path, backbone: CLIPSegForImageSegmentation) -> Seg
     try:
         segmenter = build_segmenter(settings, backbone)
         segmenter.load_trained_state(load_file(path))
-    except (ValidationError, ValueError) as error:
+    except (ValueError, RuntimeError) as error:
         raise PipelineError(f"{path}: {error}; was it trained on this backbone and with this version?") from None
     return segmenter.eval()
 
@@ -85,5 +84,5 @@ def read_variant(path: str | Path) -> dict[str, Any]:
     """
     try:
         return dict(json.loads(read_metadata(path)["variant"]))
-    except (KeyError, ValueError, TypeError):
+    except (KeyError, ValueError, TypeError, RecursionError):
         raise PipelineError(f"{path}: holds no variant's settings; it is no weights.safetensors of a run") from None

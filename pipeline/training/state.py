@@ -27,7 +27,7 @@ def load_state(folder: Path, fingerprint: str) -> dict[str, Any] | None:
     except Exception as error:
         log(f"{path}: unreadable ({error}); starting anew")
         return None
-    if state.pop("fingerprint", None) != fingerprint:
+    if not isinstance(state, dict) or state.pop("fingerprint", None) != fingerprint:
         log(f"{path}: saved by a run with other settings, data, backbone or code; starting anew")
         return None
     return state

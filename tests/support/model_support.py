@@ -95,6 +95,16 @@ def trained_start(variant, backbone: CLIPSegForImageSegmentation, seed: int = 0)
     return segmenter.eval()
 
 
+class Attack:
+    """Runs a function when it is unpickled in the ordinary way."""
+
+    def __init__(self, function, *arguments):
+        self.function, self.arguments = function, arguments
+
+    def __reduce__(self):
+        return self.function, self.arguments
+
+
 @functools.cache
 def full_size_counts(variant: str) -> dict[str, int]:
     """Sizes of what training updates in a named variant at full size, counted without storage."""

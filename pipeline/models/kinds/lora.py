@@ -13,7 +13,7 @@ class Lora(VariantSettings):
     """Low-rank updates; the default rank comes closest to 613,297 parameters at full size."""
 
     kind: Literal["lora"] = "lora"
-    rank: int = Field(9, ge=1, description="Rank of the update, matched to the telescopic total [studied]")
+    rank: int = Field(9, ge=1, le=8192, description="Rank of the update, matched to the telescopic total [studied]")
     scale: float = Field(1.0, gt=0, description="lora_alpha / rank")
     dropout: float = Field(0.0, ge=0, lt=1, description="Dropout before the low-rank update")
     projections: Projections = Field(["q_proj", "k_proj", "v_proj", "out_proj"], min_length=1)

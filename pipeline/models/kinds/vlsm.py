@@ -15,8 +15,8 @@ class VlsmDense(VariantSettings):
     branches: Branches = Field(
         ["vision", "text", "conditional"], min_length=1, description="Where adapters stand [studied]"
     )
-    width: int = Field(64, ge=1, description="Bottleneck width in both encoders")
-    conditional_width: int = Field(256, ge=1, description="Width of the conditional adapter")
+    width: int = Field(64, ge=1, le=8192, description="Bottleneck width in both encoders")
+    conditional_width: int = Field(256, ge=1, le=8192, description="Width of the conditional adapter")
     vision_layers: VisionLayers = Field(list(range(1, 10)), min_length=1, description="Adapted vision layers [studied]")
     text_layers: TextLayers = Field(list(range(1, 10)), min_length=1, description="Adapted text layers [studied]")
 
@@ -38,8 +38,8 @@ class VlsmShallow(VariantSettings):
     """Adapters on the extracted states only; 4,201,984 parameters at full size."""
 
     kind: Literal["vlsm_shallow"] = "vlsm_shallow"
-    width: int = Field(512, ge=1, description="Bottleneck width")
-    conditional_width: int = Field(256, ge=1, description="Width of the conditional adapter")
+    width: int = Field(512, ge=1, le=8192, description="Bottleneck width")
+    conditional_width: int = Field(256, ge=1, le=8192, description="Width of the conditional adapter")
 
     def attach(self, segmenter) -> None:
         from pipeline.models.adapters import VlsmAdapter
