@@ -23,6 +23,8 @@ BRANCHES = {
     "refinement": ("adapters.refinement.",),
 }
 
+TELESCOPIC = {"vision": 498_330, "text": 98_502, "conditional": 16_417, "refinement": 48}
+
 # Settings, what a table calls trainable, and what training updates, by branch.
 COUNTS = {
     "zero_shot": ({"kind": "zero_shot"}, 0, {}),
@@ -32,31 +34,15 @@ COUNTS = {
         150_747_746,
         {"vision": 71_622_144, "text": 63_165_952, "conditional": 262_144, "decoder": 1_127_009},
     ),
-    "telescopic": (
-        {"kind": "telescopic"},
-        613_297,
-        {"vision": 498_330, "text": 98_502, "conditional": 16_417, "refinement": 48},
-    ),
-    "uniform": (
-        {"kind": "telescopic", "schedule": "uniform"},
-        613_297,
-        {"vision": 498_330, "text": 98_502, "conditional": 16_417, "refinement": 48},
-    ),
-    "reversed": (
-        {"kind": "telescopic", "schedule": "reversed"},
-        613_297,
-        {"vision": 498_330, "text": 98_502, "conditional": 16_417, "refinement": 48},
-    ),
+    "telescopic": ({"kind": "telescopic"}, 613_297, TELESCOPIC),
+    "uniform": ({"kind": "telescopic", "schedule": "uniform"}, 613_297, TELESCOPIC),
+    "reversed": ({"kind": "telescopic", "schedule": "reversed"}, 613_297, TELESCOPIC),
     "conditional_width_8": (
         {"kind": "telescopic", "conditional_width": 8},
         605_089,
         {"vision": 498_330, "text": 98_502, "conditional": 8_209, "refinement": 48},
     ),
-    "paper_text_layers": (
-        {"kind": "telescopic", "text_layers": [7, 8, 9]},
-        613_297,
-        {"vision": 498_330, "text": 98_502, "conditional": 16_417, "refinement": 48},
-    ),
+    "paper_text_layers": ({"kind": "telescopic", "text_layers": [7, 8, 9]}, 613_297, TELESCOPIC),
     "fixed_alpha": (
         # One scale fewer in each of 18 + 6 + 1 adapters.
         {"kind": "telescopic", "alpha_learned": False},
@@ -148,11 +134,14 @@ def test_end_to_end_updates_what_can_influence_the_mask():
     assert FULL_SIZE - 136_177_249 == 2 * 7_087_872 + 2 * 768 + 768 * 512 + 1
 
 
+def total(variant) -> int:
+    """How many parameters training updates at full size."""
+    segmenter = build_segmenter(variant, empty_backbone(full_size_config()))
+    return sum(value.numel() for value in segmenter.trainable_parameters().values())
+
+
 def test_lora_rank_is_the_closest_to_the_telescopic_total():
-    totals = {}
-    for rank in (8, 9, 10):
-        segmenter = build_segmenter({"kind": "lora", "rank": rank}, empty_backbone(full_size_config()))
-        totals[rank] = sum(value.numel() for value in segmenter.trainable_parameters().values())
+    totals = {rank: total({"kind": "lora", "rank": rank}) for rank in (8, 9, 10)}
     assert min(totals, key=lambda rank: abs(totals[rank] - 613_297)) == parse_variant({"kind": "lora"}).rank == 9
 
 
@@ -178,10 +167,8 @@ def test_lora_refuses_layers_that_are_not_there():
 def test_equal_budgets_of_the_study_are_equal():
     """Variants of config.yaml that are compared at equal parameters differ by scales and normalisations only."""
     study = read_study(Path(__file__).parents[2] / "config.yaml")
-    totals = {}
-    for name in ("telescopic", "reversed", "layers_1_3", "layers_4_6", "layers_7_9", "after_attention", "after_mlp"):
-        segmenter = build_segmenter(study.variants[name].settings, empty_backbone(full_size_config()))
-        totals[name] = sum(value.numel() for value in segmenter.trainable_parameters().values())
+    names = ("telescopic", "reversed", "layers_1_3", "layers_4_6", "layers_7_9", "after_attention", "after_mlp")
+    totals = {name: total(study.variants[name].settings) for name in names}
     # Twelve vision adapters fewer, each with one scale.
     assert {totals[f"layers_{layers}"] for layers in ("1_3", "4_6", "7_9")} == {613_297 - 12}
     # Half the adapters, 9 + 3, at twice the width: as many weights and normalisations, 12 scales fewer.
