@@ -20,8 +20,7 @@ from pipeline.models.backbone import load_backbone
 from pipeline.models.kinds import VariantSettings, parse_variant
 from pipeline.models.segmenter import Segmenter
 from pipeline.models.variants import build_segmenter
-from pipeline.models.weights import load_weights, read_variant
-from pipeline.runtime.atomic import atomic_path
+from pipeline.models.weights import load_weights, read_variant, save_tensors
 from pipeline.runtime.errors import PipelineError, run_command
 from pipeline.runtime.progress import log
 
@@ -48,7 +47,7 @@ PARAMETERS = {"down": "down_project", "up": "up_project"}
 
 
 class _Inert:
-    """Stands where a checkpoint names a class or function that the weights do not need; does nothing."""
+    """Replaces a class or function that a checkpoint names and the weights do not need; does nothing."""
 
     def __init__(self, *arguments: Any, **named: Any):
         pass
@@ -284,9 +283,7 @@ def export(run: str | Path, backbone: str | Path, output: str | Path) -> None:
         state |= {
             name.replace(prefix, NET, 1): tensor for name, tensor in state.items() if name.startswith(f"{prefix}clip.")
         }
-    with atomic_path(output) as temporary, temporary.open("wb") as file:
-        # Into a file and not to a path: torch.save would write the temporary name into the archive.
-        torch.save({"state_dict": state}, file)
+    save_tensors(output, {"state_dict": state})
     log(f"{output}: {len(state)} tensors of a {settings.kind}")
 
 

@@ -2,11 +2,13 @@
 
 import os
 import pickle
+import resource
 
 import pytest
 import torch
 from model_support import Attack
 
+from pipeline.runtime.errors import PipelineError
 from pipeline.training.state import load_state, remove_state, save_state
 
 
@@ -40,4 +42,17 @@ def test_a_broken_or_malicious_state_is_not_taken_and_executes_nothing(tmp_path,
     spoil(tmp_path / "state.pt")
     assert load_state(tmp_path, "one") is None
     assert "starting anew" in capsys.readouterr().err
+    assert [entry.name for entry in tmp_path.iterdir()] == ["state.pt"]
+
+
+def test_a_state_that_does_not_fit_on_the_disk_is_named_and_the_old_one_kept(tmp_path):
+    save_state(tmp_path, "one", {"value": torch.ones(1)})
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))
+    try:
+        with pytest.raises(PipelineError, match=r"state\.pt: cannot be written .*; free space on the disk"):
+            save_state(tmp_path, "one", {"value": torch.ones(100_000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert load_state(tmp_path, "one")["value"].tolist() == [1]
     assert [entry.name for entry in tmp_path.iterdir()] == ["state.pt"]

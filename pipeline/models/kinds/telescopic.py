@@ -16,7 +16,7 @@ class Telescopic(VariantSettings):
 
     kind: Literal["telescopic"] = "telescopic"
     branches: Branches = Field(
-        ["vision", "text", "conditional"], min_length=1, description="Where adapters stand [studied]"
+        ["vision", "text", "conditional"], min_length=1, description="Adapted branches [studied]"
     )
     base_dimension: int = Field(64, ge=8, le=8192, description="D, from which the widths are derived [studied]")
     schedule: Literal["telescopic", "uniform", "reversed"] | list[Width] = Field(

@@ -13,7 +13,7 @@ class VlsmDense(VariantSettings):
 
     kind: Literal["vlsm_dense"] = "vlsm_dense"
     branches: Branches = Field(
-        ["vision", "text", "conditional"], min_length=1, description="Where adapters stand [studied]"
+        ["vision", "text", "conditional"], min_length=1, description="Adapted branches [studied]"
     )
     width: int = Field(64, ge=1, le=8192, description="Bottleneck width in both encoders")
     conditional_width: int = Field(256, ge=1, le=8192, description="Width of the conditional adapter")
