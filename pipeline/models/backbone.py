@@ -9,6 +9,7 @@ from torch import nn
 from transformers import CLIPSegConfig, CLIPSegForImageSegmentation
 
 from pipeline.models.folder import CONFIG, WEIGHTS, misfit, read_config
+from pipeline.models.shapes import shapes_of
 from pipeline.models.widths import FEATURES
 from pipeline.runtime.errors import PipelineError
 
@@ -93,7 +94,7 @@ def load_backbone(folder: str | Path, attention: str = "sdpa") -> CLIPSegForImag
         state = load_file(path)
     except (SafetensorError, OSError) as error:
         raise PipelineError(f"{path}: cannot be read ({error}); fetch or pretrain the backbone again") from None
-    reason = misfit(config, {name: tuple(tensor.shape) for name, tensor in state.items()})
+    reason = misfit(config, shapes_of(state))
     if reason:
         raise PipelineError(f"{path}: not the weights of {CONFIG} beside it: {reason}")
     model = empty_backbone(config, attention)

@@ -19,6 +19,7 @@ from transformers import CLIPSegForImageSegmentation
 from pipeline.models.backbone import load_backbone
 from pipeline.models.kinds import VariantSettings, parse_variant
 from pipeline.models.segmenter import Segmenter
+from pipeline.models.shapes import difference, shapes_of
 from pipeline.models.variants import build_segmenter
 from pipeline.models.weights import load_weights, read_variant, save_tensors
 from pipeline.runtime.errors import PipelineError, run_command
@@ -81,7 +82,9 @@ def load_released_checkpoint(path: str | Path, backbone: CLIPSegForImageSegmenta
     if settings.kind == "vlsm_shallow":
         state = _without_duplicates(path, state)
     own = segmenter.state_dict()
-    _compare(path, {names[name]: tensor for name, tensor in own.items()}, state)
+    reason = difference(shapes_of({names[name]: tensor for name, tensor in own.items()}), shapes_of(state))
+    if reason:
+        raise PipelineError(f"{path}: does not fit this backbone: {reason}")
     segmenter.load_state_dict({name: state[names[name]] for name in own})
     return segmenter.eval()
 
@@ -141,19 +144,6 @@ def _without_duplicates(path: Path, state: dict[str, Tensor]) -> dict[str, Tenso
             f"{path}: {len(different)} tensors under clip. differ from those under clipseg.clip., e.g. {different[0]}"
         )
     return {name: tensor for name, tensor in state.items() if name not in copies}
-
-
-def _compare(path: Path, expected: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
-    missing = sorted(expected.keys() - state.keys())
-    # Files of older versions of transformers store the position numbers too.
-    foreign = sorted(name for name in state.keys() - expected.keys() if not name.endswith(".position_ids"))
-    other = sorted(name for name in expected.keys() & state.keys() if expected[name].shape != state[name].shape)
-    if missing or foreign or other:
-        shapes = [f"{name} {tuple(state[name].shape)} for {tuple(expected[name].shape)}" for name in other[:3]]
-        raise PipelineError(
-            f"{path}: does not fit this backbone: {len(missing)} keys missing {missing[:3]}, {len(foreign)} foreign "
-            f"{foreign[:3]}, {len(other)} of another shape {shapes}"
-        )
 
 
 # -------------------------------------------------------------------- the layouts

@@ -275,7 +275,7 @@ def test_a_missing_file_and_one_without_adapters_are_named(tmp_path):
 @pytest.mark.parametrize(
     ("key", "value", "reason"),
     [
-        ("v_out_adapters.4.scale", None, "1 keys missing ['v_out_adapters.4.scale']"),
+        ("v_out_adapters.4.scale", None, "1 tensors missing ['v_out_adapters.4.scale']"),
         ("head.weight", torch.zeros(2), "1 foreign ['head.weight']"),
         ("l_out_adapters.1.norm.bias", torch.zeros(15), "l_out_adapters.1.norm.bias (15,) for (16,)"),
         ("v_attn_adapters.0.down_project.weight", torch.zeros(4, 128), "greater than or equal to 8"),
@@ -293,7 +293,7 @@ def test_a_checkpoint_of_another_backbone_is_refused(tmp_path):
     config = tiny_config()
     config.reduce_dim = 16
     path = lightning_file(tmp_path / "x.ckpt", released_state("telescopic"))
-    with pytest.raises(PipelineError, match="does not fit this backbone: 0 keys missing"):
+    with pytest.raises(PipelineError, match="does not fit this backbone: 0 tensors missing"):
         load_released_checkpoint(path, scaled_backbone(config))
 
 
