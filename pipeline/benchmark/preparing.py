@@ -1,4 +1,4 @@
-"""How long standardising and preparing take: ``python -m pipeline.benchmark.preparing`` (all five datasets, two threads).
+"""How long standardising and preparing take (all five datasets, two threads): ``python -m pipeline.benchmark.preparing``.
 
 Each step is a process of its own, as in the workflow, and its CPU time and peak memory are that process's. The archives
 come from ``../shared/data``, beside the repository, or from ``--data``; the tables want 4 GB in the temporary folder.
@@ -49,7 +49,7 @@ class Figures(NamedTuple):
 
 def run(module: str, **options: object) -> Figures:
     """Run a step in a process of its own."""
-    command = [sys.executable, "-m", f"pipeline.data.{module}"]
+    command = [sys.executable, "-m", f"pipeline.{module}"]
     for name, value in options.items():
         command += [f"--{name.replace('_', '-')}", str(value)]
     start = time.perf_counter()
@@ -72,14 +72,14 @@ def measure(dataset: str, data: Path, folder: Path) -> dict[str, Figures]:
     standardised, tensors = folder / "datasets" / dataset, folder / "tensors" / dataset
     return {
         "standardise": run(
-            "standardise", dataset=dataset, archives=data / "archives", annotations=annotations,
+            "data.standardise", dataset=dataset, archives=data / "archives", annotations=annotations,
             allow_missing=allowed, threads=THREADS, output=standardised,
         ),
         "verify": run(
-            "integrity", dataset=dataset, folder=standardised, annotations=annotations, verify_boxes="false",
+            "data.integrity", dataset=dataset, folder=standardised, annotations=annotations, verify_boxes="false",
             threads=THREADS, output=standardised / "integrity.json",
         ),
-        "prepare": run("tensors", folder=standardised, size=SIZE, threads=THREADS, output=tensors),
+        "prepare": run("data.tensors", folder=standardised, size=SIZE, threads=THREADS, output=tensors),
     }  # fmt: skip
 
 
@@ -129,10 +129,8 @@ def main() -> None:
             records = len(read_cases(folder / "datasets" / dataset / "cases.csv"))
             cells = " ".join(f"{steps[step]!s:>31}" for step in ("standardise", "prepare", "verify"))
             print(f"{dataset:12} {records:7} {cells}", flush=True)
-        audit = run(
-            "audit", datasets=json.dumps(DATASETS), folder=folder / "datasets",
-            output_markdown=folder / "audit.md", output_csv=folder / "audit.csv",
-        )  # fmt: skip
+        table = "reporting.tables.data_audit"
+        audit = run(table, datasets=json.dumps(DATASETS), results=folder, output=folder / "audit")
         print(f"standardise and prepare, all: {Figures.over(totals['standardise'] + totals['prepare'])}")
         print(f"verify, all: {Figures.over(totals['verify'])}; audit: {audit}")
         print(f"\n{'one epoch':12} {'images':>7} {'tensors, s':>11} {'decoding, s':>11} {'ratio':>7}", flush=True)

@@ -1,1 +1,1 @@
-"""Datasets: sources, fetching, standardising, splits and prompts, integrity, tensors, phantoms."""
+"""Data: the table of datasets, archives, standardising, integrity, splits and prompts, tensors, facts of the audit."""

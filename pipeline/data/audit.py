@@ -1,8 +1,5 @@
-"""The data audit: records, missing and empty cases, duplicates and leaks of all datasets, as a table and as text."""
+"""Facts of the data audit: records, missing and empty cases, duplicates and leaks of a standardised dataset."""
 
-import argparse
-import csv
-import io
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -13,21 +10,20 @@ from typing import Any
 import numpy as np
 
 from pipeline.data.cases import Case, read_cases
-from pipeline.data.fingerprints import HASH_DISTANCE, SIMILARITY, THUMBNAIL, Comparison, Fingerprint, find_pairs
+from pipeline.data.fingerprints import Comparison, Fingerprint, find_pairs
 from pipeline.data.sources import SPLITS, dataset_facts
-from pipeline.runtime.atomic import write_text
-from pipeline.runtime.errors import PipelineError, run_command
+from pipeline.runtime.errors import PipelineError
 
 SAME_SCENE = 0.5
 """Least similarity at which two successive frames count as one scene; one random pair in twelve reaches it."""
-LISTED = 12
-"""Cases that the text names in one line; the CSV has all."""
-COLUMNS = ["dataset", "finding", "splits", "value", "cases"]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A row of the table: a count (or, for foreground shares, percent) and the cases it is about."""
+    """One fact: a count (or, for foreground shares, percent) and the cases that it is about.
+
+    ``splits`` is a split, or a combination such as "train-test".
+    """
 
     dataset: str
     finding: str
@@ -36,13 +32,17 @@ class Finding:
     cases: tuple[str, ...] = ()
 
 
+def _joined(splits: Iterable[str]) -> str:
+    return "-".join(split for split in SPLITS if split in set(splits))
+
+
 def _between(first: Sequence[str], second: Sequence[str]) -> Iterable[str]:
-    """The combinations of splits in which two cases stand, as "train" or "train-test"."""
-    pairs = {tuple(sorted((one, two), key=SPLITS.index)) for one in first for two in second}
-    return ("-".join(dict.fromkeys(pair)) for pair in pairs)
+    """The combinations of splits to which two cases belong, as "train" or "train-test"."""
+    return {_joined([one, two]) for one in first for two in second}
 
 
-def _order(splits: str) -> tuple[int, ...]:
+def split_order(splits: str) -> tuple[int, ...]:
+    """Sort key of :attr:`Finding.splits`."""
     return tuple(SPLITS.index(split) for split in splits.split("-"))
 
 
@@ -51,7 +51,7 @@ def _grouped(dataset: str, finding: str, items: Iterable[tuple[str, str]]) -> li
     groups: dict[str, list[str]] = defaultdict(list)
     for splits, text in items:
         groups[splits].append(text)
-    ordered = sorted(groups, key=_order)
+    ordered = sorted(groups, key=split_order)
     return [Finding(dataset, finding, splits, len(groups[splits]), tuple(groups[splits])) for splits in ordered]
 
 
@@ -69,7 +69,7 @@ def _foreground(dataset: str, cases: Sequence[Case]) -> list[Finding]:
 
 
 def _frames(dataset: str, cases: Sequence[Case], comparison: Comparison) -> list[Finding]:
-    """Frames of val and test of which a train frame next to them in the video shows the same scene."""
+    """Frames of val and test whose neighbour in the video is in train and shows the same scene."""
     split_of = {case.case: case.split for case in cases}
     pairs, seen = [], []
     for case, split in split_of.items():
@@ -91,7 +91,7 @@ def _frames(dataset: str, cases: Sequence[Case], comparison: Comparison) -> list
 
 
 def audit_dataset(dataset: str, folder: Path) -> list[Finding]:
-    """All findings on one dataset.
+    """All findings on one dataset, in a fixed order.
 
     Args:
         folder: standardised dataset with its integrity.json.
@@ -110,173 +110,29 @@ def audit_dataset(dataset: str, folder: Path) -> list[Finding]:
     for case in cases:
         splits_of[case.case].append(case.split)
     if set(prints) != set(splits_of):
-        raise PipelineError(f"{path}: about other cases than cases.csv; run pipeline.data.integrity again")
+        raise PipelineError(f"{path}: lists other cases than cases.csv; run pipeline.data.integrity again")
     findings = []
     for split in SPLITS:
         findings.append(Finding(dataset, "records_listed", split, proof["records"][split]))
         findings.append(Finding(dataset, "records_used", split, proof["cases"][split]))
-    findings += _grouped(dataset, "missing", [tuple(pair) for pair in proof["missing"]])
-    findings += _grouped(dataset, "left_out", [tuple(pair) for pair in proof["dropped"]])
-    findings += _grouped(dataset, "empty_masks", [tuple(pair) for pair in proof["empty_masks"]])
+    for name, key in (("missing", "missing"), ("left_out", "dropped"), ("empty_masks", "empty_masks")):
+        findings += _grouped(dataset, name, proof[key])
     if len(proof["grey_images"]) < len(splits_of):
-        # A dataset that is grey throughout is nothing to report.
+        # In a dataset that is grey throughout, grey images are not news.
         findings += _grouped(
             dataset, "grey_images", [(split, case) for case in proof["grey_images"] for split in splits_of[case]]
         )
-    repeats = [
-        ("-".join(dict.fromkeys(sorted(splits, key=SPLITS.index))), case) for case, splits in proof["repeated"].items()
-    ]
+    repeats = [(_joined(splits), case) for case, splits in proof["repeated"].items()]
     findings += _grouped(dataset, "listed_more_than_once", repeats)
     pairs = find_pairs(prints)
     for kind, name in (("exact", "identical_pairs"), ("near", "near_duplicate_pairs")):
-        findings += _grouped(
-            dataset,
-            name,
-            [
-                (splits, f"{pair.first} = {pair.second}")
-                for pair in pairs
-                if pair.kind == kind
-                for splits in _between(splits_of[pair.first], splits_of[pair.second])
-            ],
-        )
+        found = [
+            (splits, f"{pair.first} = {pair.second}")
+            for pair in pairs
+            if pair.kind == kind
+            for splits in _between(splits_of[pair.first], splits_of[pair.second])
+        ]
+        findings += _grouped(dataset, name, found)
     if dataset_facts(dataset).video_frames:
         findings += _frames(dataset, cases, Comparison(prints))
     return findings + _foreground(dataset, cases)
-
-
-def to_csv(findings: Sequence[Finding]) -> str:
-    """The table, one row a finding; cases are separated by "; "."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for row in findings:
-        writer.writerow([row.dataset, row.finding, row.splits, f"{row.value:g}", "; ".join(row.cases)])
-    return text.getvalue()
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
-    lines = [f"| {' | '.join(header)} |", f"|{' --- |' * len(header)}"]
-    return lines + [f"| {' | '.join(str(value) for value in row)} |" for row in rows]
-
-
-def _named(cases: Sequence[str]) -> str:
-    more = f", and {len(cases) - LISTED} more" if len(cases) > LISTED else ""
-    return ", ".join(cases[:LISTED]) + more
-
-
-def to_markdown(datasets: Sequence[str], findings: Sequence[Finding], note: str) -> str:
-    """The audit as text."""
-
-    def value(dataset: str, finding: str, splits: str) -> str:
-        found = [row.value for row in findings if (row.dataset, row.finding, row.splits) == (dataset, finding, splits)]
-        return f"{found[0]:g}" if found else "0"
-
-    def share(dataset: str, split: str) -> str:
-        low, median, high = (value(dataset, f"foreground_percent_{name}", split) for name in ("p5", "median", "p95"))
-        return f"{median} ({low} to {high})"
-
-    def title(dataset: str) -> str:
-        return dataset_facts(dataset).title
-
-    def chosen(*names: str) -> list[Finding]:
-        return [row for row in findings if row.finding in names]
-
-    text = ["# Data audit", ""]
-    if note:
-        text += [f"**{note}**", ""]
-    text += [
-        "## Records",
-        "",
-        "Foreground: median share of the image (5th to 95th percentile), empty masks left out.",
-        "",
-    ]
-    text += _table(
-        ["dataset", "split", "listed", "missing", "left out", "used", "empty masks", "foreground, %"],
-        [
-            [
-                title(dataset),
-                split,
-                value(dataset, "records_listed", split),
-                value(dataset, "missing", split),
-                value(dataset, "left_out", split),
-                value(dataset, "records_used", split),
-                value(dataset, "empty_masks", split),
-                share(dataset, split),
-            ]
-            for dataset in datasets
-            for split in SPLITS
-        ],
-    )
-    text += [
-        "",
-        "## Cases that stand in more than one place",
-        "",
-        "*Listed more than once*: the split lists name the case twice, within a split or in two. *Identical*: two "
-        "cases with the same pixels. *Near duplicates*: perceptual hashes within "
-        f"{HASH_DISTANCE} of 64 bits, confirmed by a correlation of at least {SIMILARITY} of their "
-        f"{THUMBNAIL} x {THUMBNAIL} pixels, the mean of all other images taken off. A pair counts once for "
-        "each combination of splits in which its cases stand.",
-        "",
-    ]
-    names = ("listed_more_than_once", "identical_pairs", "near_duplicate_pairs")
-    places = sorted({row.splits for row in chosen(*names)}, key=_order)
-    text += _table(
-        ["dataset", "splits", "listed more than once", "identical pairs", "near-duplicate pairs"],
-        [
-            [title(dataset), splits, *(value(dataset, name, splits) for name in names)]
-            for dataset in datasets
-            for splits in places
-            if any(value(dataset, name, splits) != "0" for name in names)
-        ],
-    )
-    frames = chosen("frames_with_a_train_neighbour")
-    if frames:
-        text += [
-            "",
-            "## Video frames",
-            "",
-            "Frames whose predecessor or successor in the video is in train and shows the same scene (correlation of "
-            f"at least {SAME_SCENE}, as above).",
-            "",
-        ]
-        text += _table(
-            ["dataset", "split", "frames", "of"],
-            [[title(r.dataset), r.splits, f"{r.value:g}", value(r.dataset, "records_used", r.splits)] for r in frames],
-        )
-    details = [
-        ("missing", "missing"),
-        ("left_out", "left out of the split"),
-        ("grey_images", "grey images"),
-        ("listed_more_than_once", "listed more than once"),
-        ("identical_pairs", "identical"),
-        ("near_duplicate_pairs", "near duplicates"),
-    ]
-    lines = [
-        f"- {title(row.dataset)}, {row.splits}, {label} ({row.value:g}): {_named(row.cases)}"
-        for dataset in datasets
-        for name, label in details
-        for row in findings
-        if (row.dataset, row.finding) == (dataset, name)
-    ]
-    if lines:
-        text += ["", "## Which cases", "", "The CSV beside this file names all of them.", "", *lines]
-    return "\n".join(text) + "\n"
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--datasets", type=json.loads, required=True, help="JSON list of datasets")
-    parser.add_argument("--folder", type=Path, required=True, help="folder of all standardised datasets")
-    parser.add_argument("--note", default="", help="provenance that the text states")
-    parser.add_argument("--output-markdown", type=Path, required=True)
-    parser.add_argument("--output-csv", type=Path, required=True)
-    arguments = parser.parse_args()
-    findings = [
-        finding for dataset in arguments.datasets for finding in audit_dataset(dataset, arguments.folder / dataset)
-    ]
-    write_text(arguments.output_csv, to_csv(findings))
-    write_text(arguments.output_markdown, to_markdown(arguments.datasets, findings, arguments.note))
-
-
-if __name__ == "__main__":
-    run_command(main)

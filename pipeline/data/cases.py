@@ -1,9 +1,9 @@
-"""The table of cases of a standardised dataset: cases.csv, one row a record of the split lists."""
+"""The table of cases of a standardised dataset: cases.csv, one row per record of the split lists."""
 
 import csv
 import io
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -34,7 +34,15 @@ class Case:
         return f"{self.case}.png"
 
 
+EXAMPLES = 5
+"""Cases that an error message names."""
 COLUMNS = [field.name for field in fields(Case)]
+
+
+def examples(items: Sequence[str], separator: str = ", ") -> str:
+    """The first few of ``items``, for a message."""
+    more = f" and {len(items) - EXAMPLES} more" if len(items) > EXAMPLES else ""
+    return separator.join(items[:EXAMPLES]) + more
 
 
 def write_cases(path: str | Path, cases: Iterable[Case]) -> None:

@@ -1,4 +1,4 @@
-"""Fingerprints of images, and the duplicates and near duplicates that they give away."""
+"""Fingerprints of images, and the duplicates and near duplicates that they reveal."""
 
 import base64
 import hashlib
@@ -10,16 +10,16 @@ import numpy as np
 from PIL import Image
 
 THUMBNAIL = 32
-"""Side of the grey thumbnail that candidates are compared on, pixels."""
+"""Side of the grey thumbnail on which candidates are compared, pixels."""
 HASH_DISTANCE = 10
 """Bits of 64 in which the perceptual hashes of two candidates may differ."""
 SIMILARITY = 0.95
-"""Least correlation of two thumbnails, what all images share taken off, at which they count as near duplicates."""
+"""Least correlation of two thumbnails, the mean of the others subtracted, at which they count as near duplicates."""
 
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What is kept of an image.
+    """What identifies an image.
 
     Attributes:
         pixels: SHA-256 of size and RGB values.
@@ -66,8 +66,8 @@ class Comparison:
     """Similarity of images of one dataset.
 
     Endoscopes leave the same black frame on every image, which alone correlates two of them at 0.9. So the mean of all
-    *other* images is taken off two thumbnails before they are correlated: what counts is what these two have in common
-    and the others have not.
+    *other* images is subtracted from two thumbnails before they are correlated: what counts is what these two share and
+    the others do not.
     """
 
     def __init__(self, fingerprints: Mapping[str, Fingerprint]):
@@ -83,7 +83,7 @@ class Comparison:
         return np.divide(rows, norm, out=np.zeros_like(rows), where=norm > 0)
 
     def similarity(self, first: str, second: str) -> float:
-        """Correlation of two cases' thumbnails, -1..1, with the others' mean taken off."""
+        """Correlation of two cases' thumbnails, -1..1, the others' mean subtracted."""
         pair = self._levels[[self._index[first], self._index[second]]]
         others = len(self._levels) - 2
         mean = (self._sum - pair.sum(axis=0)) / others if others else 0.0

@@ -1,16 +1,17 @@
-"""Prove that a standardised dataset is whole and the one its split lists mean; write integrity.json."""
+"""Check that a standardised dataset is complete and the one its split lists describe; write integrity.json."""
 
 import argparse
 import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from pipeline.data.cases import Case, read_cases
+from pipeline.data.cases import Case, examples, read_cases
 from pipeline.data.fingerprints import Fingerprint, fingerprint
 from pipeline.data.sources import SPLITS, dataset_facts
 from pipeline.data.splits import Record, deduplicate, read_split_lists, repeated
@@ -21,7 +22,6 @@ from pipeline.runtime.progress import log, track
 
 BOX_TOLERANCE = 3
 """Pixels by which an annotated box may differ from the mask's; the lists' boxes were drawn on lossy masks."""
-EXAMPLES = 5
 
 
 def mask_box(mask: np.ndarray) -> tuple[int, int, int, int]:
@@ -40,15 +40,15 @@ def mask_box(mask: np.ndarray) -> tuple[int, int, int, int]:
     return max(0, int(columns[0]) - 1), max(0, int(rows[0]) - 1), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
+@dataclass
 class _Finding:
-    """What reading one case's files gave: what is wrong with them, or what is to be known of them."""
+    """What the files of one case hold, and what is wrong with them."""
 
-    def __init__(self, case: Case):
-        self.case = case
-        self.problem = ""
-        self.grey = False
-        self.box = (0, 0, 0, 0)
-        self.fingerprint: Fingerprint | None = None
+    case: Case
+    problem: str = ""
+    grey: bool = False
+    box: tuple[int, int, int, int] = (0, 0, 0, 0)
+    fingerprint: Fingerprint | None = None
 
 
 def _examine(folder: Path, case: Case) -> _Finding:
@@ -56,7 +56,7 @@ def _examine(folder: Path, case: Case) -> _Finding:
     paths = {"image": folder / "images" / case.image, "mask": folder / "masks" / case.mask}
     for what, path in paths.items():
         if not path.is_file():
-            finding.problem = f"{what} {path.name} is gone"
+            finding.problem = f"{what} {path.name} is missing"
             return finding
         if file_sha256(path) != getattr(case, f"{what}_sha256"):
             finding.problem = f"{what} {path.name} is not the file that cases.csv describes"
@@ -80,22 +80,21 @@ def _examine(folder: Path, case: Case) -> _Finding:
     return finding
 
 
-def _refuse(dataset: str, what: str, problems: Sequence[str], mend: str) -> None:
+def _refuse(dataset: str, what: str, problems: Sequence[str], fix: str) -> None:
     if problems:
-        more = f" and {len(problems) - EXAMPLES} more" if len(problems) > EXAMPLES else ""
-        raise PipelineError(f"{dataset}: {len(problems)} {what}: {'; '.join(problems[:EXAMPLES])}{more}. {mend}")
+        raise PipelineError(f"{dataset}: {len(problems)} {what}: {examples(problems, '; ')}. {fix}")
 
 
 def _compare_lists(dataset: str, records: Sequence[Record], cases: Sequence[Case], provenance: dict[str, Any]) -> None:
-    """The rows must be the lists' records, less those that standardising reported missing or left out."""
+    """The rows must be the lists' records, minus those that standardising reported missing or left out."""
     missing = {(split, case) for split, case in provenance["missing"]}
     expected = [record for record in records if (record.split, record.case) not in missing]
     if provenance["split"] == "deduplicated":
         expected, _ = deduplicate(expected)
-    mend = "Standardise the dataset again"
+    fix = "Standardise the dataset again"
     if len(expected) != len(cases):
         raise PipelineError(
-            f"{dataset}: cases.csv has {len(cases)} rows, the split lists {len(expected)} records. {mend}"
+            f"{dataset}: cases.csv has {len(cases)} rows, the split lists {len(expected)} records. {fix}"
         )
     problems = [
         f"{record.case} ({record.split})"
@@ -103,11 +102,11 @@ def _compare_lists(dataset: str, records: Sequence[Record], cases: Sequence[Case
         if (record.split, record.case, record.prompts) != (case.split, case.case, case.prompts)
         or (list(record.bbox) if record.bbox else None) != case.bbox
     ]
-    _refuse(dataset, "records are not as the split lists have them", problems, mend)
+    _refuse(dataset, "records differ from the split lists", problems, fix)
 
 
 def _compare_boxes(dataset: str, cases: Sequence[Case], findings: dict[str, _Finding]) -> dict[str, int]:
-    """Every annotated box against the mask's; how many there are and the largest difference, pixels."""
+    """Compare every annotated box with the mask's: their number and the largest difference, pixels."""
     largest, problems = 0, []
     boxed = [case for case in cases if case.bbox is not None]
     for case in boxed:
@@ -146,10 +145,10 @@ def verify(dataset: str, folder: Path, annotations: Path, verify_boxes: bool, th
         folder: what :mod:`pipeline.data.standardise` wrote.
         annotations: the split lists it was made with.
         verify_boxes: compare annotated boxes with the masks'; for archives of the original size.
-        output: the JSON file: counts and foreground by split, what is missing, left out or repeated, and fingerprints.
+        output: the JSON file: counts by split, what is missing, left out or repeated, and fingerprints.
 
     Raises:
-        PipelineError: names the cases that are not as they should be.
+        PipelineError: names the cases that are wrong.
     """
     facts = dataset_facts(dataset)
     cases = read_cases(folder / "cases.csv")
@@ -189,7 +188,7 @@ def verify(dataset: str, folder: Path, annotations: Path, verify_boxes: bool, th
         },
     )
     proof = f"boxes agree within {boxes['largest_difference']} px" if boxes else "boxes not compared"
-    log(f"{dataset}: {len(cases)} records of {len(records)} whole; {proof}")
+    log(f"{dataset}: {len(cases)} records of {len(records)} intact; {proof}")
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 THRESHOLD = 128
-# JPEG turns a grey level into channels a few steps apart; a photograph is further off than that.
+# JPEG turns a grey level into channels a few steps apart; a photograph differs by more.
 GREY_TOLERANCE = 16
 # A class needs this share of the foreground: chroma subsampling mixes red and green where they touch.
 CLASS_SHARE = 0.01
@@ -33,7 +33,7 @@ def read_red_green(image: Image.Image) -> tuple[np.ndarray, str]:
     """Foreground where red or green reaches 128; class neoplastic (red), non-neoplastic (green) or both.
 
     Raises:
-        ValueError: foreground is there but neither red nor green, so the class cannot be told.
+        ValueError: there is foreground, but neither red nor green, so it has no class.
     """
     colours = np.asarray(image.convert("RGB"))
     red, green, blue = colours[..., 0], colours[..., 1], colours[..., 2]
@@ -59,7 +59,7 @@ def read_mask(image: Image.Image, kind: str) -> tuple[np.ndarray, str]:
         kind: ``mask_kind`` of the dataset.
 
     Returns:
-        foreground, bool (H, W), and the class that the mask itself tells, or "".
+        foreground, bool (H, W), and the class that the mask's colours give, or "".
 
     Raises:
         ValueError: the image is no mask of that kind; the message completes "the mask is ...".

@@ -1,6 +1,12 @@
-"""What an archive's reader tells of its members."""
+"""Members of an archive, and the error of an archive that cannot be used."""
 
 from dataclasses import dataclass
+
+from pipeline.runtime.errors import PipelineError
+
+
+class ArchiveError(PipelineError):
+    """An archive is damaged, hostile or the wrong one. The message names it; whoever knows its source adds the fix."""
 
 
 @dataclass(frozen=True)

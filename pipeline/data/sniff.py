@@ -1,4 +1,4 @@
-"""What a file really is, by its first and last bytes."""
+"""The kind of a file, by its first and last bytes."""
 
 from pathlib import Path
 

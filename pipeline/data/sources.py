@@ -1,7 +1,7 @@
 """The table of datasets (workflow/resources/datasets.yaml), typed.
 
 To add a dataset, add an entry to the table: archives, the patterns of its image and mask files, its split lists. Code
-is needed only where its masks mark the foreground in a way that no kind in :mod:`pipeline.data.masks` knows.
+is needed only where its masks mark the foreground in a way that no kind in :mod:`pipeline.data.masks` reads.
 """
 
 import functools
@@ -37,16 +37,20 @@ class Kaggle(_Facts):
 
     kind: Literal["competition", "dataset"]
     handle: str = Field(description="competition, or owner/dataset")
-    saved_as: str = Field(description="File name under which its files are packed again")
+
+    @property
+    def folder(self) -> str:
+        """Name of the folder that its files are downloaded into; with .zip, that of the file one downloads by hand."""
+        return self.handle.rpartition("/")[2]
 
     @property
     def page(self) -> str:
-        """Address of the page at which a person downloads it."""
+        """Address of its page, for downloading by hand."""
         return f"https://www.kaggle.com/{self.kind}s/{self.handle}"
 
 
 class Layout(_Facts):
-    """Which members of an archive are images and masks: patterns to be found in a member's path.
+    """Which members of an archive are images and masks: patterns searched for in a member's path.
 
     Their named groups fill the dataset's ``case`` and ``group``. Several masks of one case are merged.
     """
@@ -62,17 +66,14 @@ class Layout(_Facts):
 
 
 class Archive(_Facts):
-    """One archive file and where it is to be had."""
+    """One archive file and its sources."""
 
     name: str = Field(description="Official file name")
-    alternatives: list[str] = Field(
-        [], description="Other names, with other layouts perhaps, under which users have it"
-    )
+    alternatives: list[str] = Field([], description="Other file names in use, possibly with other layouts")
     url: str | None = None
     kaggle: Kaggle | None = None
     sha256: Sha256 | None = Field(None, description="Of the file called `name`, where it is known")
-    size: int | None = Field(None, gt=0, description="Bytes of the file called `name`, where known")
-    layouts: list[Layout] = Field(min_length=1, description="The first that the archive's members match is taken")
+    layouts: list[Layout] = Field(min_length=1, description="The first one that the archive's members match is used")
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -88,9 +89,9 @@ class Annotations(_Facts):
 
 
 class Dataset(_Facts):
-    """Everything there is to know about one dataset."""
+    """One dataset: its name in tables and figures, its source, its archives and its split lists."""
 
-    title: str
+    title: str = Field(description="Display name, everywhere")
     version: str
     homepage: str
     licence: str
@@ -99,14 +100,9 @@ class Dataset(_Facts):
     case: str = Field("{case}", description="Case as the split lists name it, from the patterns' groups")
     group: str = Field("", description="Class of a case, from the patterns' groups")
     mask_kind: str = Field("grey", description="How masks mark the foreground; see pipeline.data.masks")
-    video_frames: bool = Field(False, description="Cases are numbered frames of videos, neighbours look alike")
+    video_frames: bool = Field(False, description="Cases are numbered video frames, so that neighbours look alike")
     annotations: Annotations
     records: BySplit = Field(description="Records of each split list")
-
-    @property
-    def accepted(self) -> dict[str, Archive]:
-        """Every accepted file name and its archive."""
-        return {name: archive for archive in self.archives for name in archive.names}
 
 
 class AnnotationSource(_Facts):

@@ -43,7 +43,7 @@ def _record(path: Path, index: int, entry: Any, split: str) -> Record:
         if bbox is not None and (len(bbox) != 4 or not all(isinstance(value, int) for value in bbox)):
             raise ValueError("bbox must be four integers")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise PipelineError(f"{path}: entry {index} is not valid: {error}; bring the split lists again") from None
+        raise PipelineError(f"{path}: entry {index} is not valid: {error}; fetch the split lists again") from None
     return Record(Path(name).stem, split, tuple(bbox) if bbox is not None else None, prompts)
 
 
@@ -59,29 +59,30 @@ def read_split_lists(folder: str | Path) -> list[Record]:
         try:
             entries = json.loads(path.read_text(encoding="utf-8"))
         except OSError as error:
-            raise PipelineError(f"{path}: cannot be read ({error.strerror}); bring the split lists again") from None
+            raise PipelineError(f"{path}: cannot be read ({error.strerror}); fetch the split lists again") from None
         except ValueError as error:
-            raise PipelineError(f"{path}: not valid JSON ({error}); bring the split lists again") from None
+            raise PipelineError(f"{path}: not valid JSON ({error}); fetch the split lists again") from None
         if not isinstance(entries, list) or not entries:
-            raise PipelineError(f"{path}: must be a list of records; bring the split lists again")
+            raise PipelineError(f"{path}: must be a list of records; fetch the split lists again")
         records += [_record(path, index, entry, split) for index, entry in enumerate(entries)]
     return records
 
 
 def deduplicate(records: Sequence[Record]) -> tuple[list[Record], list[Record]]:
-    """Leave out of train and val what stands in a later split, and repetitions within a split.
+    """Leave out of train and val what a later split has too, and repetitions within a split.
 
     The later split keeps its case: a test set stays the published one.
+
+    Args:
+        records: train first, as :func:`read_split_lists` gives them.
 
     Returns:
         the records that stay, in their order, and those left out.
     """
-    last = {record.case: SPLITS.index(record.split) for record in records}
-    for record in records:
-        last[record.case] = max(last[record.case], SPLITS.index(record.split))
+    last = {record.case: record.split for record in records}
     kept, dropped, seen = [], [], set()
     for record in records:
-        if SPLITS.index(record.split) < last[record.case] or record.case in seen:
+        if record.split != last[record.case] or record.case in seen:
             dropped.append(record)
         else:
             seen.add(record.case)
@@ -90,6 +91,6 @@ def deduplicate(records: Sequence[Record]) -> tuple[list[Record], list[Record]]:
 
 
 def repeated(records: Sequence[Record]) -> dict[str, list[str]]:
-    """Cases that stand in the lists more than once, and the splits in which they do."""
+    """Cases that are listed more than once, and the splits that list them."""
     counts = Counter(record.case for record in records)
     return {case: [r.split for r in records if r.case == case] for case, count in counts.items() if count > 1}

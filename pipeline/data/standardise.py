@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from pipeline.data.archives import find_archives, match_members
-from pipeline.data.cases import Case, write_cases
+from pipeline.data.archives import archive_sha256, find_archives, match_members
+from pipeline.data.cases import Case, examples, write_cases
 from pipeline.data.masks import read_mask
+from pipeline.data.members import ArchiveError
 from pipeline.data.sources import dataset_facts
 from pipeline.data.splits import Record, deduplicate, read_split_lists
 from pipeline.data.unpack import MAX_UNPACKED_BYTES, list_members, member_path, unpack
@@ -21,9 +22,8 @@ from pipeline.runtime.errors import PipelineError, run_command
 from pipeline.runtime.manifest import file_sha256
 from pipeline.runtime.progress import log, track
 
-EXAMPLES = 5
 ORIENTATION = 0x0112
-# Files of these formats and modes are what every reader takes for an 8-bit image; their bytes stay as they are.
+# Every reader reads files of these formats and modes as the same 8-bit image, so their bytes stay as they are.
 KEPT_FORMATS = {"JPEG": (".jpg", ".jpeg"), "PNG": (".png",)}
 KEPT_MODES = ("RGB", "L")
 CONVERTIBLE_MODES = ("RGB", "L", "1", "LA", "P", "PA", "RGBA", "CMYK", "YCbCr")
@@ -31,7 +31,7 @@ CONVERTIBLE_MODES = ("RGB", "L", "1", "LA", "P", "PA", "RGBA", "CMYK", "YCbCr")
 
 @dataclass
 class Files:
-    """The files of one case, unpacked, and the class that their names tell."""
+    """The files of one case, unpacked, and the class in their names."""
 
     images: list[Path] = field(default_factory=list)
     masks: list[Path] = field(default_factory=list)
@@ -40,12 +40,6 @@ class Files:
 
 class CaseError(Exception):
     """What is wrong with one case; all such cases of a dataset are reported at once."""
-
-
-def examples(items: Sequence[str]) -> str:
-    """The first few of ``items``, for a message."""
-    more = f" and {len(items) - EXAMPLES} more" if len(items) > EXAMPLES else ""
-    return ", ".join(items[:EXAMPLES]) + more
 
 
 def _open(path: Path, what: str) -> Image.Image:
@@ -59,7 +53,7 @@ def _open(path: Path, what: str) -> Image.Image:
 
 
 def _place_image(source: Path, folder: Path, case: str) -> tuple[Path, tuple[int, int], bool]:
-    """Put the image of ``case`` into ``folder``: its path there, its size (W, H), whether it had to be encoded anew."""
+    """Put the image of ``case`` into ``folder``: its path there, its size (W, H), whether it was encoded again."""
     with _open(source, "image") as image:
         if image.mode not in CONVERTIBLE_MODES:
             raise CaseError(f"the image {source.name} has Pillow mode {image.mode}, not 8 bits a channel")
@@ -76,7 +70,7 @@ def _place_image(source: Path, folder: Path, case: str) -> tuple[Path, tuple[int
 
 
 def _merge_masks(sources: Sequence[Path], kind: str, size: tuple[int, int]) -> tuple[np.ndarray, str]:
-    """The union of a case's masks, bool (H, W), and the class they tell."""
+    """The union of a case's masks, bool (H, W), and their class."""
     merged = np.zeros((size[1], size[0]), dtype=bool)
     groups = set()
     for source in sources:
@@ -119,8 +113,8 @@ def _same(first: Sequence[Path], second: Sequence[Path]) -> bool:
 def _unpack_all(dataset: str, archives: Path, folder: Path) -> tuple[dict[str, Files], dict[str, str]]:
     """Unpack what the layouts name; files by case, and the SHA-256 of each archive.
 
-    ISIC has cases in both the training and the test archive. Where those copies differ the later archive's is taken, so
-    that the test set is the one that was published.
+    ISIC has cases in both the training and the test archive. Where those copies differ the later archive's is used, so
+    that the test set is the published one.
     """
     facts = dataset_facts(dataset)
     cases: dict[str, Files] = {}
@@ -130,7 +124,7 @@ def _unpack_all(dataset: str, archives: Path, folder: Path) -> tuple[dict[str, F
         matches = match_members(dataset, archive, path, list_members(path))
         target = folder / str(index)
         left -= unpack(path, target, [match.member for match in matches], left)
-        hashes[path.name] = file_sha256(path)
+        hashes[path.name] = archive_sha256(path)
         own: dict[str, Files] = {}
         for match in matches:
             files = own.setdefault(match.case, Files(group=facts.group.format_map(match.groups)))
@@ -144,13 +138,13 @@ def _unpack_all(dataset: str, archives: Path, folder: Path) -> tuple[dict[str, F
             for role in ("images", "masks"):
                 new, old = getattr(files, role), getattr(known, role)
                 if new and old and not _same(new, old):
-                    log(f"{dataset}: {case} stands in two archives and differs; {role} of {path.name} are taken")
+                    log(f"{dataset}: {case} is in two archives and differs; {role} of {path.name} are used")
                 setattr(known, role, new or old)
     return cases, hashes
 
 
 def _present(dataset: str, records: Sequence[Record], cases: dict[str, Files], allow_missing: int) -> list[Record]:
-    """The records whose image and mask are there; too many missing ones are an error."""
+    """The records that have image and mask; too many missing ones are an error."""
     lacking = {record.case: cases.get(record.case, Files()) for record in records}
     no_image = [case for case, files in lacking.items() if not files.images]
     no_mask = [case for case, files in lacking.items() if files.images and not files.masks]
@@ -203,7 +197,10 @@ def standardise(
         unpacked, images, masks = folder / "unpacked", folder / "images", folder / "masks"
         for path in (unpacked, images, masks):
             path.mkdir()
-        cases, hashes = _unpack_all(dataset, archives, unpacked)
+        try:
+            cases, hashes = _unpack_all(dataset, archives, unpacked)
+        except ArchiveError as error:
+            raise PipelineError(f"{error}; remove {archives} and fetch the right archive") from None
         present = _present(dataset, records, cases, allow_missing)
         kept, dropped = deduplicate(present) if split == "deduplicated" else (present, [])
         names = list(dict.fromkeys(record.case for record in kept))
@@ -225,8 +222,7 @@ def standardise(
                     converted += [case] if encoded else []
         if wrong:
             raise PipelineError(
-                f"{dataset}: {len(wrong)} of {len(names)} cases cannot be used: {'; '.join(wrong[:EXAMPLES])}"
-                f"{f' and {len(wrong) - EXAMPLES} more' if len(wrong) > EXAMPLES else ''}. "
+                f"{dataset}: {len(wrong)} of {len(names)} cases cannot be used: {examples(wrong, '; ')}. "
                 "Fetch the official archives again"
             )
         shutil.rmtree(unpacked)
@@ -251,8 +247,8 @@ def standardise(
         }
         write_json(folder / "provenance.json", provenance)
     for record in dropped:
-        log(f"{dataset}: left {record.case} out of {record.split}: it stands in a later split or before")
-    log(f"{dataset}: {len(kept)} records of {len(records)}, {len(names)} cases, {len(converted)} encoded anew as PNG")
+        log(f"{dataset}: left {record.case} out of {record.split}: it is in a later split, or listed before")
+    log(f"{dataset}: {len(kept)} records of {len(records)}, {len(names)} cases, {len(converted)} encoded as PNG")
 
 
 def main() -> None:

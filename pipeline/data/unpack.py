@@ -1,37 +1,35 @@
-"""Unpack chosen members of a zip or rar archive, trusting nothing that the archive says."""
+"""List and unpack a zip or rar archive, or a folder in place of one, without trusting what the archive says."""
 
+import contextlib
 import re
-import shutil
 import stat
 import zipfile
-import zlib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-from pipeline.data.members import Member
+from pipeline.data.members import ArchiveError, Member
 from pipeline.data.sniff import kind_of_file
 from pipeline.runtime.errors import PipelineError
 
 MAX_UNPACKED_BYTES = 16 * 2**30
+CHUNK = 2**20
 LITTER = re.compile(r"(^|/)(__MACOSX/|\._|\.DS_Store$|Thumbs\.db$|desktop\.ini$)")
+
+Write = Callable[[str, bytes], None]
 
 
 class Reader(Protocol):
-    """What reading an archive takes, whatever its format."""
-
-    damage: tuple[type[Exception], ...]
+    """How an archive of one format is read."""
 
     def members(self) -> list[Member]: ...
 
-    def contents(self, names: Collection[str]) -> Iterator[tuple[str, Iterable[bytes]]]:
-        """Each member of ``names`` with its bytes in pieces, in the archive's order."""
+    def read(self, names: Collection[str], write: Write) -> None:
+        """Call ``write`` with name and next bytes of each member in ``names``; the first call of each has no bytes."""
 
 
 class ZipReader:
     """Reads zip archives with the standard library."""
-
-    damage = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
 
     def __init__(self, path: Path):
         self._path = path
@@ -48,52 +46,85 @@ class ZipReader:
             return "link"
         return "folder" if info.is_dir() else "file"
 
-    def contents(self, names: Collection[str]) -> Iterator[tuple[str, Iterable[bytes]]]:
+    def read(self, names: Collection[str], write: Write) -> None:
         with zipfile.ZipFile(self._path) as archive:
             for info in archive.infolist():
                 if info.filename in names:
+                    write(info.filename, b"")
                     with archive.open(info) as file:
-                        yield info.filename, iter(lambda file=file: file.read(2**20), b"")
+                        while data := file.read(CHUNK):
+                            write(info.filename, data)
 
 
-def _reader(path: Path) -> Reader:
-    kind = kind_of_file(path)
-    if kind == "zip":
-        return ZipReader(path)
-    if kind == "rar":
-        # Loading the library takes a tenth of a second that zip archives need not wait for.
-        from pipeline.data.rar import RarReader
+class FolderReader:
+    """Reads an unpacked archive, as Kaggle's client leaves it."""
 
-        return RarReader(path)
-    raise PipelineError(f"{path}: {kind}, where a zip or rar archive is expected; remove it and fetch it again")
+    def __init__(self, path: Path):
+        self._path = path
+
+    def members(self) -> list[Member]:
+        return [
+            Member(path.relative_to(self._path).as_posix(), path.lstat().st_size, self._kind(path))
+            for path in sorted(self._path.rglob("*"))
+        ]
+
+    @staticmethod
+    def _kind(path: Path) -> str:
+        mode = path.lstat().st_mode
+        return "file" if stat.S_ISREG(mode) else "folder" if stat.S_ISDIR(mode) else "link"
+
+    def read(self, names: Collection[str], write: Write) -> None:
+        for name in sorted(names):
+            write(name, b"")
+            with (self._path / name).open("rb") as file:
+                while data := file.read(CHUNK):
+                    write(name, data)
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Reader]:
+    """The reader of an archive; whatever the format's library raises in the block becomes an ArchiveError."""
+    kind = "folder" if path.is_dir() else kind_of_file(path)
+    if kind not in ("zip", "rar", "folder"):
+        raise ArchiveError(f"{path}: {kind} where a zip or rar archive is expected")
+    try:
+        if kind == "rar":
+            # Loading the library takes a tenth of a second that zip archives need not wait for.
+            from pipeline.data.rar import RarReader
+
+            yield RarReader(path)
+        else:
+            yield ZipReader(path) if kind == "zip" else FolderReader(path)
+    except PipelineError:
+        raise
+    except Exception as error:
+        # zipfile alone raises a dozen classes for damaged files.
+        raise ArchiveError(f"{path}: damaged ({error or type(error).__name__})") from None
 
 
 def _check(path: Path, member: Member) -> None:
     parts = PurePosixPath(member.name.replace("\\", "/")).parts
     if not parts or parts[0] == "/" or ".." in parts or ":" in parts[0] or "\0" in member.name:
-        raise PipelineError(f"{path}: member {member.name!r} points outside the archive's folder; not unpacked at all")
+        raise ArchiveError(f"{path}: member {member.name!r} points outside the archive's folder")
     if member.kind == "link":
-        raise PipelineError(f"{path}: member {member.name!r} is a link or a device; not unpacked at all")
+        raise ArchiveError(f"{path}: member {member.name!r} is a link or a device")
 
 
 def list_members(path: str | Path) -> list[str]:
     """Paths of the files in an archive, without what macOS and Windows leave there.
 
     Raises:
-        PipelineError: it is damaged, holds a path or link that leads outside, or one name twice.
+        ArchiveError: it is damaged, holds a path or link that leads outside, or one name twice.
     """
     path = Path(path)
-    reader = _reader(path)
-    try:
+    with _opened(path) as reader:
         members = [member for member in reader.members() if not LITTER.search(member.name)]
-    except reader.damage as error:
-        raise PipelineError(f"{path}: damaged ({error}); remove it and fetch it again") from None
     names = set()
     for member in members:
         _check(path, member)
         if member.kind == "file":
             if member.name in names:
-                raise PipelineError(f"{path}: holds {member.name!r} twice; remove it and fetch it again")
+                raise ArchiveError(f"{path}: holds {member.name!r} twice")
             names.add(member.name)
     return [member.name for member in members if member.kind == "file"]
 
@@ -108,29 +139,26 @@ def unpack(path: str | Path, folder: str | Path, names: Collection[str], limit: 
         bytes written.
 
     Raises:
-        PipelineError: it is damaged or larger than ``limit``.
+        ArchiveError: it is damaged or larger than ``limit``.
+        PipelineError: a file cannot be written.
     """
-    path, folder = Path(path), Path(folder)
-    reader = _reader(path)
-    left = limit
-    try:
-        for name, pieces in reader.contents(set(names)):
-            target = member_path(folder, name)
+    path, folder, left = Path(path), Path(folder), limit
+
+    def write(name: str, data: bytes) -> None:
+        nonlocal left
+        left -= len(data)
+        if left < 0:
+            raise ArchiveError(f"{path}: unpacks to more than {limit / 2**30:.3g} GiB")
+        target = member_path(folder, name)
+        try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            with target.open("xb") as file:
-                for piece in pieces:
-                    left -= len(piece)
-                    if left < 0:
-                        raise PipelineError(
-                            f"{path}: unpacks to more than {limit / 2**30:.3g} GiB; is it the right one?"
-                        )
-                    file.write(piece)
-    except reader.damage as error:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise PipelineError(f"{path}: damaged ({error}); remove it and fetch it again") from None
-    except PipelineError:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
+            with target.open("ab") as file:
+                file.write(data)
+        except OSError as error:
+            raise PipelineError(f"{target}: cannot be written ({error.strerror}); make room and run again") from None
+
+    with _opened(path) as reader:
+        reader.read(set(names), write)
     return limit - left
 
 

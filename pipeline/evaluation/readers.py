@@ -1,29 +1,20 @@
-"""What tables and figures read: result tables, runs, labels; and how their command lines take them."""
+"""Readers of result tables and of the per-case scores of runs."""
 
-import argparse
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from pipeline.evaluation.per_case import read_per_case
-from pipeline.evaluation.runs import Run, add_run_options, json_option
 from pipeline.runtime.errors import PipelineError
 
+if TYPE_CHECKING:
+    from pipeline.evaluation.runs import Run
+
 AVERAGE = "average"
-DATASET_LABELS = {
-    "kvasir_seg": "Kvasir-SEG",
-    "clinicdb": "CVC-ClinicDB",
-    "bkai": "BKAI",
-    "isic16": "ISIC 2016",
-    "busi": "BUSI",
-    AVERAGE: "Average",
-}
-FIGURE_SUFFIXES = "the PNG goes beside the PDF"
-TABLE_SUFFIXES = "without ending: .csv, .md and .tex are written"
-REPORTED_ONLY = {"cris": "CRIS", "san": "SAN", "imedsam_lora": "I-MedSAM (LoRA)"}
-"""Methods of the paper's table that are other architectures: they appear with their reported numbers alone."""
 
 
 def read_table(path: str | Path, columns: Iterable[str]) -> pd.DataFrame:
@@ -75,59 +66,5 @@ def read_cases(runs: Sequence[Run]) -> pd.DataFrame:
 
 
 def dataset_order(datasets: Iterable[str]) -> list[str]:
-    """``datasets`` once each, in the study's order, unknown ones last by name."""
-    known = list(DATASET_LABELS)
-    return sorted(set(datasets), key=lambda name: (known.index(name) if name in known else len(known), name))
-
-
-def dataset_label(dataset: str) -> str:
-    """The name of ``dataset`` in tables and figures."""
-    return DATASET_LABELS.get(dataset, dataset)
-
-
-def variant_label(labels: Mapping[str, str], variant: str) -> str:
-    """The name of ``variant`` in tables and figures."""
-    return labels.get(variant) or REPORTED_ONLY.get(variant, variant)
-
-
-def json_value(option: str, kind: type) -> Callable[[str], Any]:
-    """An argparse type: JSON text of type ``kind`` (list or dict), with an error that names ``option``."""
-    return lambda text: json_option(option, text, kind)
-
-
-def add_output(parser: argparse.ArgumentParser, suffixes: str) -> None:
-    """Options that every table and figure has."""
-    parser.add_argument("--note", default="", help="provenance that the result shows; may be empty")
-    parser.add_argument("--output", required=True, help=f"path of the result; {suffixes}")
-
-
-def add_figure_options(parser: argparse.ArgumentParser) -> None:
-    """Options that every figure of variants has."""
-    add_variants(parser)
-    add_labels(parser)
-    add_output(parser, FIGURE_SUFFIXES)
-
-
-def add_scores_options(parser: argparse.ArgumentParser, scores: str) -> None:
-    """Options of a table that is made from further per-case scores of runs; ``scores`` says which."""
-    add_run_options(parser)
-    parser.add_argument("--scores", required=True, help=f"folder of the scores {scores}, laid out as runs/")
-    add_labels(parser)
-    add_output(parser, TABLE_SUFFIXES)
-
-
-def add_labels(parser: argparse.ArgumentParser) -> None:
-    """``--labels``."""
-    parser.add_argument(
-        "--labels",
-        type=json_value("--labels", dict),
-        default={},
-        help="JSON object: name of each variant",
-    )
-
-
-def add_variants(parser: argparse.ArgumentParser) -> None:
-    """``--variants``."""
-    parser.add_argument(
-        "--variants", type=json_value("--variants", list), required=True, help="JSON list: variants in their order"
-    )
+    """``datasets`` once each, in the order in which they first appear."""
+    return list(dict.fromkeys(datasets))

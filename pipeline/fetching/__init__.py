@@ -1,1 +1,1 @@
-"""Fetching: what the study needs from outside, archives, split lists and CLIPSeg's files, checked on arrival."""
+"""Fetching: downloads of archives, split lists and CLIPSeg's files, with checksums."""

@@ -1,55 +1,54 @@
 """The pretrained CLIPSeg into the results folder: by pinned revision from the Hugging Face hub, or from a local folder.
 
-Every file is checked: those of the hub against the table of facts, a local folder for being whole and a CLIPSeg.
+Every file is checked: those of the hub against the table of facts, a local folder for being a complete CLIPSeg.
 """
 
 import argparse
 import csv
-import json
 import shutil
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 
-from pipeline.config import FolderBackbone, HubBackbone
+from pipeline.fetching.download import first_line
 from pipeline.models.folder import CONFIG, WEIGHTS, misfit, read_config
 from pipeline.runtime.atomic import atomic_folder
 from pipeline.runtime.errors import PipelineError, run_command
 from pipeline.runtime.manifest import file_sha256
 from pipeline.runtime.progress import log, track
 
-FACTS = Path(__file__).parents[2] / "workflow" / "resources" / "backbone_files.csv"
 OPTIONAL = ("preprocessor_config.json", "tokenizer_config.json", "special_tokens_map.json", "tokenizer.json")
 TOKENIZER = ("vocab.json", "merges.txt")
 
 
 @dataclass(frozen=True)
 class KnownFile:
-    """What a file of the backbone must be."""
+    """A row of the table of facts: size (bytes) and SHA-256 of a file at one revision of a repository."""
 
+    repository: str
+    revision: str
     name: str
     size: int
     sha256: str
 
 
-def known_files(repository: str, revision: str, facts: Path = FACTS) -> list[KnownFile]:
+def _read_facts(facts: Path) -> list[KnownFile]:
+    with facts.open(newline="", encoding="utf-8") as file:
+        return [
+            KnownFile(row["repository"], row["revision"], row["file"], int(row["bytes"]), row["sha256"])
+            for row in csv.DictReader(file)
+        ]
+
+
+def known_files(repository: str, revision: str, facts: Path) -> list[KnownFile]:
     """The files of one revision according to the table of facts.
 
     Raises:
-        PipelineError: the table does not know the revision.
+        PipelineError: the table does not have the revision.
     """
-    with facts.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    known = [
-        KnownFile(row["file"], int(row["bytes"]), row["sha256"])
-        for row in rows
-        if (row["repository"], row["revision"]) == (repository, revision)
-    ]
+    known = [file for file in _read_facts(facts) if (file.repository, file.revision) == (repository, revision)]
     if not known:
         raise PipelineError(
             f"backbone: no checksums for revision {revision} of {repository}; add its files to {facts}, or download "
@@ -66,10 +65,10 @@ def _mismatch(path: Path, file: KnownFile) -> str | None:
     return None if digest == file.sha256 else f"SHA-256 {digest} instead of {file.sha256}"
 
 
-def fetch_from_hub(repository: str, revision: str, output: Path, facts: Path = FACTS) -> None:
+def fetch_from_hub(repository: str, revision: str, output: Path, facts: Path) -> None:
     """Download one pinned revision into ``output``, every file checked against the table of facts.
 
-    What has arrived before a failure stays beside ``output`` and is not downloaded again. HF_ENDPOINT names a mirror.
+    What arrived before a failure stays beside ``output`` and is not downloaded again. HF_ENDPOINT names a mirror.
 
     Raises:
         PipelineError: no network, or a file that is not the known one.
@@ -91,7 +90,7 @@ def fetch_from_hub(repository: str, revision: str, output: Path, facts: Path = F
             # Which classes come here depends on the hub's library and on the HTTP and Xet clients that it uses.
             names = ", ".join(known.name for known in files)
             raise PipelineError(
-                f"backbone: {file.name} could not be downloaded from {constants.ENDPOINT} ({_first_line(error)}). "
+                f"backbone: {file.name} could not be downloaded from {constants.ENDPOINT} ({first_line(error)}). "
                 f"On a machine with a network download {names} from "
                 f"https://huggingface.co/{repository}/tree/{revision} into one folder, and set "
                 "backbone: {source: folder, folder: THAT FOLDER} in the configuration; or set HF_ENDPOINT to a mirror"
@@ -101,7 +100,7 @@ def fetch_from_hub(repository: str, revision: str, output: Path, facts: Path = F
             path.unlink()
             raise PipelineError(
                 f"backbone: {file.name} from {constants.ENDPOINT} is not the file of revision {revision}: {reason}; "
-                "it was removed, so run again, or look at what HF_ENDPOINT serves"
+                "it was removed, so run again, or check what HF_ENDPOINT serves"
             )
     with atomic_folder(output) as temporary:
         for file in files:
@@ -110,13 +109,7 @@ def fetch_from_hub(repository: str, revision: str, output: Path, facts: Path = F
     shutil.rmtree(download)
 
 
-def _first_line(error: Exception) -> str:
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return f"{type(error).__name__}: {error}".strip().splitlines()[0]
-
-
-def copy_from_folder(folder: Path, output: Path, facts: Path = FACTS) -> None:
+def copy_from_folder(folder: Path, output: Path, facts: Path) -> None:
     """Check a local folder and copy what the study needs of it into ``output``.
 
     Raises:
@@ -128,13 +121,12 @@ def copy_from_folder(folder: Path, output: Path, facts: Path = FACTS) -> None:
         for name in track([name for name in present if (folder / name).is_file()], f"backbone: copying {folder}"):
             shutil.copyfile(folder / name, temporary / name)
         digest = file_sha256(temporary / WEIGHTS)
-    with facts.open(newline="", encoding="utf-8") as file:
-        known = {row["sha256"]: f"{row['repository']} at {row['revision']}" for row in csv.DictReader(file)}
-    log(f"backbone: the weights are {known[digest]}" if digest in known else f"backbone: weights of SHA-256 {digest}")
+    known = {file.sha256: f"{file.repository} at {file.revision}" for file in _read_facts(facts)}
+    log(f"backbone: the weights are {known.get(digest, f'unknown to {facts.name}, SHA-256 {digest}')}")
 
 
 def check_folder(folder: Path) -> None:
-    """Check that ``folder`` holds a whole CLIPSeg with its tokenizer, without reading the weights themselves.
+    """Check that ``folder`` holds a complete CLIPSeg with its tokenizer, without reading the weights themselves.
 
     Raises:
         PipelineError: says what is missing or broken.
@@ -156,38 +148,27 @@ def check_folder(folder: Path) -> None:
         with safe_open(folder / WEIGHTS, framework="pt") as file:
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise PipelineError(f"{folder / WEIGHTS}: not a whole safetensors file ({error})") from None
+        raise PipelineError(f"{folder / WEIGHTS}: not a complete safetensors file ({error})") from None
     reason = misfit(read_config(folder), shapes)
     if reason:
         raise PipelineError(f"{folder / WEIGHTS}: not the weights of {CONFIG} beside it: {reason}")
 
 
-def prepare_backbone(settings: Mapping[str, Any], output: Path, facts: Path = FACTS) -> None:
-    """Put the backbone that the configuration names into ``output``.
-
-    Args:
-        settings: ``backbone`` of config.yaml; source hub or folder.
-
-    Raises:
-        PipelineError: as :func:`fetch_from_hub` and :func:`copy_from_folder`; or another source.
-    """
-    try:
-        if settings.get("source", "hub") == "hub":
-            hub = HubBackbone.model_validate(settings)
-            fetch_from_hub(hub.repository, hub.revision, output, facts)
-        else:
-            copy_from_folder(Path(FolderBackbone.model_validate(settings).folder), output, facts)
-    except ValidationError as error:
-        raise PipelineError(f"--settings: {settings!r} is neither source hub nor source folder: {error}") from None
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--settings", type=json.loads, required=True, help="backbone of the configuration, JSON")
-    parser.add_argument("--facts", type=Path, default=FACTS, help="table of the known files' sizes and checksums")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--repository", help="repository on the hub; with --revision")
+    source.add_argument("--folder", type=Path, help="local folder in transformers' format")
+    parser.add_argument("--revision", help="commit of the repository")
+    parser.add_argument("--facts", type=Path, required=True, help="table of the known files' sizes and checksums")
     parser.add_argument("--output", type=Path, required=True, help="folder that the backbone is put into")
     arguments = parser.parse_args()
-    prepare_backbone(arguments.settings, arguments.output, arguments.facts)
+    if bool(arguments.repository) != bool(arguments.revision):
+        parser.error("--repository and --revision belong together")
+    if arguments.folder:
+        copy_from_folder(arguments.folder, arguments.output, arguments.facts)
+    else:
+        fetch_from_hub(arguments.repository, arguments.revision, arguments.output, arguments.facts)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Bring one file over HTTP: resumed after a broken connection, retried with back-off, checked before it is taken."""
+"""Download one file with pooch: resumed after a broken connection, retried with back-off, checked before it is used."""
 
 import errno
 import json
@@ -21,14 +21,16 @@ from pipeline.runtime.progress import LOG_INTERVAL_SECONDS, log
 CHUNK = 2**18
 TIMEOUT_SECONDS = 30.0
 ATTEMPTS = 6
+"""Attempts in a row that bring nothing new before a download is given up."""
 FIRST_WAIT_SECONDS = 1.0
+"""Wait before the second attempt; doubled each time."""
 LONGEST_WAIT_SECONDS = 60.0
 RETRIED_STATUS = (408, 425, 429, 500, 502, 503, 504)
 
 Check = Callable[[Path], None]
 
 
-class _Broken(Exception):
+class _Interrupted(Exception):
     """A failure that may pass: the next attempt goes on where this one stopped."""
 
     def __init__(self, reason: str, wait: float | None = None):
@@ -37,7 +39,14 @@ class _Broken(Exception):
 
 
 class NotFound(PipelineError):
-    """The server says that there is no such file."""
+    """The server has no such file."""
+
+
+def first_line(error: BaseException) -> str:
+    """Class and first line of the exception at the root of ``error``."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return f"{type(error).__name__}: {error}".strip().splitlines()[0]
 
 
 def _reason(error: Exception) -> str:
@@ -60,24 +69,21 @@ def _no_space(path: Path, error: OSError) -> PipelineError:
 class ResumingDownloader:
     """A pooch downloader that keeps what it has in ``partial`` until it is complete and ``check`` passes.
 
-    Beside ``partial`` lies a JSON file with the address and the server's ETag or date, so that the rest of another
-    version of the file is never glued on.
+    Beside ``partial`` lies a JSON file with the address and the server's ETag or date, so that parts of two versions of
+    a file are never joined.
 
     Args:
         partial: where incomplete bytes are kept between attempts and between runs.
         check: raises PipelineError if the complete file is not what was asked for.
-        attempts: attempts in a row that bring nothing new before it gives up.
-        first_wait: seconds before the second attempt; doubled each time.
     """
 
-    def __init__(self, partial: Path, check: Check, attempts: int = ATTEMPTS, first_wait: float = FIRST_WAIT_SECONDS):
+    def __init__(self, partial: Path, check: Check):
         self._partial = partial
         self._check = check
-        self._attempts = attempts
-        self._first_wait = first_wait
         self._note = partial.with_name(partial.name + ".json")
 
     def __call__(self, url: str, output_file: str, _pooch: pooch.Pooch | None, check_only: bool = False) -> None:
+        log(f"downloading {url}")
         self._partial.parent.mkdir(parents=True, exist_ok=True)
         if self._read_note().get("url") != url:
             self._discard()
@@ -87,15 +93,15 @@ class ResumingDownloader:
             try:
                 self._attempt(url)
                 break
-            except (_Broken, requests.RequestException, urllib3.exceptions.HTTPError) as error:
+            except (_Interrupted, requests.RequestException, urllib3.exceptions.HTTPError) as error:
                 fruitless = 1 if self._have() > before else fruitless + 1
-                if fruitless >= self._attempts:
+                if fruitless >= ATTEMPTS:
                     raise PipelineError(
-                        f"{url}: the download broke off after {_mebibytes(self._have())} and {self._attempts} attempts "
+                        f"{url}: the download broke off after {_mebibytes(self._have())} and {ATTEMPTS} attempts "
                         f"brought nothing more ({_reason(error)}); run again to go on from there, or put the file into "
                         "archives.folder yourself"
                     ) from None
-                wait = getattr(error, "wait", None) or self._first_wait * 2 ** (fruitless - 1)
+                wait = getattr(error, "wait", None) or FIRST_WAIT_SECONDS * 2 ** (fruitless - 1)
                 wait = min(wait, LONGEST_WAIT_SECONDS)
                 log(
                     f"{self._partial.name}: {_reason(error)}; again in {wait:.0f} s, from {_mebibytes(self._have())} on"
@@ -134,12 +140,12 @@ class ResumingDownloader:
         with requests.get(url, stream=True, timeout=TIMEOUT_SECONDS, headers=headers) as response:
             if response.status_code == 416:
                 self._discard()
-                raise _Broken("the server's file is shorter than the part that is here")
-            self._refuse(url, response)
+                raise _Interrupted("the server's file is shorter than the part that is here")
+            _check_answer(url, response)
             resumed = response.status_code == 206
             if resumed and not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
                 self._discard()
-                raise _Broken("the server sent another part than the one asked for")
+                raise _Interrupted("the server sent another part than the one asked for")
             start = have if resumed else 0
             length = response.headers.get("Content-Length")
             total = start + int(length) if length is not None else None
@@ -147,39 +153,10 @@ class ResumingDownloader:
             etag = response.headers.get("ETag", "")
             strong = etag if etag and not etag.startswith("W/") else None
             note = {"url": url, "validator": strong or response.headers.get("Last-Modified")}
-            try:
-                self._note.write_text(json.dumps(note), encoding="utf-8")
-                self._receive(response, start, total)
-            except OSError as error:
-                # requests' own errors are OSErrors too, and mean the connection.
-                if isinstance(error, requests.RequestException) or error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                    raise
-                raise _no_space(self._partial, error) from None
+            self._note.write_text(json.dumps(note), encoding="utf-8")
+            self._receive(response, start, total)
         if total is not None and self._have() < total:
-            raise _Broken(f"the connection ended after {self._have()} of {total} bytes")
-
-    def _refuse(self, url: str, response: requests.Response) -> None:
-        status = response.status_code
-        if status in (404, 410):
-            raise NotFound(
-                f"{url}: not there (HTTP {status}); it may have moved: download the file by hand and put it into "
-                "archives.folder, or name a mirror in archives.base_url"
-            )
-        if status in (401, 403):
-            raise PipelineError(
-                f"{url}: access refused (HTTP {status}); log in with a browser, download the file and put it into "
-                "archives.folder"
-            )
-        if status in RETRIED_STATUS:
-            after = response.headers.get("Retry-After", "")
-            raise _Broken(f"HTTP {status} from the server", float(after) if after.isdigit() else None)
-        if status >= 400:
-            raise PipelineError(f"{url}: HTTP {status} from the server; download the file by hand into archives.folder")
-        if response.headers.get("Content-Type", "").lower().startswith("text/html"):
-            raise PipelineError(
-                f"{url}: a web page was served in place of the file (log-in, quota or notice); open the address in a "
-                "browser, download the file and put it into archives.folder"
-            )
+            raise _Interrupted(f"the connection ended after {self._have()} of {total} bytes")
 
     def _receive(self, response: requests.Response, start: int, total: int | None) -> None:
         if total is not None:
@@ -191,8 +168,7 @@ class ResumingDownloader:
             desc=self._partial.name, total=total, initial=start, unit="B", unit_scale=True,
             disable=not sys.stderr.isatty(), leave=False,
         )  # fmt: skip
-        with bar, self._partial.open("r+b" if start else "wb") as file:
-            file.seek(start)
+        with bar, self._partial.open("ab" if start else "wb") as file:
             # read1 gives what has arrived; a read of whole chunks would lose the last one when the connection breaks.
             while chunk := response.raw.read1(CHUNK, decode_content=False):
                 file.write(chunk)
@@ -203,35 +179,53 @@ class ResumingDownloader:
                     log(f"{self._partial.name}: {_mebibytes(file.tell())}{of}")
 
 
-def download(
-    url: str,
-    target: Path,
-    partial: Path,
-    check: Check,
-    sha256: str | None = None,
-    attempts: int = ATTEMPTS,
-    first_wait: float = FIRST_WAIT_SECONDS,
-) -> None:
-    """Bring ``url`` to ``target``, which appears only when it is complete and right.
+def _check_answer(url: str, response: requests.Response) -> None:
+    """Refuse an answer that is not the file.
+
+    Raises:
+        _Interrupted: it may be another time.
+        PipelineError: it will not be; says why.
+    """
+    status = response.status_code
+    if status in RETRIED_STATUS:
+        after = response.headers.get("Retry-After", "")
+        raise _Interrupted(f"HTTP {status} from the server", float(after) if after.isdigit() else None)
+    if status in (404, 410):
+        raise NotFound(
+            f"{url}: not there (HTTP {status}); it may have moved: download the file by hand and put it into "
+            "archives.folder, or name a mirror in archives.base_url"
+        )
+    by_hand = "download the file with a browser and put it into archives.folder"
+    if status in (401, 403):
+        raise PipelineError(f"{url}: access refused (HTTP {status}); {by_hand}")
+    if status >= 400:
+        raise PipelineError(f"{url}: HTTP {status} from the server; {by_hand}")
+    if response.headers.get("Content-Type", "").lower().startswith("text/html"):
+        raise PipelineError(f"{url}: a web page was served in place of the file (log-in, quota or notice); {by_hand}")
+
+
+def download(url: str, target: Path, partial: Path, check: Check, sha256: str | None = None) -> None:
+    """Download ``url`` to ``target``, which appears only when it is complete and right.
 
     Args:
+        target: kept as it is if it has the checksum.
         partial: where incomplete bytes wait for another run; outside any folder that a failed job is cleaned of.
         check: see :class:`ResumingDownloader`.
         sha256: the file's checksum, where known.
 
     Raises:
         NotFound: the server has no such file.
-        PipelineError: anything else that went wrong, each with its mend.
+        PipelineError: anything else that went wrong, each with its fix.
     """
-    # pooch tells the checksum of files whose checksum it was not given; the lock file does that here.
+    # pooch logs the checksum of files whose checksum it was not given; the lock file does that here.
     pooch.get_logger().setLevel(logging.WARNING)
-    downloader = ResumingDownloader(partial, check, attempts, first_wait)
-    target.unlink(missing_ok=True)
+    if sha256 is None:
+        target.unlink(missing_ok=True)
     try:
-        pooch.retrieve(url, known_hash=sha256, fname=target.name, path=target.parent, downloader=downloader)
+        pooch.retrieve(url, sha256, target.name, target.parent, downloader=ResumingDownloader(partial, check))
     except ValueError as error:
         raise PipelineError(
-            f"{url}: wrong checksum, the file is damaged or another version and was thrown away ({error}); run again, "
+            f"{url}: wrong checksum, the file is damaged or another version and was removed ({error}); run again, "
             "or put the official file into archives.folder"
         ) from None
     except OSError as error:
@@ -250,6 +244,6 @@ def check_archive(path: Path) -> None:
     if kind not in ("zip", "rar"):
         page = " (log-in, quota or notice)" if kind == "a web page" else ""
         raise PipelineError(
-            f"{path.name}: {kind}{page} where a zip or rar archive is expected; download it by hand with a browser and "
+            f"{path.name}: {kind}{page} where a zip or rar archive is expected; download it with a browser and "
             "put it into archives.folder"
         )

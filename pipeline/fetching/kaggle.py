@@ -1,15 +1,14 @@
-"""Bring a dataset or a competition's files from Kaggle, with the user's credentials, as one zip archive."""
+"""Download the files of a dataset or a competition from Kaggle, with the user's credentials, into a folder."""
 
 import shutil
-import zipfile
 from pathlib import Path
 
 from pipeline.data.sources import Kaggle
-from pipeline.runtime.atomic import atomic_path
+from pipeline.fetching.download import first_line
+from pipeline.runtime.atomic import atomic_folder
 from pipeline.runtime.errors import PipelineError
 
-# What a zip member gets in place of the time of download, so that the same files give the same archive.
-EPOCH = (1980, 1, 1, 0, 0, 0)
+REASONS = {401: "HTTP 401, the credentials are not valid", 403: "HTTP 403, not allowed: are the rules accepted?"}
 
 
 def by_hand(source: Kaggle) -> str:
@@ -18,32 +17,18 @@ def by_hand(source: Kaggle) -> str:
     return (
         f"log in at kaggle.com, {rules}and either create an API token (Settings, API) and save it as "
         "~/.kaggle/kaggle.json or in KAGGLE_USERNAME and KAGGLE_KEY, "
-        f"or download {source.page} by hand and put the zip as {source.saved_as} into archives.folder"
+        f"or download {source.page} by hand and put the zip as {source.folder}.zip into archives.folder"
     )
 
 
-def _pack(folder: Path, target: Path) -> None:
-    with atomic_path(target) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
-        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-            name = path.relative_to(folder).as_posix()
-            if not name.startswith(".complete"):
-                with archive.open(zipfile.ZipInfo(name, EPOCH), "w", force_zip64=True) as out, path.open("rb") as file:
-                    shutil.copyfileobj(file, out, 2**20)
-
-
-def fetch_from_kaggle(source: Kaggle, target: Path, scratch: Path) -> None:
-    """Download through kagglehub and pack the files, stored and in order, as ``target``.
-
-    Args:
-        scratch: folder for the download and the unpacked files; removed on success.
+def fetch_from_kaggle(source: Kaggle, target: Path) -> None:
+    """Download through kagglehub into the folder ``target``, which appears complete or not at all.
 
     Raises:
         PipelineError: no credentials, rules not accepted, or the download failed; says what to do by hand.
     """
     import kagglehub
-    import requests
     from kagglehub.config import get_kaggle_credentials
-    from kagglehub.exceptions import DataCorruptionError, KaggleApiHTTPError, UnauthenticatedError
 
     try:
         known = get_kaggle_credentials()
@@ -52,13 +37,14 @@ def fetch_from_kaggle(source: Kaggle, target: Path, scratch: Path) -> None:
     if source.kind == "competition" and not known:
         raise PipelineError(f"Kaggle: {source.handle} needs credentials and there are none; {by_hand(source)}")
     download = kagglehub.competition_download if source.kind == "competition" else kagglehub.dataset_download
-    try:
-        folder = Path(download(source.handle, output_dir=str(scratch)))
-    except KaggleApiHTTPError as error:
-        status = error.response.status_code if error.response is not None else "no"
-        reason = {401: "the credentials are not valid", 403: "not allowed: are the rules accepted?"}.get(status, error)
-        raise PipelineError(f"Kaggle: {source.handle}: HTTP {status}, {reason}; {by_hand(source)}") from None
-    except (UnauthenticatedError, DataCorruptionError, requests.RequestException) as error:
-        raise PipelineError(f"Kaggle: {source.handle}: {error}; {by_hand(source)}") from None
-    _pack(folder, target)
-    shutil.rmtree(scratch, ignore_errors=True)
+    # kagglehub refuses a folder with a former attempt's files, so each attempt has an empty one.
+    with atomic_folder(target) as folder:
+        try:
+            download(source.handle, output_dir=str(folder))
+        except Exception as error:
+            # From ValueError for what is no archive to those of requests: the library documents none.
+            status = getattr(getattr(error, "response", None), "status_code", None)
+            reason = REASONS.get(status, first_line(error))
+            raise PipelineError(f"Kaggle: {source.handle}: {reason}; {by_hand(source)}") from None
+        # kagglehub's own note that it has finished.
+        shutil.rmtree(folder / ".complete", ignore_errors=True)

@@ -1,14 +1,12 @@
-"""The way of the five real (reduced) archives: fetched over loopback with cut connections, proven, audited, read."""
+"""The five real (reduced) archives from a download with cut connections to tensors and audit."""
 
-import csv
-import io
 from pathlib import Path
 
 import numpy as np
 import pytest
 from data_support import serve
 
-from pipeline.data.audit import audit_dataset, to_csv
+from pipeline.data.audit import audit_dataset
 from pipeline.data.integrity import verify
 from pipeline.data.sources import DATASETS, SPLITS, dataset_facts
 from pipeline.data.standardise import standardise
@@ -18,7 +16,6 @@ from pipeline.runtime.errors import PipelineError
 
 SHARED = Path(__file__).parents[2] / "../shared/data"
 MISSING = {"isic16": 128}
-QUICK = {"attempts": 3, "first_wait": 0.01}
 
 pytestmark = [
     pytest.mark.slow,
@@ -28,9 +25,10 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    """All steps up to the proof, for all five datasets; every archive's download is cut twice."""
+    """All steps up to integrity.json, for all five datasets; every archive's download is cut twice."""
     folder = tmp_path_factory.mktemp("results")
-    with serve(SHARED / "archives") as server:
+    with serve(SHARED / "archives") as server, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pipeline.fetching.download.FIRST_WAIT_SECONDS", 0.01)
         for dataset in DATASETS:
             for archive in dataset_facts(dataset).archives:
                 size = next((SHARED / "archives" / name).stat().st_size for name in archive.names
@@ -38,7 +36,7 @@ def results(tmp_path_factory):
                 server.cut_after += [size // 3, size // 3, size]
             server.requests.clear()
             archives = folder / "archives" / dataset
-            fetch_archives(dataset, archives, base_url=server.url, official=False, **QUICK)
+            fetch_archives(dataset, archives, base_url=server.url, official=False)
             resumed = [wanted for _, wanted in server.requests if wanted]
             assert len(resumed) == 2 * len(dataset_facts(dataset).archives)
             assert {path.name: path.read_bytes() for path in archives.iterdir()} == {
@@ -54,15 +52,12 @@ def results(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def findings(results):
-    rows = [row for dataset in DATASETS for row in audit_dataset(dataset, results / "datasets" / dataset)]
-    return list(csv.DictReader(io.StringIO(to_csv(rows))))
+    return [row for dataset in DATASETS for row in audit_dataset(dataset, results / "datasets" / dataset)]
 
 
 def of(findings, dataset, finding):
     return {
-        row["splits"]: (int(row["value"]), row["cases"].split("; "))
-        for row in findings
-        if (row["dataset"], row["finding"]) == (dataset, finding)
+        row.splits: (row.value, list(row.cases)) for row in findings if (row.dataset, row.finding) == (dataset, finding)
     }
 
 

@@ -6,9 +6,9 @@ import io
 import data_support
 import numpy as np
 import pytest
+from data_support import standardised
 from PIL import Image
 
-from pipeline.data.standardise import standardise
 from pipeline.data.tensors import load_split, prepare
 from pipeline.runtime.errors import PipelineError
 
@@ -22,9 +22,7 @@ def made():
 
 @pytest.fixture
 def folder(made, tmp_path):
-    archives, annotations = made.write(tmp_path)
-    standardise(made.dataset, archives, annotations, "published", 0, 2, tmp_path / "datasets" / "busi")
-    return tmp_path / "datasets" / "busi"
+    return standardised(made, tmp_path)
 
 
 @pytest.fixture
@@ -61,9 +59,7 @@ def test_shrinking_is_antialiased(tmp_path):
     made = data_support.make_busi()
     stripes = np.tile(np.array([0, 255], dtype=np.uint8), (30, 20))
     made.members[made.path("benign (1).png")] = data_support.encode(stripes)
-    archives, annotations = made.write(tmp_path)
-    standardise("busi", archives, annotations, "published", 0, 1, tmp_path / "d")
-    prepare(tmp_path / "d", 10, 1, tmp_path / "t")
+    prepare(standardised(made, tmp_path), 10, 1, tmp_path / "t")
     levels = load_split(tmp_path / "t", "train").images[0][:, 1:-1]
     assert np.abs(levels.astype(int) - 127).max() < 20
 
@@ -92,9 +88,7 @@ def test_targets_of_odd_sizes(tmp_path):
         made.members[made.path(f"{group} ({number}).png")] = data_support.encode(data_support.scene(rng, size))
         made.members[made.path(f"({number})_mask.png")] = data_support.encode(data_support.grey(mask))
     del made.members[made.path("_mask_1.png")]
-    archives, annotations = made.write(tmp_path)
-    standardise("busi", archives, annotations, "published", 0, 1, tmp_path / "d")
-    prepare(tmp_path / "d", 16, 1, tmp_path / "t")
+    prepare(standardised(made, tmp_path), 16, 1, tmp_path / "t")
     for split, (_, mask) in zip(("train", "val", "test"), masks.items(), strict=True):
         assert (load_split(tmp_path / "t", split).target(0) == mask).all()
 
@@ -107,14 +101,9 @@ def test_numbers_and_no_value_stay_names(tmp_path):
         for kind in ("images", "masks"):
             key = made.path(f"{kind}/{old}.jpg")
             made.members[key[0], f"Kvasir-SEG/{kind}/{name}.jpg"] = made.members.pop(key)
-    archives, annotations = made.write(tmp_path)
-    standardise("kvasir_seg", archives, annotations, "published", 0, 1, tmp_path / "d")
-    prepare(tmp_path / "d", 16, 1, tmp_path / "t")
-    assert [load_split(tmp_path / "t", split).cases["case"][0] for split in ("train", "val", "test")] == [
-        "001",
-        "NA",
-        "1e5",
-    ]
+    prepare(standardised(made, tmp_path), 16, 1, tmp_path / "t")
+    names = [load_split(tmp_path / "t", split).cases["case"][0] for split in ("train", "val", "test")]
+    assert names == ["001", "NA", "1e5"]
 
 
 def test_two_runs_write_the_same_bytes(folder, tensors, tmp_path):

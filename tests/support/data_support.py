@@ -1,4 +1,4 @@
-"""Small datasets in the layouts of the real archives, made from seeded noise, and a server that can misbehave."""
+"""Small datasets in the layouts of the real archives, made from seeded noise, and a server with faults."""
 
 import contextlib
 import http.server
@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pipeline.data.integrity import mask_box
+from pipeline.data.integrity import mask_box, verify
 from pipeline.data.sources import SPLITS, dataset_facts
+from pipeline.data.standardise import standardise
 
 SIZE = (40, 30)
 DEFAULT_SPLITS = ("train", "train", "train", "val", "test")
@@ -29,7 +30,7 @@ def encode(pixels: np.ndarray | Image.Image, encoding: str = "PNG", **options) -
 
 
 def scene(rng: np.random.Generator, size: tuple[int, int] = SIZE) -> np.ndarray:
-    """Smooth noise, (H, W, 3) uint8: what JPEG keeps nearly as it is and a perceptual hash can tell apart."""
+    """Smooth noise, (H, W, 3) uint8, which JPEG hardly changes and a perceptual hash tells apart."""
     coarse = rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)
     return np.asarray(Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC))
 
@@ -70,10 +71,13 @@ class Archives:
         (key,) = [key for key in self.members if key[1].endswith(ending)]
         return key
 
+    def annotations(self, folder: Path) -> Path:
+        """Where :meth:`write` puts the lists: as in a folder of all datasets' lists."""
+        return folder / "annotations" / dataset_facts(self.dataset).annotations.folder
+
     def write(self, folder: Path) -> tuple[Path, Path]:
-        """Write archives and lists; the folders of both. Lists lie as in the project's own copy of the real ones."""
-        archives, annotations = folder / "archives", folder / "annotations"
-        lists = annotations / dataset_facts(self.dataset).annotations.folder
+        """Write archives and lists; the folders of both."""
+        archives, lists = folder / "archives", self.annotations(folder)
         archives.mkdir(parents=True, exist_ok=True)
         lists.mkdir(parents=True, exist_ok=True)
         for name in {archive for archive, _ in self.members}:
@@ -167,9 +171,24 @@ MAKERS: Mapping[str, Callable[..., Archives]] = {
 }
 
 
+def standardised(made: Archives, folder: Path, split: str = "published", allow_missing: int = 0) -> Path:
+    """Write ``made`` below ``folder`` and standardise it; the folder of the standardised dataset."""
+    archives, annotations = made.write(folder)
+    output = folder / "datasets" / made.dataset
+    standardise(made.dataset, archives, annotations, split, allow_missing, 2, output)
+    return output
+
+
+def verified(made: Archives, folder: Path, verify_boxes: bool = True) -> dict:
+    """Verify what :func:`standardised` wrote; the content of integrity.json."""
+    output = folder / "datasets" / made.dataset
+    verify(made.dataset, output, made.annotations(folder), verify_boxes, 2, output / "integrity.json")
+    return json.loads((output / "integrity.json").read_text())
+
+
 @dataclass
 class Server:
-    """A loopback server of the files in ``folder``, with byte ranges, and the ways in which it can go wrong.
+    """A loopback server of the files in ``folder``, with byte ranges, and its faults.
 
     Attributes:
         cut_after: bytes of the body after which it drops the connection, one for each of the next answers.

@@ -2,12 +2,14 @@
 
 import copy
 import functools
+from pathlib import Path
 
 import torch
 from hypothesis import strategies as st
 from torch import Tensor
 from transformers import CLIPSegConfig, CLIPSegForImageSegmentation
 
+from pipeline.demo.tiny import write_tokenizer
 from pipeline.models.backbone import empty_backbone, full_size_config, random_backbone, tiny_config
 from pipeline.models.segmenter import Segmenter
 from pipeline.models.variants import build_segmenter
@@ -62,6 +64,22 @@ def _shared(attention: str) -> CLIPSegForImageSegmentation:
 def tiny(attention: str = "sdpa") -> CLIPSegForImageSegmentation:
     """A tiny CLIPSeg, the same in each call."""
     return copy.deepcopy(_shared(attention))
+
+
+def save_tiny(path: Path) -> Path:
+    """The tiny CLIPSeg in transformers' format with its tokenizer, in ``path``."""
+    tiny().save_pretrained(path)
+    write_tokenizer(path)
+    return path
+
+
+def linked(folder: Path, path: Path, without: str = "") -> Path:
+    """A new folder ``path`` with the files of ``folder`` but one."""
+    path.mkdir()
+    for file in folder.iterdir():
+        if file.name != without:
+            (path / file.name).hardlink_to(file)
+    return path
 
 
 def inputs(config: CLIPSegConfig, batch: int = 3, size: int | None = None, seed: int = 0) -> dict[str, Tensor]:

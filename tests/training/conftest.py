@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from data_support import make_clinicdb
-from model_support import tiny
+from model_support import save_tiny, tiny
 
 from pipeline.data.standardise import standardise
 from pipeline.data.tensors import prepare
@@ -63,6 +63,4 @@ def prepared(tmp_path_factory) -> tuple[Path, Path]:
     archives, annotations = make_clinicdb(("train",) * 9 + ("val",) * 2 + ("test",) * 3).write(folder)
     standardise("clinicdb", archives, annotations, "published", 0, 2, folder / "dataset")
     prepare(folder / "dataset", 64, 2, folder / "tensors")
-    tiny().save_pretrained(folder / "backbone")
-    write_tokenizer(folder / "backbone")
-    return folder / "tensors", folder / "backbone"
+    return folder / "tensors", save_tiny(folder / "backbone")

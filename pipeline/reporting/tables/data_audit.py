@@ -1,0 +1,135 @@
+"""The data audit as a table (CSV) and as text (Markdown): records, duplicates and leaks of all datasets."""
+
+import argparse
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline.data.audit import SAME_SCENE, Finding, audit_dataset, split_order
+from pipeline.data.fingerprints import HASH_DISTANCE, SIMILARITY, THUMBNAIL
+from pipeline.data.sources import SPLITS
+from pipeline.reporting.options import add_datasets, add_labels, add_output, label
+from pipeline.runtime.atomic import write_text
+from pipeline.runtime.errors import run_command
+
+LISTED = 12
+"""Cases that the text names in one line; the CSV has all."""
+COLUMNS = ["dataset", "finding", "splits", "value", "cases"]
+REPEATED = ("listed_more_than_once", "identical_pairs", "near_duplicate_pairs")
+DETAILS = {
+    "missing": "missing",
+    "left_out": "left out of the split",
+    "grey_images": "grey images",
+    "listed_more_than_once": "listed more than once",
+    "identical_pairs": "identical",
+    "near_duplicate_pairs": "near duplicates",
+}
+REPEATED_TEXT = (
+    "*Listed more than once*: the split lists have the case twice, within a split or in two. *Identical*: two cases "
+    f"with the same pixels. *Near duplicates*: perceptual hashes within {HASH_DISTANCE} of 64 bits, confirmed by a "
+    f"correlation of at least {SIMILARITY} of their {THUMBNAIL} x {THUMBNAIL} pixels after subtracting the mean of all "
+    "other images. A pair counts once for each combination of splits to which its cases belong."
+)
+FRAMES_TEXT = (
+    "Frames whose predecessor or successor in the video is in train and shows the same scene (correlation of at least "
+    f"{SAME_SCENE}, as above)."
+)
+
+
+def to_csv(findings: Iterable[Finding]) -> str:
+    """One row per finding; cases are separated by "; "."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for row in findings:
+        writer.writerow([row.dataset, row.finding, row.splits, f"{row.value:g}", "; ".join(row.cases)])
+    return text.getvalue()
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
+    lines = [f"| {' | '.join(header)} |", f"|{' --- |' * len(header)}"]
+    return lines + [f"| {' | '.join(str(value) for value in row)} |" for row in rows]
+
+
+def _first(cases: Sequence[str]) -> str:
+    more = f", and {len(cases) - LISTED} more" if len(cases) > LISTED else ""
+    return ", ".join(cases[:LISTED]) + more
+
+
+def to_markdown(
+    datasets: Sequence[str], findings: Sequence[Finding], note: str = "", labels: Mapping[str, str] | None = None
+) -> str:
+    """The audit as text; datasets in the order of ``datasets``, under their names in ``labels``."""
+    titles = {dataset: label(labels or {}, dataset) for dataset in datasets}
+    values = {(row.dataset, row.finding, row.splits): f"{row.value:g}" for row in findings}
+
+    def cells(dataset: str, splits: str, names: Iterable[str]) -> list[str]:
+        return [values.get((dataset, name, splits), "0") for name in names]
+
+    def share(dataset: str, split: str) -> str:
+        names = [f"foreground_percent_{name}" for name in ("p5", "median", "p95")]
+        low, median, high = cells(dataset, split, names)
+        return f"{median} ({low} to {high})"
+
+    counts = ("records_listed", "missing", "left_out", "records_used", "empty_masks")
+    text = ["# Data audit", "", *([f"**{note}**", ""] if note else [])]
+    text += ["## Records", ""]
+    text += ["Foreground: median share of the image (5th to 95th percentile), without empty masks.", ""]
+    text += _table(
+        ["dataset", "split", "listed", "missing", "left out", "used", "empty masks", "foreground, %"],
+        [
+            [titles[dataset], split, *cells(dataset, split, counts), share(dataset, split)]
+            for dataset in datasets
+            for split in SPLITS
+        ],
+    )
+    text += ["", "## Cases that appear more than once", "", REPEATED_TEXT, ""]
+    places = sorted({row.splits for row in findings if row.finding in REPEATED}, key=split_order)
+    text += _table(
+        ["dataset", "splits", "listed more than once", "identical pairs", "near-duplicate pairs"],
+        [
+            [titles[dataset], splits, *row]
+            for dataset in datasets
+            for splits in places
+            if set(row := cells(dataset, splits, REPEATED)) != {"0"}
+        ],
+    )
+    frames = [row for row in findings if row.finding == "frames_with_a_train_neighbour"]
+    if frames:
+        text += ["", "## Video frames", "", FRAMES_TEXT, ""]
+        text += _table(
+            ["dataset", "split", "frames", "of"],
+            [[titles[r.dataset], r.splits, f"{r.value:g}", *cells(r.dataset, r.splits, counts[3:4])] for r in frames],
+        )
+    lines = [
+        f"- {titles[dataset]}, {row.splits}, {title} ({row.value:g}): {_first(row.cases)}"
+        for dataset in datasets
+        for name, title in DETAILS.items()
+        for row in findings
+        if (row.dataset, row.finding) == (dataset, name)
+    ]
+    if lines:
+        text += ["", "## Cases by name", "", "The CSV beside this file has all of them.", "", *lines]
+    return "\n".join(text) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_datasets(parser)
+    parser.add_argument("--results", type=Path, required=True, help="results folder; reads datasets/ in it")
+    add_labels(parser)
+    add_output(parser, "path without ending: .csv and .md are written")
+    arguments = parser.parse_args()
+    findings = [
+        finding
+        for dataset in arguments.datasets
+        for finding in audit_dataset(dataset, arguments.results / "datasets" / dataset)
+    ]
+    write_text(f"{arguments.output}.csv", to_csv(findings))
+    write_text(f"{arguments.output}.md", to_markdown(arguments.datasets, findings, arguments.note, arguments.labels))
+
+
+if __name__ == "__main__":
+    run_command(main)
