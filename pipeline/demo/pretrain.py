@@ -24,7 +24,7 @@ WARM_UP_STEPS = 30
 GRADIENT_CLIP = 1.0
 WEIGHT_DECAY = 0.01
 VALIDATION_IMAGES = 64
-# Colour alone first, and a slower text encoder: otherwise some seeds settle on ignoring the prompt.
+# Only colours at first, and a slower text encoder: otherwise some seeds settle on ignoring the prompt.
 EASY_SHARE = 0.25
 TEXT_RATE = 0.4
 

@@ -197,7 +197,7 @@ class Trainer:
         return 0
 
     def order(self, epoch: int) -> np.ndarray:
-        """The training cases of ``epoch`` in their order, a function of seed and epoch alone."""
+        """The training cases of ``epoch`` in their order, a function of seed and epoch only."""
         return np.random.default_rng((self.seed, epoch)).permutation(len(self.train))
 
     def train_epoch(self, epoch: int) -> float:

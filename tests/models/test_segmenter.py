@@ -205,7 +205,7 @@ def test_how_far_variants_start_from_zero_shot(batch, schedule):
             refined = segmenter(**batch)
             refinement = segmenter.adapters.pop("refinement")
             adapted = segmenter(**batch)
-        # Adapters alone: a fraction of the logits' own spread.
+        # Adapters only: a fraction of the logits' own spread.
         distance = ((adapted - expected).std() / expected.std()).item()
         assert 1e-3 < distance < 0.5
         # Refinement on top: less than twice, with the same sign.

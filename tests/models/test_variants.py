@@ -1,4 +1,4 @@
-"""What each variant adds and trains: exact parameter counts at full size, from the configuration alone."""
+"""What each variant adds and trains: exact parameter counts at full size, from the configuration only."""
 
 from collections import Counter
 from pathlib import Path

@@ -147,7 +147,7 @@ def test_mixed_precision_step_is_close_to_fp32(make_trainer, precision):
             "cpu", dtype=torch.float16 if mode == "fp16" else torch.bfloat16, enabled=mode != "fp32"
         )
         trainer.segmenter.train()
-        # The first step alone: AdamW turns the rounding of small gradients into steps of full size.
+        # Only the first step: AdamW turns the rounding of small gradients into steps of full size.
         losses.append(trainer.step(torch.arange(4), torch.tensor([0, 1, 2, 0])).item())
         assert all(parameter.grad.isfinite().all() for parameter in trainer.parameters)
     assert losses[1] == pytest.approx(losses[0], rel=0.01)
@@ -161,5 +161,5 @@ def test_cached_vision_states_give_the_same_loss(make_trainer, variant):
     assert cached.validate() == pytest.approx(fresh.validate(), rel=1e-5)
 
 
-def test_frozen_encoder_alone_is_cached(make_trainer):
+def test_only_a_frozen_encoder_is_cached(make_trainer):
     assert make_trainer("telescopic").train.vision is None
