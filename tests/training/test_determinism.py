@@ -6,15 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from data_support import make_clinicdb
-
-from pipeline.data.standardise import standardise
-from pipeline.data.tensors import prepare
-from pipeline.demo.tiny import tiny_config, write_tokenizer
-from pipeline.models.backbone import random_backbone
 
 ROOT = Path(__file__).parents[2]
-SPLITS = ("train",) * 9 + ("val",) * 2 + ("test",) * 3
 # Trains and scores the named variants one after another in one process, on as many cores as it is told.
 PROGRAM = """
 import os, sys
@@ -33,17 +26,6 @@ for variant in variants:
     sys.argv += ["--seed", "41", "--threads", "2", "--output", str(run)]
     evaluate.main()
 """
-
-
-@pytest.fixture
-def prepared(tmp_path) -> tuple[Path, Path]:
-    """Folders of prepared tensors and of a tiny backbone."""
-    archives, annotations = make_clinicdb(SPLITS).write(tmp_path)
-    standardise("clinicdb", archives, annotations, "published", 0, 2, tmp_path / "dataset")
-    prepare(tmp_path / "dataset", 64, 2, tmp_path / "tensors")
-    random_backbone(tiny_config(), seed=0).save_pretrained(tmp_path / "backbone")
-    write_tokenizer(tmp_path / "backbone")
-    return tmp_path / "tensors", tmp_path / "backbone"
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from pipeline.models.kinds import Branches, SubLayers, TextLayers, VariantSettings, VisionLayers, register
 from pipeline.models.widths import Features, clamp_width, resolve_widths
 
-Width = Annotated[int, Field(ge=8)]
+Width = Annotated[int, Field(ge=8, le=8192)]
 
 
 @register("telescopic")
@@ -16,9 +16,9 @@ class Telescopic(VariantSettings):
 
     kind: Literal["telescopic"] = "telescopic"
     branches: Branches = Field(
-        ["vision", "text", "conditional"], min_length=1, description="Where adapters stand [studied]"
+        ["vision", "text", "conditional"], min_length=1, description="Adapted branches [studied]"
     )
-    base_dimension: int = Field(64, ge=8, description="D, from which the widths are derived [studied]")
+    base_dimension: int = Field(64, ge=8, le=8192, description="D, from which the widths are derived [studied]")
     schedule: Literal["telescopic", "uniform", "reversed"] | list[Width] = Field(
         "telescopic", description="Widths of the vision adapters by depth, or one width for each vision layer [studied]"
     )

@@ -1,64 +1,14 @@
-"""The loss, the loop, resuming and determinism, on a tiny CLIPSeg."""
+"""The loop on a tiny CLIPSeg: learning, the best epoch, early stopping, resuming, precision."""
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
-from monai.losses import DiceCELoss
 
-from pipeline.demo.tiny import tiny_config, write_tokenizer
-from pipeline.models.backbone import random_backbone
-from pipeline.models.preprocessing import load_tokenizer
-from pipeline.models.textcache import TextCache
-from pipeline.models.variants import build_segmenter
 from pipeline.runtime.errors import PipelineError
-from pipeline.training.loop import Trainer, to_device
-from pipeline.training.loss import batch_dsc, dice_bce_loss
-from pipeline.training.settings import TrainingSettings
-from pipeline.training.state import load_state, remove_state, save_state
-from pipeline.training.subsets import nested_subset
-from pipeline.training.train import fit_or_explain
-
-torch.set_num_threads(1)
-
-SIDE = 64
-PROMPTS = ["pink polyp", "one small round polyp", "dark oval lesion"]
-
-
-@pytest.fixture(scope="module")
-def tokenizer(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tokenizer")
-    write_tokenizer(folder)
-    return load_tokenizer(folder)
-
-
-@pytest.fixture
-def make_trainer(tokenizer) -> Callable[..., Trainer]:
-    def make(variant="telescopic", cases: int = 10, seed: int = 41, batch: int = 4, **settings) -> Trainer:
-        generator = np.random.default_rng(3)
-        images = generator.integers(0, 255, (cases + 4, SIDE, SIDE, 3), dtype=np.uint8)
-        masks = np.zeros((cases + 4, SIDE, SIDE), dtype=np.uint8)
-        for mask, image, corner in zip(masks, images, generator.integers(0, 32, (cases + 4, 2)), strict=True):
-            mask[corner[0] : corner[0] + 24, corner[1] : corner[1] + 24] = 1
-            image[mask == 1] //= 3
-        torch.manual_seed(seed)
-        segmenter = build_segmenter(variant, random_backbone(tiny_config(), seed=0))
-        options = TrainingSettings(batch_size=batch, learning_rate=3e-3, **settings)
-        return Trainer(
-            segmenter,
-            TextCache(segmenter, tokenizer, PROMPTS),
-            to_device(images[:cases], masks[:cases], "cpu"),
-            to_device(images[cases:], masks[cases:], "cpu"),
-            train_prompts=lambda epoch: torch.tensor([(epoch + i) % 3 for i in range(cases)]),
-            val_prompts=torch.tensor([0, 1, 2, 0]),
-            settings=options,
-            seed=seed,
-            name="kvasir_seg/telescopic/seed41",
-        )
-
-    return make
+from pipeline.training.loop import Trainer
+from pipeline.training.state import load_state, save_state
 
 
 def scores(trainer: Trainer) -> list[tuple]:
@@ -72,29 +22,6 @@ def same_weights(one: Trainer, other: Trainer) -> bool:
     return states[0].keys() == states[1].keys() and all(
         torch.equal(states[0][name], states[1][name]) for name in states[0]
     )
-
-
-@pytest.mark.parametrize("double_sigmoid", [False, True])
-def test_loss_equals_monai(double_sigmoid):
-    torch.manual_seed(0)
-    logits = torch.randn(5, 1, 24, 20) * 4
-    target = (torch.rand(5, 1, 24, 20) > 0.7).float()
-    target[2] = 0
-    # The reference hands probabilities to the loss, which then applies no sigmoid in Dice but one in its BCE part.
-    oracle = DiceCELoss(sigmoid=not double_sigmoid, lambda_dice=1.5, lambda_ce=1.0)
-    expected = oracle(torch.sigmoid(logits) if double_sigmoid else logits, target)
-    assert dice_bce_loss(logits, target, double_sigmoid=double_sigmoid).item() == pytest.approx(
-        expected.item(), abs=1e-6
-    )
-
-
-def test_batch_dsc_counts_empty_pairs_as_one():
-    logits = torch.full((4, 1, 2, 2), -1.0)
-    target = torch.zeros(4, 1, 2, 2)
-    logits[1, 0, 0, 0] = 1.0
-    target[2, 0, 0, 0] = 1.0
-    logits[3, 0, 0], target[3, 0, :, 0] = 1.0, 1.0
-    assert batch_dsc(logits, target).tolist() == [1.0, 0.0, 0.0, 0.5]
 
 
 @pytest.mark.parametrize("variant", ["telescopic", "decoder_only", "lora", "end_to_end"])
@@ -144,18 +71,6 @@ def test_killed_and_resumed_equals_uninterrupted(make_trainer, tmp_path, variant
     resumed.fit()
     assert scores(resumed) == scores(whole)
     assert same_weights(resumed, whole)
-
-
-def test_state_of_other_settings_or_damaged_is_not_taken(tmp_path, capsys):
-    save_state(tmp_path, "one", {"value": torch.ones(1)})
-    assert load_state(tmp_path, "one")["value"].item() == 1
-    assert load_state(tmp_path, "another") is None
-    path = tmp_path / "state.pt"
-    path.write_bytes(path.read_bytes()[:100])
-    assert load_state(tmp_path, "one") is None
-    assert "starting anew" in capsys.readouterr().err
-    remove_state(tmp_path)
-    assert not tmp_path.exists()
 
 
 def test_accumulated_gradient_equals_that_of_the_whole_batch(make_trainer):
@@ -208,29 +123,6 @@ def test_nan_loss_stops_with_name_epoch_and_rate_and_keeps_the_state(make_traine
     assert load_state(tmp_path, "fingerprint")["progress"]["epoch"] == 2
 
 
-@pytest.mark.parametrize(
-    ("room", "words"), [(3, r"2 fit: set training\.accumulation of this variant to 4"), (0, "not even one")]
-)
-def test_out_of_memory_names_what_fits(make_trainer, tmp_path, room, words):
-    trainer = make_trainer(cases=10, batch=8)
-    forward = trainer.segmenter.forward
-
-    def small_card(*arguments, **images):
-        if torch.is_grad_enabled() and len(images["pixel_values"]) > room:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        return forward(*arguments, **images)
-
-    trainer.segmenter.forward = small_card
-    with pytest.raises(PipelineError, match=rf"kvasir_seg/telescopic/seed41: .* 8 images at a time; {words}") as error:
-        fit_or_explain(trainer, tmp_path, "fingerprint")
-    assert "gradient_checkpointing" in str(error.value)
-    if room:
-        # The mend that the message names is one.
-        mended = make_trainer(cases=10, batch=8, accumulation=4, max_epochs=1)
-        mended.segmenter.forward, forward = small_card, mended.segmenter.forward
-        assert fit_or_explain(mended, tmp_path, "fingerprint").epoch == 1
-
-
 def test_scaler_skips_a_step_with_infinite_gradients(make_trainer):
     trainer = make_trainer()
     trainer.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**16)
@@ -246,7 +138,7 @@ def test_scaler_skips_a_step_with_infinite_gradients(make_trainer):
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
 def test_mixed_precision_step_is_close_to_fp32(make_trainer, precision):
-    losses = {}
+    losses = []
     for mode in ("fp32", precision):
         trainer = make_trainer({"kind": "telescopic", "dropout": 0})
         trainer.precision = mode
@@ -255,8 +147,10 @@ def test_mixed_precision_step_is_close_to_fp32(make_trainer, precision):
             "cpu", dtype=torch.float16 if mode == "fp16" else torch.bfloat16, enabled=mode != "fp32"
         )
         trainer.segmenter.train()
-        losses[mode] = [trainer.step(torch.arange(4), torch.tensor([0, 1, 2, 0])).item() for _ in range(3)]
-    assert losses[precision] == pytest.approx(losses["fp32"], rel=0.02)
+        # Only the first step: AdamW turns the rounding of small gradients into steps of full size.
+        losses.append(trainer.step(torch.arange(4), torch.tensor([0, 1, 2, 0])).item())
+        assert all(parameter.grad.isfinite().all() for parameter in trainer.parameters)
+    assert losses[1] == pytest.approx(losses[0], rel=0.01)
 
 
 @pytest.mark.parametrize("variant", ["decoder_only", "vlsm_shallow"])
@@ -267,16 +161,5 @@ def test_cached_vision_states_give_the_same_loss(make_trainer, variant):
     assert cached.validate() == pytest.approx(fresh.validate(), rel=1e-5)
 
 
-def test_frozen_encoder_alone_is_cached(make_trainer):
+def test_only_a_frozen_encoder_is_cached(make_trainer):
     assert make_trainer("telescopic").train.vision is None
-
-
-def test_nested_subsets():
-    cases = [f"case{i}" for i in range(200)]
-    small, large = (set(nested_subset(cases, fraction, 41)) for fraction in (0.05, 0.25))
-    assert (len(small), len(large)) == (10, 50)
-    assert small < large
-    assert set(nested_subset(cases, 0.05, 42)) != small
-    reverse = cases[::-1]
-    assert {cases[i] for i in small} == {reverse[i] for i in nested_subset(reverse, 0.05, 41)}
-    assert list(nested_subset(cases, 1.0, 41)) == list(range(200))
