@@ -26,20 +26,20 @@ from pipeline.runtime.options import json_value
 from pipeline.training.determinism import set_mode
 
 LONGEST_SIDE = 512
+FAILURES = 3
 
 
-def choose_cases(scores: pd.DataFrame, failures: int) -> list[tuple[int, str]]:
+def choose_cases(scores: pd.DataFrame) -> list[tuple[int, str]]:
     """Row and role of the chosen cases; only cases with foreground count, ties go to the first case by name.
 
     Args:
         scores: per_case.csv of the variant that decides which cases are shown.
-        failures: Number of further cases from the low end.
     """
     ranked = scores[scores["target_pixels"] > 0].sort_values(["dsc", "case"], ascending=[False, True]).index.tolist()
     if not ranked:
         return []
     chosen = [(ranked[0], "best"), (ranked[len(ranked) // 2], "median"), (ranked[-1], "worst")]
-    return chosen + [(row, "failure") for row in reversed(ranked[-1 - failures : -1])]
+    return chosen + [(row, "failure") for row in reversed(ranked[-1 - FAILURES : -1])]
 
 
 def _fit(height: int, width: int) -> tuple[int, int]:
@@ -49,13 +49,13 @@ def _fit(height: int, width: int) -> tuple[int, int]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--results", type=Path, required=True, help="holds backbone/, datasets/, tensors/, runs/")
+    parser.add_argument("--results", type=Path, required=True, help="results folder: datasets/, tensors/, runs/")
+    parser.add_argument("--backbone", type=Path, required=True, help="folder of the pretrained CLIPSeg")
     parser.add_argument("--dataset", required=True)
     parser.add_argument(
         "--variants", type=json_value("--variants", list), required=True, help="JSON list; the first decides on cases"
     )
     parser.add_argument("--seed", type=int, required=True, help="seed of the runs")
-    parser.add_argument("--failures", type=int, default=3, help="further cases from the low end")
     parser.add_argument("--threshold", type=float, default=0.5, help="probability above which a pixel is foreground")
     parser.add_argument("--threads", type=int, default=4, help="CPU threads")
     parser.add_argument("--output", type=Path, required=True, help=".npz file")
@@ -70,7 +70,7 @@ def main() -> None:
                 f"{run.folder}/per_case.csv: its cases differ from {results}/tensors/{dataset}; score the run again"
             )
     leading = tables[runs[0]]
-    chosen = choose_cases(leading, arguments.failures)
+    chosen = choose_cases(leading)
     rows = [row for row, _ in chosen]
     arrays: dict[str, np.ndarray] = {
         "cases": np.array([leading["case"][row] for row in rows], dtype=str),
@@ -91,9 +91,9 @@ def main() -> None:
     # One lease for all variants: once CUDA is initialised, a process cannot change its card.
     with compute_device() as device:
         set_mode(device, deterministic=True, threads=arguments.threads)
-        tokenizer = load_tokenizer(results / "backbone")
+        tokenizer = load_tokenizer(arguments.backbone)
         for run, table in tables.items():
-            segmenter = load_weights(run.folder / "weights.safetensors", load_backbone(results / "backbone")).to(device)
+            segmenter = load_weights(run.folder / "weights.safetensors", load_backbone(arguments.backbone)).to(device)
             prompts = [table["prompt"][row] for row in rows]
             for index, probability in enumerate(probability_maps(segmenter, tokenizer, split.images[rows], prompts)):
                 masks[index].append(upsample_probability(probability > arguments.threshold, *sizes[index]))

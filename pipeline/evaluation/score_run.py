@@ -20,7 +20,8 @@ def main() -> None:
     prompts = evaluation_prompts(split, arguments.prompt_type, arguments.seed)
     settings = arguments.threshold, arguments.batch_size, arguments.threads, arguments.at_input_size
     with trained_run(arguments.backbone, arguments.weights, arguments.threads) as (segmenter, tokenizer):
-        write_csv(arguments.output, score_split(segmenter, tokenizer, split, prompts, *settings))
+        (scores,) = score_split(segmenter, tokenizer, split, [prompts], *settings)
+    write_csv(arguments.output, scores)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ def main() -> None:
         for dataset in arguments.datasets:
             split = load_split(arguments.results / "tensors" / dataset, "test")
             prompts = evaluation_prompts(split, arguments.prompt_type, arguments.seed)
-            scores = score_split(segmenter, tokenizer, split, prompts, *settings)
+            (scores,) = score_split(segmenter, tokenizer, split, [prompts], *settings)
             scores.insert(0, "test_dataset", dataset)
             tables.append(scores)
     write_csv(arguments.output, pd.concat(tables, ignore_index=True))

@@ -4,7 +4,7 @@ import argparse
 import contextlib
 import dataclasses
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from pipeline.data.prompts import EVALUATION, draw_prompt
 from pipeline.data.tensors import PreparedSplit
 from pipeline.evaluation.metrics import case_metrics, upsample_probability
 from pipeline.evaluation.per_case import COLUMNS
-from pipeline.evaluation.probability_maps import probability_maps
+from pipeline.evaluation.probability_maps import maps_by_prompt_type
 from pipeline.models.backbone import load_backbone
 from pipeline.models.preprocessing import load_tokenizer
 from pipeline.models.segmenter import Segmenter
@@ -79,24 +79,26 @@ def score_split(
     segmenter: Segmenter,
     tokenizer: PreTrainedTokenizerBase,
     split: PreparedSplit,
-    prompts: Sequence[str],
+    prompts: Sequence[Sequence[str]],
     threshold: float,
     batch_size: int,
     threads: int,
     at_input_size: bool = False,
-) -> pd.DataFrame:
-    """One row per case with the columns of per_case.csv.
+) -> list[pd.DataFrame]:
+    """For each element of ``prompts`` a table with one row per case and the columns of per_case.csv.
 
     Args:
-        prompts: One per case.
+        prompts: For each prompt type, one prompt per case.
         threshold: Probability above which a pixel is foreground.
         threads: Number of threads that compute metrics while the next batch is predicted.
         at_input_size: As in :func:`score_case`.
     """
+    tables: list[list[Future]] = [[] for _ in prompts]
     with ThreadPoolExecutor(threads) as pool:
-        maps = probability_maps(segmenter, tokenizer, split.images, prompts, batch_size)
-        rows = [
-            pool.submit(score_case, split, index, prompts[index], probability > threshold, at_input_size)
-            for index, probability in enumerate(maps)
+        maps = maps_by_prompt_type(segmenter, tokenizer, split.images, prompts, batch_size)
+        for row, index, probability in maps:
+            case = split, index, prompts[row][index], probability > threshold, at_input_size
+            tables[row].append(pool.submit(score_case, *case))
+        return [
+            pd.DataFrame([case.result() for case in track(cases, "scored")], columns=list(COLUMNS)) for cases in tables
         ]
-        return pd.DataFrame([row.result() for row in track(rows, "scored")], columns=list(COLUMNS))

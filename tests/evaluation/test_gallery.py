@@ -25,14 +25,23 @@ def results(study, tmp_path, monkeypatch):
 
 def _gallery(monkeypatch, results, threshold):
     options = ["--results", results, "--dataset", "busi", "--variants", '["telescopic"]', "--seed", SEED]
-    options += ["--failures", 1, "--threshold", threshold, "--threads", 1, "--output", results / "busi.npz"]
+    options += [
+        "--backbone",
+        results / "backbone",
+        "--threshold",
+        threshold,
+        "--threads",
+        1,
+        "--output",
+        results / "busi.npz",
+    ]
     call(monkeypatch, gallery.main, *options)
     return np.load(results / "busi.npz")
 
 
 def test_the_gallery_shows_what_was_scored(results, study, monkeypatch):
     shown, scored = _gallery(monkeypatch, results, study.threshold), read_per_case(results / RUN).set_index("case")
-    assert shown["roles"].tolist() == ["best", "median", "worst", "failure"]
+    assert shown["roles"].tolist() == ["best", "median", "worst", *["failure"] * 3]
     assert set(shown["prompts"]) == {""} and shown["variants"].tolist() == ["telescopic"]
     for index, case in enumerate(shown["cases"]):
         target, prediction = shown[f"target_{index}"], shown[f"prediction_{index}"][0]
@@ -51,5 +60,8 @@ def test_scores_of_other_cases_are_refused(results, study, monkeypatch):
 def test_chosen_cases():
     scores = pd.DataFrame({"case": list("abcdef"), "dsc": [0.5, 0.9, 0.1, 1.0, 0.9, 0.3], "target_pixels": 9})
     scores.loc[3, "target_pixels"] = 0  # cases without a target do not count
-    assert choose_cases(scores, 1) == [(1, "best"), (0, "median"), (2, "worst"), (5, "failure")]
-    assert choose_cases(scores[3:4], 1) == []
+    assert choose_cases(scores) == [
+        *((1, "best"), (0, "median"), (2, "worst")),
+        *((5, "failure"), (0, "failure"), (4, "failure")),
+    ]
+    assert choose_cases(scores[3:4]) == []

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from model_support import tiny
 from PIL import Image
 
 from pipeline.data.tensors import load_split
-from pipeline.demo.tiny import tiny_config, write_tokenizer
+from pipeline.demo.tiny import write_tokenizer
 from pipeline.models.backbone import load_backbone, random_backbone
 from pipeline.models.preprocessing import load_tokenizer, normalise, tokenise
 from pipeline.models.variants import build_segmenter
@@ -54,7 +55,7 @@ def _write_dataset(results: Path, name: str, generator: np.random.Generator, cou
 
 def write_study(results: Path) -> None:
     """A tiny backbone whose masks depend on the prompt, a run on busi, and the datasets busi (5 cases) and bkai (3)."""
-    config = tiny_config()
+    config = tiny().config
     for part in (config, config.vision_config, config.text_config):
         part.initializer_factor = 0.3
     backbone, generator = random_backbone(config, 0), torch.Generator().manual_seed(1)
