@@ -15,6 +15,7 @@ for step in PLAN.steps.values():
             ENVIRONMENT
         params:
             code=digest(step.module),
+            module=step.module,
             options=lambda wildcards, step=step: step.command(),
         shell:
-            f"python -m {step.module} {{params.options}} > {{log:q}} 2>&1"
+            "python -m {params.module} {params.options} > {log:q} 2>&1"
