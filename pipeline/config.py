@@ -225,6 +225,11 @@ class Study(_Settings):
             for variant in variants:
                 if variant not in self.variants:
                     raise ValueError(f"{place}: variant {variant!r} is unknown; allowed: {', '.join(self.variants)}")
+        if self.evaluation.comparisons_reference not in self.main:
+            raise ValueError(
+                f"evaluation.comparisons_reference: {self.evaluation.comparisons_reference!r} is not in main; "
+                f"allowed: {', '.join(self.main)}"
+            )
         if self.archives.phantoms and (self.archives.folder or self.archives.base_url or self.archives.official):
             raise ValueError(
                 "archives: phantoms exclude folder and base_url, and are not official; set official: false"
