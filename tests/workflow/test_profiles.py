@@ -11,7 +11,7 @@ PROFILES = ROOT / "workflow" / "profiles"
 
 def rules() -> set[str]:
     text = "\n".join(path.read_text() for path in (ROOT / "workflow/rules").glob("*.smk"))
-    return set(re.findall(r"^ *rule (\w+):", text, re.MULTILINE))
+    return set(re.findall(r"^ *(?:use rule \w+ as|rule) (\w+)", text, re.MULTILINE))
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in PROFILES.iterdir()))
