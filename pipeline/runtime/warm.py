@@ -39,7 +39,7 @@ PR_SET_PDEATHSIG = 1
 
 
 def die_with_parent(parent: int) -> None:
-    """Have the kernel kill this process when ``parent`` ends, which forked it."""
+    """Have the kernel kill this process, at once, when ``parent`` ends, which started it."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
@@ -177,19 +177,13 @@ class _Server:
 
     def run(self) -> None:
         """Serve until Snakemake has ended."""
-        ended = os.pidfd_open(self.snakemake)
-        if os.getppid() != self.snakemake:
-            return
+        die_with_parent(self.snakemake)
         # SIGCHLD ends the waiting for calls, so that a child's status is passed on at once.
         woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
         while True:
-            readable, _, _ = select.select([ended, woken, self.listener, *self.children.values()], [], [])
-            if ended in readable:
-                for process in self.children:
-                    send(process, signal.SIGKILL)
-                return
+            readable, _, _ = select.select([woken, self.listener, *self.children.values()], [], [])
             if woken in readable:
                 os.read(woken, 1 << 16)
                 self._reap()

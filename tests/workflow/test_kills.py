@@ -38,7 +38,7 @@ def processes(folder: Path) -> dict[int, str]:
 
 
 def wait_until_ended(folder: Path) -> None:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 10
     while processes(folder) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert not processes(folder), "these outlived Snakemake"
