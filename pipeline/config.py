@@ -134,7 +134,8 @@ class Jobs(_Settings):
         False, description="On a CPU, the same numbers on every x86-64 processor, in about twice the time"
     )
     warm_start: bool = Field(
-        True, description="Start jobs from a process that has imported torch and transformers already"
+        False,
+        description="Start this machine's jobs from a process that has imported torch already; for many short ones",
     )
 
 
