@@ -31,7 +31,8 @@ test: $(READY)
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
 	$(RUN) snakefmt --check Snakefile workflow
-	$(RUN) python -m pytest
+	$(RUN) lint-imports --no-logo
+	$(RUN) python -m pytest -n $(CORES) --dist loadgroup
 
 format: $(READY)
 	$(RUN) ruff check --fix .

@@ -7,17 +7,26 @@ python -m pipeline.config schema workflow/schemas/config.schema.json   writes th
 import argparse
 import json
 from collections.abc import Mapping
-from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializeAsAny,
+    ValidationError,
+    create_model,
+    model_validator,
+)
+from pydantic.fields import FieldInfo
 
 from pipeline.data.sources import DATASETS
 from pipeline.models.kinds import VariantSettings, kinds, parse_variant
 from pipeline.runtime.atomic import write_json
 from pipeline.runtime.errors import PipelineError, run_command
-from pipeline.training.settings import PromptType, TrainingSettings
+from pipeline.training.settings import TrainingSettings
 
 Dataset = Literal[DATASETS]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
@@ -125,27 +134,61 @@ class Jobs(_Settings):
         False, description="On a CPU, the same numbers on every x86-64 processor, in about twice the time"
     )
     warm_start: bool = Field(
-        True, description="Start jobs from a process that has imported torch and transformers already"
+        False,
+        description="Start this machine's jobs from a process that has imported torch already; for many short ones",
     )
 
 
-def _variant(value: Any) -> Any:
-    return parse_variant(dict(value)) if isinstance(value, Mapping) else value
+def _constrained(field: FieldInfo) -> Any:
+    return Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
 
 
-Variant = Annotated[SerializeAsAny[VariantSettings], BeforeValidator(_variant)]
+# Every field of the training settings, each optional: what a variant does not set comes from the study.
+TrainingOverrides: type[BaseModel] = create_model(
+    "TrainingOverrides",
+    __config__=ConfigDict(extra="forbid", frozen=True),
+    __doc__="Training settings of one variant that differ from the study's.",
+    **{
+        name: (_constrained(field) | None, Field(None, description=field.description))
+        for name, field in TrainingSettings.model_fields.items()
+    },
+)
+
+
+class Variant(_Settings):
+    """An entry of ``variants``: what is trained, how it is trained, and what tables and figures call it."""
+
+    label: str | None = Field(None, description="Name in tables and figures; the key in `variants` if absent")
+    training: TrainingOverrides = Field(  # type: ignore[valid-type]
+        default_factory=TrainingOverrides, description="Training settings in which this variant differs from the study"
+    )
+    settings: Annotated[SerializeAsAny[VariantSettings], BeforeValidator(parse_variant)]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _flat(cls, value: Any) -> Any:
+        """In config.yaml the settings of the kind stand beside ``label`` and ``training``."""
+        if not isinstance(value, Mapping):
+            return value
+        own = {key: value[key] for key in ("label", "training") if key in value}
+        return own | {"settings": {key: item for key, item in value.items() if key not in own}}
+
+    @property
+    def module(self) -> str:
+        """The module that defines the variant's kind."""
+        return type(self.settings).__module__
 
 
 def _unique(name: str, values: list) -> None:
     twice = sorted({value for value in values if values.count(value) > 1}, key=str)
     if twice:
-        raise ValueError(f"{name}: {', '.join(map(str, twice))} given twice; each may stand there once")
+        raise ValueError(f"{name}: {', '.join(map(str, twice))} is listed more than once")
 
 
 class Study(_Settings):
     """A whole study: what config.yaml holds."""
 
-    results: str = Field("results", min_length=1, description="Folder of all outputs")
+    results: str = Field("results", pattern=r"^[^{}\n]+$", description="Folder of all outputs")
     datasets: list[Dataset] = Field(list(DATASETS), min_length=1, description="Datasets to train and test on")
     split: Literal["published", "deduplicated"] = Field("published", description="Variant of the split lists")
     image_size: int = Field(352, multiple_of=16, ge=32, description="Side of the model's input, pixels")
@@ -183,6 +226,11 @@ class Study(_Settings):
             for variant in variants:
                 if variant not in self.variants:
                     raise ValueError(f"{place}: variant {variant!r} is unknown; allowed: {', '.join(self.variants)}")
+        if self.evaluation.comparisons_reference not in self.main:
+            raise ValueError(
+                f"evaluation.comparisons_reference: {self.evaluation.comparisons_reference!r} is not in main; "
+                f"allowed: {', '.join(self.main)}"
+            )
         if self.archives.phantoms and (self.archives.folder or self.archives.base_url or self.archives.official):
             raise ValueError(
                 "archives: phantoms exclude folder and base_url, and are not official; set official: false"
@@ -194,16 +242,6 @@ class Study(_Settings):
         overrides = self.variants[variant].training.model_dump(exclude_none=True)
         return TrainingSettings.model_validate(self.training.model_dump() | overrides)
 
-    def plan(self) -> str:
-        """A table for people: how many runs the main table and each family have, share with those above, and add."""
-        families = {name: (entry.variants, entry.datasets, entry.seeds) for name, entry in self.ablations.items()}
-        lines, planned = [f"{'':20} {'runs':>6} {'shared':>7} {'added':>6}"], set()
-        for name, (variants, datasets, seeds) in {"main table": (self.main, None, None), **families}.items():
-            runs = set(product(datasets or self.datasets, variants, seeds or self.seeds))
-            lines.append(f"{name:20} {len(runs):6} {len(runs & planned):7} {len(runs - planned):6}")
-            planned |= runs
-        return "\n".join([*lines, f"{'in all':20} {'':6} {'':7} {len(planned):6}"])
-
     def label(self, variant: str) -> str:
         """The name of ``variant`` in tables and figures."""
         return self.variants[variant].label or variant
@@ -212,7 +250,10 @@ class Study(_Settings):
 def _readable(error: ValidationError) -> str:
     lines = []
     for item in error.errors():
-        key = ".".join(str(part) for part in item["loc"] if not str(part).startswith("function-")) or "configuration"
+        parts = [str(part) for part in item["loc"] if not str(part).startswith("function-")]
+        if parts[:1] == ["variants"] and parts[2:3] == ["settings"]:
+            del parts[2]  # in config.yaml they stand in the variant's entry itself
+        key = ".".join(parts) or "configuration"
         message = item["msg"].removeprefix("Value error, ")
         if item["type"] == "extra_forbidden":
             message = f"no such key (value: {item['input']!r})"
@@ -239,18 +280,21 @@ def schema() -> dict[str, Any]:
     """The JSON schema of config.yaml, every registered variant kind included."""
     result = Study.model_json_schema()
     definitions = result["$defs"]
+    shared = definitions.pop("Variant")["properties"]
+    del shared["settings"]
     choices = []
     for name, settings in kinds().items():
         own = settings.model_json_schema(ref_template="#/$defs/{model}")
         definitions.update(own.pop("$defs", {}))
         own["required"] = sorted({*own.get("required", []), "kind"})
+        own["properties"] = own["properties"] | shared | {"kind": {"const": name, "type": "string"}}
         definitions[settings.__name__] = own
         choices.append({"$ref": f"#/$defs/{settings.__name__}"})
-        own["properties"]["kind"] = {"const": name, "type": "string"}
     definitions.pop("VariantSettings", None)
-    result["properties"]["variants"]["additionalProperties"] = {"oneOf": choices}
-    for pattern in result["properties"]["variants"].get("patternProperties", {}):
-        result["properties"]["variants"]["patternProperties"][pattern] = {"oneOf": choices}
+    variants = result["properties"]["variants"]
+    variants["additionalProperties"] = {"oneOf": choices}
+    for pattern in variants.get("patternProperties", {}):
+        variants["patternProperties"][pattern] = {"oneOf": choices}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **result}
 
 
@@ -284,8 +328,6 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     check = commands.add_parser("check", help="validate a configuration")
     check.add_argument("files", nargs="+", help="config.yaml, then overlays")
-    runs = commands.add_parser("runs", help="count the runs of the main table and of each family")
-    runs.add_argument("files", nargs="+", help="config.yaml, then overlays")
     write = commands.add_parser("schema", help="write the JSON schema")
     write.add_argument("output")
     arguments = parser.parse_args()
@@ -293,14 +335,8 @@ def main() -> None:
         write_json(arguments.output, schema())
         return
     study = read_study(*arguments.files)
-    if arguments.command == "runs":
-        print(study.plan())
-    else:
-        print(f"valid: {len(study.datasets)} datasets, {len(study.variants)} variants, {len(study.seeds)} seeds")
+    print(f"valid: {len(study.datasets)} datasets, {len(study.variants)} variants, {len(study.seeds)} seeds")
 
 
 if __name__ == "__main__":
     run_command(main)
-
-
-__all__ = ["DATASETS", "Dataset", "PromptType", "Study", "load_study", "merge", "read_study", "schema"]

@@ -33,7 +33,7 @@ def _score(case: tuple[np.ndarray, np.ndarray, tuple[int, int]]) -> metrics.Case
 
 
 def _cases(sizes: list[tuple[int, int]], kind: str) -> list[tuple[np.ndarray, np.ndarray, tuple[int, int]]]:
-    """Ten different cases a size, as many files would not fit in memory; each is scored as often as it stands there."""
+    """Ten different cases per size, as more would not fit in memory; they are scored in turn."""
     cases = []
     for index, (height, width) in enumerate(sizes):
         target = metrics.upsample_probability(_lesion(index % 10) > 0.5, height, width)

@@ -25,9 +25,9 @@ from PIL import Image
 
 from pipeline.benchmark.plain import ImageFiles, PlainTrainer, build_plain
 from pipeline.config import read_study
-from pipeline.cost.count import count_costs
-from pipeline.demo.tiny import tiny_config, write_tokenizer
-from pipeline.models.backbone import full_size_config, random_backbone
+from pipeline.cost.count import CONFIGS, count_costs
+from pipeline.demo.tiny import write_tokenizer
+from pipeline.models.backbone import random_backbone
 from pipeline.models.preprocessing import load_tokenizer
 from pipeline.models.textcache import TextCache
 from pipeline.models.variants import build_segmenter
@@ -47,7 +47,19 @@ PROMPTS = [
     "one small pink round polyp, located in right of the image",
     "polyp which is a small lump in the lining of colon",
 ]
-COLUMNS = ["variant", "batch_size", "way", "images_per_second", "step_ms", "prepare_seconds", "peak_mib", "mfu_percent"]
+IMAGE_SIZES = {"full": 352, "tiny": 96}
+COLUMNS = [
+    "variant",
+    "batch_size",
+    "way",
+    "images_per_second",
+    "step_ms",
+    "prepare_seconds",
+    "peak_mib",
+    "mfu_percent",
+    "device",
+    "precision",
+]
 
 
 def write_files(folder: Path, cases: int) -> list[tuple[Path, Path]]:
@@ -101,7 +113,7 @@ def _measure(task: dict[str, Any]) -> dict[str, Any]:
     pairs = [tuple(map(Path, pair)) for pair in task["pairs"]]
     with compute_device() as device:
         set_mode(device, deterministic=False, threads=task["threads"])
-        config = full_size_config() if task["size"] == "full" else tiny_config()
+        config = CONFIGS[task["size"]]()
         tokenizer = load_tokenizer(task["tokenizer"])
         prompts = [PROMPTS[index % len(PROMPTS)] for index in range(len(pairs))]
         torch.manual_seed(0)
@@ -148,15 +160,15 @@ def _in_own_process(task: dict[str, Any]) -> dict[str, Any]:
 def benchmark(
     variants: dict[str, dict], batch_sizes: list[int], cases: int, size: str, threads: int, warm_up: bool
 ) -> pd.DataFrame:
-    """One row a variant, batch size and way.
+    """One row per variant, batch size and way.
 
     Args:
         variants: settings by name.
         size: ``full`` (352 x 352, clipseg-rd64's size) or ``tiny`` (96 x 96, the demo's).
         warm_up: whether an epoch runs before the measured one.
     """
-    image_size, config = (352, full_size_config()) if size == "full" else (96, tiny_config())
-    gflops = count_costs(variants, config, image_size)[0].set_index("variant")["training_gflops"]
+    image_size = IMAGE_SIZES[size]
+    gflops = count_costs(variants, CONFIGS[size](), image_size).set_index("variant")["training_gflops"]
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         write_tokenizer(Path(folder) / "tokenizer")
@@ -174,24 +186,19 @@ def benchmark(
                     "warm_up": warm_up,
                 }
                 results = {way: _in_own_process(task | {"way": way}) for way in ("plain", "fast")}
-                ceiling = results["fast"]["ceiling"]
+                plain, fast = results["plain"], results["fast"]
                 for way, result in results.items():
                     used = result["images_per_second"] * gflops[variant] * 1e9
-                    row = {
-                        "variant": variant,
-                        "batch_size": batch_size,
-                        "way": way,
-                        "mfu_percent": 100 * used / ceiling,
-                    }
-                    rows.append(row | {key: result[key] for key in (*COLUMNS, "device", "precision") if key in result})
-                ratio = results["fast"]["images_per_second"] / results["plain"]["images_per_second"]
-                memory = results["fast"]["peak_mib"] / results["plain"]["peak_mib"]
+                    result["mfu_percent"] = 100 * used / fast["ceiling"]
+                    rows.append({"variant": variant, "batch_size": batch_size, "way": way, **result})
                 log(
-                    f"{variant}, batch {batch_size}, {results['fast']['device']}, {results['fast']['precision']}: "
-                    f"fast {results['fast']['images_per_second']:.2f} images/s, {ratio:.2f} times plain; "
-                    f"MFU {rows[-1]['mfu_percent']:.0f}%; peak memory {100 * memory:.0f}% of plain's"
+                    f"{variant}, batch {batch_size}, {fast['device']}, {fast['precision']}: "
+                    f"fast {fast['images_per_second']:.2f} images/s, "
+                    f"{fast['images_per_second'] / plain['images_per_second']:.2f} times plain; "
+                    f"MFU {fast['mfu_percent']:.0f}%; "
+                    f"peak memory {100 * fast['peak_mib'] / plain['peak_mib']:.0f}% of plain's"
                 )
-    return pd.DataFrame(rows)[[*COLUMNS, "device", "precision"]]
+    return pd.DataFrame(rows)[COLUMNS]
 
 
 def main() -> None:
@@ -206,14 +213,11 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="CSV file")
     arguments = parser.parse_args()
     study = read_study(*arguments.config)
+    trained = {name: entry for name, entry in study.variants.items() if entry.settings.kind != "zero_shot"}
     for variant in arguments.variants:
-        if variant not in study.variants or study.variants[variant].kind == "zero_shot":
-            trained = [name for name, settings in study.variants.items() if settings.kind != "zero_shot"]
+        if variant not in trained:
             raise PipelineError(f"--variants: {variant!r} is not a trained variant; allowed: {', '.join(trained)}")
-    variants = {
-        variant: study.variants[variant].model_dump(mode="json", exclude={"label", "training"})
-        for variant in arguments.variants
-    }
+    variants = {variant: trained[variant].settings.model_dump(mode="json") for variant in arguments.variants}
     table = benchmark(
         variants, arguments.batch_sizes, arguments.cases, arguments.size, arguments.threads, arguments.warm_up
     )

@@ -1,7 +1,6 @@
 """Pretrain the demo's tiny CLIPSeg on text-prompted coloured shapes, and write it as a backbone folder."""
 
 import argparse
-import json
 import math
 from pathlib import Path
 
@@ -10,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from transformers import CLIPSegForImageSegmentation, PreTrainedTokenizerBase
 
-from pipeline.config import PhantomBackbone
 from pipeline.demo.shapes import TEMPLATES, ShapeBatch, draw_shapes
-from pipeline.demo.tiny import tiny_config, write_tokenizer
+from pipeline.demo.tiny import write_tokenizer
+from pipeline.models.backbone import tiny_config
 from pipeline.models.preprocessing import crop_to_longest, load_tokenizer, normalise, tokenise
 from pipeline.models.segmenter import Segmenter
 from pipeline.runtime.atomic import atomic_folder
@@ -25,7 +24,7 @@ WARM_UP_STEPS = 30
 GRADIENT_CLIP = 1.0
 WEIGHT_DECAY = 0.01
 VALIDATION_IMAGES = 64
-# Colour alone first, and a slower text encoder: otherwise some seeds settle on ignoring the prompt.
+# Only colours at first, and a slower text encoder: otherwise some seeds settle on ignoring the prompt.
 EASY_SHARE = 0.25
 TEXT_RATE = 0.4
 
@@ -58,10 +57,16 @@ def shape_logits(segmenter: Segmenter, tokenizer: PreTrainedTokenizerBase, batch
 
 
 def pretrain(
-    settings: PhantomBackbone, tokenizer: PreTrainedTokenizerBase
+    tokenizer: PreTrainedTokenizerBase, image_size: int, steps: int, batch_size: int, learning_rate: float, seed: int
 ) -> tuple[CLIPSegForImageSegmentation, float]:
-    """A tiny CLIPSeg trained on shapes, and its mean DSC (0..1) on shapes that it has not seen."""
-    torch.manual_seed(settings.seed)
+    """A tiny CLIPSeg trained on shapes, and its mean DSC (0..1) on shapes that it has not seen.
+
+    Args:
+        image_size: side of the shapes' pictures, pixels.
+        learning_rate: AdamW's at its peak.
+        seed: of weights and shapes.
+    """
+    torch.manual_seed(seed)
     clipseg = CLIPSegForImageSegmentation(tiny_config())
     initialise(clipseg)
     segmenter = Segmenter(clipseg)
@@ -74,7 +79,7 @@ def pretrain(
         groups.setdefault(key, []).append(value)
     optimizer = torch.optim.AdamW(
         [
-            {"params": values, "lr": scale * settings.learning_rate, "weight_decay": decay}
+            {"params": values, "lr": scale * learning_rate, "weight_decay": decay}
             for (scale, decay), values in groups.items()
         ],
         betas=(0.9, 0.98),
@@ -82,14 +87,14 @@ def pretrain(
     )
 
     def rate(step: int) -> float:
-        return min(1.0, (step + 1) / WARM_UP_STEPS) * 0.5 * (1 + math.cos(math.pi * step / settings.steps))
+        return min(1.0, (step + 1) / WARM_UP_STEPS) * 0.5 * (1 + math.cos(math.pi * step / steps))
 
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
-    generator = np.random.default_rng(settings.seed)
+    generator = np.random.default_rng(seed)
     segmenter.train()
-    for step in track(range(1, settings.steps + 1), "pretraining", settings.steps):
-        templates = TEMPLATES[:1] if step <= EASY_SHARE * settings.steps else TEMPLATES
-        batch = draw_shapes(generator, settings.batch_size, settings.image_size, QUERIES, templates)
+    for step in track(range(1, steps + 1), "pretraining", steps):
+        templates = TEMPLATES[:1] if step <= EASY_SHARE * steps else TEMPLATES
+        batch = draw_shapes(generator, batch_size, image_size, QUERIES, templates)
         logits, masks = shape_logits(segmenter, tokenizer, batch)
         loss = dice_bce_loss(logits, masks, dice_weight=1.0)
         optimizer.zero_grad(set_to_none=True)
@@ -98,9 +103,9 @@ def pretrain(
         optimizer.step()
         schedule.step()
         if step % 100 == 0:
-            log(f"pretraining step {step}/{settings.steps} loss {loss.item():.3f}")
+            log(f"pretraining step {step}/{steps} loss {loss.item():.3f}")
     segmenter.eval()
-    unseen = draw_shapes(np.random.default_rng(settings.seed + 1), VALIDATION_IMAGES, settings.image_size, QUERIES)
+    unseen = draw_shapes(np.random.default_rng(seed + 1), VALIDATION_IMAGES, image_size, QUERIES)
     with torch.no_grad():
         dsc = batch_dsc(*shape_logits(segmenter, tokenizer, unseen)).mean().item()
     return clipseg, dsc
@@ -108,17 +113,27 @@ def pretrain(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--settings", type=json.loads, required=True, help="settings of the backbone, JSON")
+    parser.add_argument("--image-size", type=int, required=True, help="side of the shapes' pictures, pixels")
+    parser.add_argument("--steps", type=int, required=True, help="optimizer steps")
+    parser.add_argument("--batch-size", type=int, required=True, help="pictures per step")
+    parser.add_argument("--learning-rate", type=float, required=True, help="AdamW's at its peak")
+    parser.add_argument("--seed", type=int, required=True, help="of weights and shapes")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads; part of the result's identity")
     parser.add_argument("--output", type=Path, required=True, help="folder of the backbone")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    settings = PhantomBackbone.model_validate(arguments.settings)
     with atomic_folder(arguments.output) as folder:
         write_tokenizer(folder)
-        clipseg, dsc = pretrain(settings, load_tokenizer(folder))
+        clipseg, dsc = pretrain(
+            load_tokenizer(folder),
+            arguments.image_size,
+            arguments.steps,
+            arguments.batch_size,
+            arguments.learning_rate,
+            arguments.seed,
+        )
         clipseg.save_pretrained(folder)
-    log(f"DSC on unseen shapes {dsc:.3f}, after {settings.steps} steps")
+    log(f"DSC on unseen shapes {dsc:.3f}, after {arguments.steps} steps")
 
 
 if __name__ == "__main__":

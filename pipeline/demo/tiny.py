@@ -1,21 +1,14 @@
-"""A tiny CLIPSeg for the demo and the tests: its configuration and its tokenizer's files.
-
-It has CLIPSeg's depth, extract layers and decoder, so every layer index means what it means in the real one. Its vision
-width (128) leaves the telescopic widths 8..32 unclamped, and its text width equals the projection, as VLSM-Adapter's
-shallow variant needs.
-"""
+"""The tokenizer of the tiny CLIPSeg (:func:`pipeline.models.backbone.tiny_config`), for the demo and the tests."""
 
 import functools
 import itertools
 import json
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from tokenizers.pre_tokenizers import ByteLevel
 
 from pipeline.runtime.atomic import write_json, write_text
-
-if TYPE_CHECKING:
-    from transformers import CLIPSegConfig
 
 CONTEXT = 77
 BOS, EOS = "<|startoftext|>", "<|endoftext|>"
@@ -56,48 +49,9 @@ def _merges() -> tuple[tuple[str, str], ...]:
 @functools.cache
 def _vocabulary() -> dict[str, int]:
     """Token ids in CLIP's order: bytes, bytes at the end of a word, merges, start and end of text."""
-    from tokenizers.pre_tokenizers import ByteLevel
-
     symbols = sorted(ByteLevel.alphabet())
     tokens = [*symbols, *(symbol + END_OF_WORD for symbol in symbols), *("".join(pair) for pair in _merges()), BOS, EOS]
     return {token: index for index, token in enumerate(tokens)}
-
-
-def tiny_config() -> "CLIPSegConfig":
-    """Configuration of a CLIPSeg of about 2 million parameters.
-
-    The position table is that of a 64-pixel image; larger inputs interpolate it, as CLIPSeg does from 224 to 352.
-    """
-    from transformers import CLIPSegConfig
-
-    vocabulary = _vocabulary()
-    return CLIPSegConfig(
-        text_config={
-            "vocab_size": len(vocabulary),
-            "hidden_size": 64,
-            "intermediate_size": 128,
-            "num_hidden_layers": 12,
-            "num_attention_heads": 4,
-            "max_position_embeddings": CONTEXT,
-            "bos_token_id": vocabulary[BOS],
-            "eos_token_id": vocabulary[EOS],
-            "pad_token_id": vocabulary[EOS],
-        },
-        vision_config={
-            "hidden_size": 128,
-            "intermediate_size": 256,
-            "num_hidden_layers": 12,
-            "num_attention_heads": 4,
-            "image_size": 64,
-            "patch_size": 16,
-        },
-        projection_dim=64,
-        extract_layers=[3, 6, 9],
-        reduce_dim=32,
-        decoder_num_attention_heads=4,
-        decoder_intermediate_size=128,
-        use_complex_transposed_convolution=True,
-    )
 
 
 def write_tokenizer(folder: str | Path) -> None:

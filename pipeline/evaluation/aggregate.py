@@ -1,4 +1,4 @@
-"""DSC of variants over seeds and datasets, measured and reported: the numbers of the tables and the Pareto figure."""
+"""Measured DSC averaged over seeds, then over datasets, and reported DSC: the numbers of tables and figures."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -8,7 +8,7 @@ import pandas as pd
 from pipeline.evaluation.readers import AVERAGE
 
 SOURCES = ("paper", "vlsm-adapter", "medvlsm")
-"""Sources of reported numbers; where several have one, the earlier is taken."""
+"""Sources of reported numbers, in order of precedence."""
 
 
 class Score(NamedTuple):
@@ -20,7 +20,7 @@ class Score(NamedTuple):
 
 
 class Reported(NamedTuple):
-    """A reported number and who reports it."""
+    """A reported number (points or pixels) and its source."""
 
     value: float
     source: str
@@ -46,7 +46,7 @@ def measured(dsc: pd.DataFrame, variant: str, datasets: Sequence[str]) -> dict[s
 
 
 def reported(table: pd.DataFrame, method: str, dataset: str, metric: str = "dsc") -> Reported | None:
-    """The number that ``method`` is reported to reach (points), from the first of :data:`SOURCES` that has it."""
+    """The reported number of ``method`` (points or pixels), from the first of :data:`SOURCES` that has it."""
     rows = table[(table["method"] == method) & (table["dataset"] == dataset) & (table["metric"] == metric)]
     for source in SOURCES:
         values = rows.loc[rows["source"] == source, "value"]
@@ -56,7 +56,7 @@ def reported(table: pd.DataFrame, method: str, dataset: str, metric: str = "dsc"
 
 
 def reported_parameters(table: pd.DataFrame, method: str) -> int | None:
-    """Trained parameters of ``method`` according to the first of :data:`SOURCES` that states them."""
+    """Trained parameters of ``method`` from the first of :data:`SOURCES` that has them."""
     rows = table[table["method"] == method]
     for source in SOURCES:
         values = rows.loc[rows["source"] == source, "trainable_parameters"]

@@ -1,22 +1,30 @@
-"""What a demo run must give again: recorded once in a file under tests/regression, compared ever after.
+"""The demo's baseline: recorded once in tests/regression/demo.json, and compared with every later run of the demo.
 
-A DSC on a handful of phantom images moves little when something breaks. So beside the DSC a baseline holds what a
-damage does move: shapes and names of the trained tensors, prompts and targets of the test cases, losses of the first
-epoch.
+python -m pipeline.evaluation.baseline compare --dsc results/portable/dsc.csv --baseline tests/regression/demo.json
+python -m pipeline.evaluation.baseline write --dsc results/portable/dsc.csv --output tests/regression/demo.json
+
+The DSC on a handful of phantom images moves little when something breaks. So besides the DSC a baseline holds facts
+that do move: names and shapes of the trained tensors, prompts and targets of the test cases, losses of the first
+epoch. ``compare`` exits with status 1 if anything differs; ``write`` refuses uncommitted changes.
 """
 
+import argparse
 import hashlib
 import json
 import math
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pipeline.evaluation.csv_table import read_table
 from pipeline.evaluation.per_case import read_per_case
 from pipeline.evaluation.provenance import read_manifest
-from pipeline.evaluation.readers import read_dsc, read_table
-from pipeline.evaluation.runs import Run
-from pipeline.runtime.errors import PipelineError
+from pipeline.evaluation.readers import read_dsc
+from pipeline.evaluation.runs import Run, listed_runs
+from pipeline.runtime.atomic import write_json
+from pipeline.runtime.errors import PipelineError, run_command
 from pipeline.runtime.manifest import versions
 
 EXACT = {
@@ -35,7 +43,7 @@ def _digest(value: Any) -> str:
 
 
 def _trained(run: Run) -> dict[str, list[int]]:
-    """Shapes of the tensors in weights.safetensors, by name, from the file's header alone."""
+    """Shapes of the tensors in weights.safetensors, by name, read from the file's header."""
     path = run.folder / "weights.safetensors"
     try:
         with path.open("rb") as file:
@@ -45,8 +53,8 @@ def _trained(run: Run) -> dict[str, list[int]]:
     return {name: entry["shape"] for name, entry in header.items() if name != "__metadata__"}
 
 
-def observe(run: Run) -> dict[str, Any]:
-    """What a baseline holds of one run: its identity, mean DSC (points) and facts, JSON-ready.
+def facts(run: Run) -> dict[str, Any]:
+    """What a baseline holds of one run, JSON-ready: its identity, mean DSC (points) and facts.
 
     ``train_loss`` and ``val_loss`` are None where nothing was trained.
     """
@@ -68,43 +76,40 @@ def observe(run: Run) -> dict[str, Any]:
     }
 
 
-def observe_all(dsc: str | Path) -> list[dict[str, Any]]:
-    """:func:`observe` each run that has a row in ``dsc`` (dsc.csv; the runs lie in ``runs/`` beside it).
+def all_facts(dsc: Path) -> list[dict[str, Any]]:
+    """:func:`facts` of each run that has a row in ``dsc`` (dsc.csv; the runs lie in ``runs/`` beside it).
 
     Raises:
-        PipelineError: a run's file is missing, or dsc.csv does not say what the per-case scores say.
+        PipelineError: a run's file is missing, or dsc.csv disagrees with the per-case scores.
     """
-    result = []
-    for row in read_dsc(dsc).itertuples():
-        folder = Path(dsc).parent / "runs" / row.dataset / row.variant / f"seed{row.seed}"
-        seen = observe(Run(row.dataset, row.variant, int(row.seed), folder))
-        if abs(seen["dsc"] - row.dsc * 100) > 1e-6:
-            raise PipelineError(f"{dsc}: its DSC of {folder} is not that of per_case.csv; collect the runs again")
-        result.append(seen)
+    runs, table = listed_runs(dsc.parent, dsc), read_dsc(dsc)
+    result = [facts(run) for run in runs]
+    for run, found, value in zip(runs, result, table["dsc"], strict=True):
+        if abs(found["dsc"] - value * 100) > 1e-6:
+            raise PipelineError(f"{dsc}: its DSC of {run.folder} disagrees with per_case.csv; collect the runs again")
     return result
 
 
-def differences(seen: Mapping[str, Any], expected: Mapping[str, Any], tolerance: float, loss: float) -> list[str]:
-    """What of a run, as :func:`observe` has it, is not as ``expected``.
+def differences(found: Mapping[str, Any], expected: Mapping[str, Any], tolerance: float, loss: float) -> list[str]:
+    """How the facts of a run (:func:`facts`) differ from those of the baseline, a line each.
 
     Args:
         tolerance: Largest difference of the DSC, points.
         loss: Largest relative difference of a loss.
     """
-    found = []
-    if abs(seen["dsc"] - expected["dsc"]) > tolerance:
-        found.append(f"DSC {seen['dsc']:.3f}, baseline {expected['dsc']:.3f}, tolerance {tolerance:g}")
+    lines = []
+    if abs(found["dsc"] - expected["dsc"]) > tolerance:
+        lines.append(f"DSC {found['dsc']:.3f}, baseline {expected['dsc']:.3f}, tolerance {tolerance:g}")
     for key, name in EXACT.items():
-        if seen[key] != expected[key]:
+        if found[key] != expected[key]:
             digest = key not in ("mode", "cases", "trained_parameters")
-            found.append(f"{name} changed" if digest else f"{name}: {seen[key]}, baseline {expected[key]}")
+            lines.append(f"{name} changed" if digest else f"{name}: {found[key]}, baseline {expected[key]}")
     for key, name in LOSSES.items():
-        values = seen[key], expected[key]
-        if (None in values) != (values == (None, None)) or (
-            None not in values and not math.isclose(*values, rel_tol=loss)
-        ):
-            found.append(f"{name}: {values[0]}, baseline {values[1]}, relative tolerance {loss:g}")
-    return found
+        values = found[key], expected[key]
+        same = values[0] == values[1] or (None not in values and math.isclose(*values, rel_tol=loss))
+        if not same:
+            lines.append(f"{name}: {values[0]}, baseline {values[1]}, relative tolerance {loss:g}")
+    return lines
 
 
 def read_baseline(path: str | Path) -> dict[str, Any]:
@@ -113,7 +118,7 @@ def read_baseline(path: str | Path) -> dict[str, Any]:
     Raises:
         PipelineError: the file is missing or is not a baseline.
     """
-    mend = "make it anew with pipeline.evaluation.rebaseline"
+    fix = "write it again with pipeline.evaluation.baseline"
     try:
         record = json.loads(Path(path).read_text(encoding="utf-8"))
         keys = {"dataset", "variant", "seed", "dsc", *EXACT, *LOSSES}
@@ -121,31 +126,33 @@ def read_baseline(path: str | Path) -> dict[str, Any]:
             {key for run in record["runs"] for key in keys - set(run)}
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise PipelineError(f"{path}: cannot be read ({error!r}); {mend}") from None
+        raise PipelineError(f"{path}: cannot be read ({error!r}); {fix}") from None
     if missing:
-        raise PipelineError(f"{path}: {', '.join(missing)} missing; {mend}")
+        raise PipelineError(f"{path}: {', '.join(missing)} missing; {fix}")
     return record
 
 
-def compare_with_baseline(dsc: str | Path, baseline: str | Path) -> str:
-    """Compare all runs of ``dsc`` (dsc.csv) with ``baseline``; a sentence that says so if they agree.
+def _by_run(runs: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {f"{run['dataset']}/{run['variant']}/seed{run['seed']}": run for run in runs}
+
+
+def compare_with_baseline(dsc: Path, baseline: Path) -> str:
+    """Compare all runs of ``dsc`` (dsc.csv) with ``baseline``; a sentence that confirms it if they agree.
 
     Raises:
-        PipelineError: something differs, or a run stands on one side only; the message lists all of it.
+        PipelineError: something differs, or a run is in one of the two only; the message lists all differences.
     """
     record = read_baseline(baseline)
-    expected = {(run["dataset"], run["variant"], run["seed"]): run for run in record["runs"]}
-    seen = {(run["dataset"], run["variant"], run["seed"]): run for run in observe_all(dsc)}
+    expected, found = _by_run(record["runs"]), _by_run(all_facts(dsc))
     lines = []
-    for key in sorted(expected.keys() | seen.keys()):
-        name = f"{key[0]}/{key[1]}/seed{key[2]}"
-        if key not in seen:
+    for name in sorted(expected.keys() | found.keys()):
+        if name not in found:
             lines.append(f"  {name}: not run")
-        elif key not in expected:
+        elif name not in expected:
             lines.append(f"  {name}: not in the baseline")
         else:
-            found = differences(seen[key], expected[key], record["tolerance"], record["loss_tolerance"])
-            lines += [f"  {name}: {line}" for line in found]
+            changes = differences(found[name], expected[name], record["tolerance"], record["loss_tolerance"])
+            lines += [f"  {name}: {line}" for line in changes]
     if lines:
         now = versions()
         changed = [
@@ -155,7 +162,77 @@ def compare_with_baseline(dsc: str | Path, baseline: str | Path) -> str:
         ]
         cause = f"\nversions that differ: {', '.join(changed)}" if changed else ""
         raise PipelineError(
-            f"{dsc} is not what {baseline} says\n" + "\n".join(lines) + cause + "\nif the change is meant: commit it, "
-            "run again, then python -m pipeline.evaluation.rebaseline"
+            f"{dsc} differs from {baseline}\n" + "\n".join(lines) + cause + "\nif the change is intended: commit it, "
+            "run again, then python -m pipeline.evaluation.baseline write"
         )
-    return f"{len(seen)} runs as in {baseline}"
+    return f"{len(found)} runs as in {baseline}"
+
+
+def _git(*arguments: str) -> str:
+    try:
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True)
+    except FileNotFoundError:
+        raise PipelineError("git is not installed; a baseline names the commit it was made from") from None
+    except subprocess.CalledProcessError as error:
+        raise PipelineError(
+            f"git {' '.join(arguments)}: {error.stderr.strip()}; run this in a clone of the repository"
+        ) from None
+    return done.stdout.rstrip()
+
+
+def clean_commit() -> str:
+    """The commit of the working tree.
+
+    Raises:
+        PipelineError: there are changes or untracked files, so that no commit has the code the results came from.
+    """
+    changes = _git("status", "--porcelain").splitlines()
+    if changes:
+        shown = "\n".join(f"  {line}" for line in changes[:10])
+        more = f"\n  and {len(changes) - 10} more" if len(changes) > 10 else ""
+        raise PipelineError(f"the working tree has uncommitted changes; commit them first\n{shown}{more}")
+    return _git("rev-parse", "HEAD")
+
+
+def _compare(arguments: argparse.Namespace) -> None:
+    print(compare_with_baseline(arguments.dsc, arguments.baseline), file=sys.stderr)
+
+
+def _write(arguments: argparse.Namespace) -> None:
+    commit = clean_commit()
+    runs = all_facts(arguments.dsc)
+    for name, run in _by_run(runs).items():
+        if run["mode"] != "portable":
+            raise PipelineError(
+                f"{arguments.dsc}: {name} was computed in mode {run['mode']!r}, whose numbers differ between "
+                "processors; set jobs.portable to true (workflow/config/portable.yaml), and run again"
+            )
+    record = {
+        "commit": commit,
+        "versions": versions(),
+        "tolerance": arguments.tolerance,
+        "loss_tolerance": arguments.loss_tolerance,
+        "runs": runs,
+    }
+    write_json(arguments.output, record)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(required=True)
+    comparing = commands.add_parser("compare", help="exit with status 1 if a run differs from the baseline")
+    comparing.set_defaults(run=_compare)
+    writing = commands.add_parser("write", help="write a new baseline")
+    writing.set_defaults(run=_write)
+    for command in (comparing, writing):
+        command.add_argument("--dsc", type=Path, required=True, help="dsc.csv; the runs lie in runs/ beside it")
+    comparing.add_argument("--baseline", type=Path, required=True, help="the baseline to compare with")
+    writing.add_argument("--tolerance", type=float, default=1.0, help="largest difference of a run's DSC, points")
+    writing.add_argument("--loss-tolerance", type=float, default=1e-3, help="largest relative difference of a loss")
+    writing.add_argument("--output", required=True, help="the baseline to write")
+    arguments = parser.parse_args()
+    arguments.run(arguments)
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,82 +1,116 @@
-"""Means over cases with bootstrap intervals, and paired differences to a reference, for a family of variants."""
+"""Mean DSC of variants and its difference to a reference, with bootstrap intervals over test cases.
 
-from collections.abc import Sequence
+Percentile bootstrap: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13.
+"""
+
+import zlib
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from pipeline.evaluation.bootstrap import interval, resampled_means
-from pipeline.evaluation.readers import AVERAGE, dataset_order
+from pipeline.evaluation.pairing import Paired, pair_scores
+from pipeline.evaluation.readers import AVERAGE
 from pipeline.runtime.errors import PipelineError
 
+LEVEL = 0.95
 SAMPLES = 10_000
 
 
-def _case_means(cases: pd.DataFrame, dataset: str, variants: Sequence[str]) -> pd.DataFrame:
-    """DSC by case (rows) and variant (columns), averaged over seeds. Variants without a run are all NaN."""
-    rows = cases[cases["dataset"] == dataset]
-    table = rows.pivot_table(index="case", columns="variant", values="dsc", aggfunc="mean").sort_index()
-    holes = [name for name in table.columns if table[name].isna().any()]
-    if holes:
-        case = table.index[table[holes[0]].isna()][0]
-        raise PipelineError(
-            f"{dataset}/{holes[0]}: case {case!r} has no score though other variants have one; evaluate that run again"
-        )
-    return table.reindex(columns=list(variants))
+def resampled_means(scores: NDArray[np.float64], samples: int, name: str) -> NDArray[np.float64]:
+    """Means over cases drawn with replacement, the same cases for each variant.
+
+    Args:
+        scores: (cases, variants), finite.
+        samples: Number of resamples.
+        name: What the scores belong to, e.g. the dataset. The draws depend on it and on nothing else: they are the
+            same in each process, and independent between datasets (with one seed for all, datasets of one size would
+            share their draws, and the interval of their average would be too wide).
+
+    Returns:
+        (samples, variants). A variant's interval comes from its column, a paired difference's from two columns.
+    """
+    cases = len(scores)
+    generator = np.random.default_rng(zlib.crc32(name.encode()))
+    # Counts of each case carry the same information as the drawn indices, and turn all means into one matrix product.
+    counts = generator.multinomial(cases, np.full(cases, 1 / cases), size=samples)
+    return counts @ scores / cases
+
+
+def interval(draws: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Lower and upper end of the 95% interval along the first axis of ``draws``."""
+    low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+    return low, high
+
+
+def dataset_means(paired: Mapping[str, Paired]) -> pd.DataFrame:
+    """Mean DSC (0..1), one row per dataset and one column per variant that was run on all of them."""
+    return pd.DataFrame({dataset: pair.scores.mean() for dataset, pair in paired.items()}).T[_everywhere(paired)]
+
+
+def _everywhere(paired: Mapping[str, Paired]) -> list[str]:
+    names = dict.fromkeys(variant for pair in paired.values() for variant in pair.scores)
+    return [name for name in names if all(name in pair.scores for pair in paired.values())]
+
+
+def estimate(paired: Mapping[str, Paired], reference: str | None, samples: int) -> pd.DataFrame:
+    """Mean DSC and paired difference to ``reference`` of each variant, by dataset and averaged over datasets.
+
+    Cases are resampled within each dataset, the same cases for all variants. The average weighs datasets equally; it
+    is there for variants that were run on all datasets, if there is more than one.
+
+    Args:
+        paired: Per-case scores by dataset (:func:`pipeline.evaluation.pairing.pair_cases`).
+        reference: A variant; differences are NaN on datasets where it has no run, and everywhere if it is None.
+        samples: Bootstrap resamples.
+
+    Returns:
+        Columns dataset, variant, mean, low, high, difference, difference_low, difference_high (DSC in 0..1); datasets
+        and variants in the order of ``paired``, the dataset ``average`` last.
+    """
+    means = {dataset: pair.scores.mean() for dataset, pair in paired.items()}
+    draws = {
+        dataset: pd.DataFrame(resampled_means(pair.scores.to_numpy(), samples, dataset), columns=pair.scores.columns)
+        for dataset, pair in paired.items()
+    }
+    if len(paired) > 1:
+        everywhere = _everywhere(paired)
+        # Both are averaged over the original datasets: neither right-hand side contains the average yet.
+        means[AVERAGE] = sum(mean[everywhere] for mean in means.values()) / len(paired)
+        draws[AVERAGE] = sum(draw[everywhere] for draw in draws.values()) / len(paired)
+    tables = []
+    for dataset, mean in means.items():
+        table = pd.DataFrame({"dataset": dataset, "variant": mean.index, "mean": mean.to_numpy()})
+        table["low"], table["high"] = interval(draws[dataset].to_numpy())
+        if reference in mean.index:
+            table["difference"] = table["mean"] - mean[reference]
+            gaps = draws[dataset].sub(draws[dataset][reference], axis=0)
+            table["difference_low"], table["difference_high"] = interval(gaps.to_numpy())
+        tables.append(table)
+    gaps = ["difference", "difference_low", "difference_high"]
+    return pd.concat(tables, ignore_index=True).reindex(columns=["dataset", "variant", "mean", "low", "high", *gaps])
 
 
 def summarise_family(
     cases: pd.DataFrame, variants: Sequence[str], reference: str, samples: int = SAMPLES
 ) -> pd.DataFrame:
-    """Mean DSC and paired difference to ``reference`` of each variant, by dataset and averaged over datasets.
-
-    Scores are averaged over seeds within a case, then cases are resampled with replacement within each dataset, the
-    same cases for all variants: 95% percentile intervals, the same as in the table of comparisons.
+    """:func:`estimate` for a family of variants: one row per dataset and variant, NaN where a variant has no run.
 
     Args:
-        cases: columns dataset, variant, seed, case, dsc (0..1).
-        variants: order of the result.
-        reference: one of ``variants``.
-        samples: bootstrap resamples.
-
-    Returns:
-        Columns dataset, variant, mean, low, high, difference, difference_low, difference_high (all 0..1; NaN where a
-        variant has no run on a dataset). The dataset ``average`` comes last, if there is more than one.
+        cases: Columns dataset, variant, seed, case, dsc (0..1); rows of other variants are left out.
+        variants: Order of the result.
+        reference: One of ``variants``.
+        samples: Bootstrap resamples.
 
     Raises:
-        PipelineError: a variant lacks a case that others have, or there is no score at all.
+        PipelineError: a run lacks a case that others have, or there is no score at all.
     """
     if reference not in variants:
         raise PipelineError(f"--reference: {reference!r} is not among the variants ({', '.join(variants)})")
     cases = cases[cases["variant"].isin(variants)]
-    datasets = dataset_order(cases["dataset"])
-    if not datasets:
+    if cases.empty:
         raise PipelineError("none of the runs belongs to the variants of this figure; check --runs and --variants")
-    column = list(variants).index(reference)
-    rows: list[dict] = []
-    means, resampled = [], []
-    for dataset in datasets:
-        table = _case_means(cases, dataset, variants).to_numpy()
-        means.append(table.mean(axis=0))
-        resampled.append(resampled_means(table, samples, dataset))
-    if len(datasets) > 1:
-        datasets = [*datasets, AVERAGE]
-        means.append(np.mean(means, axis=0))
-        resampled.append(np.mean(resampled, axis=0))
-    for dataset, mean, draws in zip(datasets, means, resampled, strict=True):
-        low, high = interval(draws)
-        gap_low, gap_high = interval(draws - draws[:, [column]])
-        for index, variant in enumerate(variants):
-            rows.append(
-                {
-                    "dataset": dataset,
-                    "variant": variant,
-                    "mean": mean[index],
-                    "low": low[index],
-                    "high": high[index],
-                    "difference": mean[index] - mean[column],
-                    "difference_low": gap_low[index],
-                    "difference_high": gap_high[index],
-                }
-            )
-    return pd.DataFrame(rows)
+    table = estimate(pair_scores(cases), reference, samples).set_index(["dataset", "variant"])
+    datasets = table.index.unique("dataset")
+    return table.reindex(pd.MultiIndex.from_product([datasets, variants], names=table.index.names)).reset_index()

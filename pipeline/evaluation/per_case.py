@@ -1,4 +1,4 @@
-"""A run's figures, from its per-case scores."""
+"""per_case.csv: reading it, and its summary."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,28 +17,28 @@ def read_per_case(run: str | Path, keys: Sequence[str] = ()) -> pd.DataFrame:
     """Read ``per_case.csv`` of the run folder ``run``, or of one that mirrors it.
 
     Args:
-        keys: Columns of text that say under what a case was scored, where it was scored more than once.
+        keys: Text columns that identify a row beside the case, where cases were scored more than once.
 
     Returns:
-        One row a scored case, columns ``keys`` and :data:`COLUMNS`; dsc and iou in 0..1, hd95 in pixels.
+        One row per scored case, columns ``keys`` and :data:`COLUMNS`; dsc and iou in 0..1, hd95 in pixels.
 
     Raises:
         PipelineError: the file is missing, lacks a column, is empty, or holds a score out of its range.
     """
     path = Path(run) / "per_case.csv"
-    mend = "evaluate the run again (pipeline.evaluation.score_run)"
+    fix = "evaluate the run again (pipeline.evaluation.score_run)"
     try:
         text = pd.read_csv(path, dtype=str, keep_default_na=False)
     except FileNotFoundError:
-        raise PipelineError(f"{path}: no such file; {mend}") from None
+        raise PipelineError(f"{path}: no such file; {fix}") from None
     except (OSError, ValueError) as error:
-        raise PipelineError(f"{path}: cannot be read ({error}); {mend}") from None
+        raise PipelineError(f"{path}: cannot be read ({error}); {fix}") from None
     columns = [*keys, *COLUMNS]
     missing = [column for column in columns if column not in text]
     if missing:
-        raise PipelineError(f"{path}: column {', '.join(missing)} missing; {mend}")
+        raise PipelineError(f"{path}: column {', '.join(missing)} missing; {fix}")
     if text.empty:
-        raise PipelineError(f"{path}: holds no case; {mend}")
+        raise PipelineError(f"{path}: holds no case; {fix}")
     frame = text[columns].copy()
     for column, upper in _UPPER.items():
         try:
@@ -49,32 +49,20 @@ def read_per_case(run: str | Path, keys: Sequence[str] = ()) -> pd.DataFrame:
         if wrong.any():
             row = text.loc[wrong.idxmax()]
             allowed = "0 or more" if upper == float("inf") else f"0..{upper}"
-            raise PipelineError(f"{path}: {column} of case {row['case']} is {row[column]!r}, not {allowed}; {mend}")
+            raise PipelineError(f"{path}: {column} of case {row['case']} is {row[column]!r}, not {allowed}; {fix}")
     return frame
 
 
-def _means(per_case: pd.DataFrame) -> dict[str, Any]:
-    means = per_case[list(SCORES)].mean()
-    return {"cases": len(per_case), **{score: float(means[score]) if len(per_case) else None for score in SCORES}}
-
-
 def summarise(per_case: pd.DataFrame) -> dict[str, Any]:
-    """The figures of a test set: means over its cases, and what the means hide.
+    """The figures of a test set in dsc.csv.
 
     Args:
-        per_case: One row a case, columns dsc, iou (0..1), hd95 (pixels), target_pixels, predicted_pixels.
+        per_case: One row per case, columns dsc, iou (0..1), hd95 (pixels), target_pixels, predicted_pixels.
 
     Returns:
-        ``cases``; the means ``dsc``, ``iou`` (0..1) and ``hd95`` (pixels) over all cases; ``misses``, cases with a
-        target and an empty prediction; ``false_alarms``, cases with an empty target (BUSI's normal images) and a
-        prediction; ``with_target``, the first four again over the cases with a target (None where there is none).
-        In HD95 each miss and each false alarm counts as the image's diagonal.
+        ``cases``; the means ``dsc``, ``iou`` (0..1) and ``hd95`` (pixels) over all cases; ``misses``, the number of
+        cases with a target and an empty prediction. HD95 counts each of them as the image's diagonal.
     """
-    target = per_case["target_pixels"] > 0
-    predicted = per_case["predicted_pixels"] > 0
-    return {
-        **_means(per_case),
-        "misses": int((target & ~predicted).sum()),
-        "false_alarms": int((~target & predicted).sum()),
-        "with_target": _means(per_case[target]),
-    }
+    means = {score: float(per_case[score].mean()) for score in SCORES}
+    misses = (per_case["target_pixels"] > 0) & (per_case["predicted_pixels"] == 0)
+    return {"cases": len(per_case), **means, "misses": int(misses.sum())}

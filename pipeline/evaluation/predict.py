@@ -1,4 +1,4 @@
-"""Segment images of one's own with a trained run or a released checkpoint.
+"""Segment your own images with a trained run or a released checkpoint.
 
 Writes, for each image, NAME_mask.png (0 and 255, at the image's own size) and NAME_overlay.png, and with
 --probabilities NAME_probability.npy (float32, at the image's own size).
@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 from transformers import PreTrainedTokenizerBase
 
 from pipeline.evaluation.metrics import upsample_probability
-from pipeline.evaluation.probability_maps import predict
+from pipeline.evaluation.probability_maps import probability_maps
 from pipeline.models.backbone import load_backbone
 from pipeline.models.checkpoints import load_released_checkpoint
 from pipeline.models.folder import WEIGHTS
@@ -29,15 +29,15 @@ from pipeline.runtime.progress import log, track
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 IMAGES_PER_PASS = 8
-# Blue, which neither tissue nor skin has and all readers see; its outline in white.
+# Blue occurs in neither tissue nor skin, and colour-blind readers see it; the outline is white.
 TINT, OPACITY = (0, 114, 255), 0.4
 
 
 def find_images(paths: Sequence[Path]) -> list[Path]:
-    """The image files that ``paths`` name; a folder stands for the images right in it, sorted.
+    """The image files that ``paths`` name; for a folder, the images directly in it, sorted.
 
     Raises:
-        PipelineError: nothing there, or two images whose results would have the same name.
+        PipelineError: a path does not exist, a folder has no image, or two results would have the same name.
     """
     images: list[Path] = []
     for path in paths:
@@ -50,9 +50,9 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
             images.append(path)
         else:
             raise PipelineError(f"{path}: no such image")
-    twice = [stem for stem, count in Counter(image.stem for image in images).items() if count > 1]
-    if twice:
-        raise PipelineError(f"two images are called {twice[0]}; give them separately, each with an --output of its own")
+    repeated = [stem for stem, count in Counter(image.stem for image in images).items() if count > 1]
+    if repeated:
+        raise PipelineError(f"two images are named {repeated[0]}; run them separately, with different --output folders")
     return images
 
 
@@ -62,7 +62,7 @@ def load_segmenter(
     """The segmenter of a run or of a released checkpoint, its tokenizer, and the image size of the run if known.
 
     Raises:
-        PipelineError: a missing or broken file, or a run that was trained on another backbone.
+        PipelineError: a file is missing or broken, or the run was trained on another backbone.
     """
     clipseg, size = load_backbone(backbone), None
     if run is not None:
@@ -71,7 +71,7 @@ def load_segmenter(
         trained_on = metadata.get("backbone_sha256")
         if trained_on is not None and trained_on != file_sha256(backbone / WEIGHTS):
             raise PipelineError(
-                f"{weights}: trained on another backbone than {backbone / WEIGHTS}; give the right one as --backbone"
+                f"{weights}: trained on another backbone than {backbone / WEIGHTS}; pass the right one as --backbone"
             )
         segmenter = load_weights(weights, clipseg)
         size = int(metadata["image_size"]) if "image_size" in metadata else None
@@ -86,19 +86,19 @@ def predict_images(
     images: Sequence[Path],
     prompt: str,
     output: Path,
-    size: int = 352,
-    threshold: float = 0.5,
-    probabilities: bool = False,
+    size: int,
+    threshold: float,
+    probabilities: bool,
 ) -> None:
-    """Write mask and overlay of each image into ``output``.
+    """Write the mask and overlay of each image into ``output``.
 
     Args:
-        size: side of the model's input, pixels; images are resized to it as in training (Pillow's bilinear).
-        threshold: probability above which a pixel is foreground.
-        probabilities: whether to write them too.
+        size: Side of the model's input, pixels; images are resized to it as in training (Pillow's bilinear).
+        threshold: Probability above which a pixel is foreground.
+        probabilities: Whether to write NAME_probability.npy too.
 
     Raises:
-        PipelineError: a file that is no image.
+        PipelineError: a file is not an image.
     """
     output.mkdir(parents=True, exist_ok=True)
     parts = [images[start : start + IMAGES_PER_PASS] for start in range(0, len(images), IMAGES_PER_PASS)]
@@ -107,7 +107,8 @@ def predict_images(
         for part in parts:
             originals = [_read(path) for path in part]
             small = np.stack([np.asarray(image.resize((size, size), Image.Resampling.BILINEAR)) for image in originals])
-            yield from zip(part, originals, predict(segmenter, tokenizer, small, [prompt] * len(part)), strict=True)
+            predicted = probability_maps(segmenter, tokenizer, small, [prompt] * len(part))
+            yield from zip(part, originals, predicted, strict=True)
 
     for path, original, probability in track(maps(), "predicting", len(images)):
         probability = upsample_probability(probability, original.height, original.width)
@@ -133,7 +134,7 @@ def overlay(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
 def _read(path: Path) -> Image.Image:
     try:
         with Image.open(path) as file:
-            # A camera may store an image turned; the mask then belongs to what a viewer sees.
+            # Cameras store rotated images with an orientation tag; the mask is that of the image as displayed.
             return ImageOps.exif_transpose(file).convert("RGB")
     except (OSError, Image.DecompressionBombError) as error:
         raise PipelineError(f"{path}: cannot be read as an image ({error})") from None
@@ -150,7 +151,7 @@ def _default_backbone(run: Path | None) -> Path:
     # A run lies in {results}/runs/{dataset}/{variant}/seed{seed}.
     parents = run.absolute().parents
     if len(parents) < 4:
-        raise PipelineError(f"{run}: not in a study's results; give the CLIPSeg it was trained on as --backbone")
+        raise PipelineError(f"{run}: not in a study's results; pass the CLIPSeg it was trained on as --backbone")
     return parents[3] / "backbone"
 
 
@@ -177,16 +178,8 @@ def main() -> None:
     if size % patch:
         raise PipelineError(f"--image-size: {size} is not a multiple of {patch}")
     with compute_device() as device:
-        predict_images(
-            segmenter.to(device),
-            tokenizer,
-            images,
-            arguments.prompt,
-            arguments.output,
-            size,
-            arguments.threshold,
-            arguments.probabilities,
-        )
+        settings = arguments.prompt, arguments.output, size, arguments.threshold, arguments.probabilities
+        predict_images(segmenter.to(device), tokenizer, images, *settings)
     log(f"{len(images)} masks and overlays in {arguments.output}")
 
 

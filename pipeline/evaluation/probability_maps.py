@@ -12,24 +12,38 @@ from pipeline.models.textcache import TextCache
 
 
 @torch.inference_mode()
-def predict(
+def maps_by_prompt_type(
     segmenter: Segmenter,
     tokenizer: PreTrainedTokenizerBase,
     images: np.ndarray,
-    prompts: Sequence[str],
-    batch_size: int = 32,
-) -> Iterator[np.ndarray]:
-    """Yield one float32 (side, side) probability map for each image, in order.
+    prompts: Sequence[Sequence[str]],
+    batch_size: int,
+) -> Iterator[tuple[int, int, np.ndarray]]:
+    """Yield position in ``prompts``, position in ``images`` and probability map: float32 (side, side), 0..1.
+
+    Images are encoded once: no adapter of the vision branch depends on the prompt, so only the text branch and the
+    decoder run again for each prompt. For each element of ``prompts`` the maps come in the order of the images.
 
     Args:
-        images: (cases, side, side, 3) uint8.
-        prompts: one for each image.
+        images: (cases, side, side, 3) uint8 RGB.
+        prompts: For each prompt type, one prompt per image.
     """
     segmenter.eval()
     device = segmenter.clipseg.clip.text_projection.weight.device
-    text = TextCache(segmenter, tokenizer, sorted(set(prompts)))
-    index = text.index(prompts).to(device)
+    text = TextCache(segmenter, tokenizer, sorted({prompt for row in prompts for prompt in row}))
+    indices = [text.index(row).to(device) for row in prompts]
     for start in range(0, len(images), batch_size):
         batch = torch.from_numpy(np.array(images[start : start + batch_size])).to(device)
-        logits = segmenter(normalise(batch), text=text.take(index[start : start + batch_size]))
-        yield from torch.sigmoid(logits[:, 0]).float().cpu().numpy()
+        vision = segmenter.vision_states(normalise(batch))
+        for row, index in enumerate(indices):
+            logits = segmenter(text=text.take(index[start : start + batch_size]), vision=vision)
+            maps = torch.sigmoid(logits[:, 0]).float().cpu().numpy()
+            yield from ((row, start + at, probability) for at, probability in enumerate(maps))
+
+
+def probability_maps(
+    segmenter: Segmenter, tokenizer: PreTrainedTokenizerBase, images: np.ndarray, prompts: Sequence[str]
+) -> Iterator[np.ndarray]:
+    """Yield one probability map per image, in order, as :func:`maps_by_prompt_type` does for one prompt per image."""
+    for _, _, probability in maps_by_prompt_type(segmenter, tokenizer, images, [prompts], batch_size=32):
+        yield probability

@@ -1,8 +1,9 @@
-"""What a table was made from: runs, code and data, in two sentences that stand below it."""
+"""What a table was made from: its runs, code and data, in two sentences shown below it."""
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,37 +11,35 @@ from pipeline.evaluation.runs import Run
 from pipeline.runtime.errors import PipelineError
 from pipeline.runtime.manifest import file_sha256
 
-LENGTH = 12
-HASHED = ("code", "data", "backbone")
+DIGITS = 12
 
 
 def read_manifest(run: Run) -> dict[str, Any]:
     """A run's manifest.json.
 
     Raises:
-        PipelineError: it is missing, or does not say from which code, data and backbone the run was made.
+        PipelineError: it is missing, or lacks the variant's kind or the hash of the run's code, data or backbone.
     """
     path = run.folder / "manifest.json"
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        missing = [f"{key}_sha256" for key in HASHED if f"{key}_sha256" not in record]
-    except (OSError, ValueError, TypeError) as error:
+        missing = [f"{name}_sha256" for name in ("code", "data", "backbone") if f"{name}_sha256" not in record]
+        record["configuration"]["variant"]["kind"]  # raises KeyError
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise PipelineError(f"{path}: no usable manifest ({error!r}); train the run again") from None
     if missing:
         raise PipelineError(f"{path}: no usable manifest ({', '.join(missing)} missing); train the run again")
     return record
 
 
-def _hashes(run: Run) -> dict[str, str]:
-    record = read_manifest(run)
-    return {key: record[f"{key}_sha256"][:LENGTH] for key in HASHED}
-
-
 def describe_runs(runs: Sequence[Run], scores: Callable[[Run], Sequence[Path]] | None = None) -> str:
     """Number of ``runs`` and the first 12 digits of the SHA-256 of their scores, code, data and backbone.
 
+    Each kind of variant has its own training code, so the hash of the code is one over pairs of kind and code. Kinds
+    whose runs were trained by different versions of their code are named.
+
     Args:
-        scores: The folders of each run whose per_case.csv the table was made from; its own if not given.
+        scores: The folders of each run whose per_case.csv the table was made from; the run's own folder if not given.
 
     Raises:
         PipelineError: a run has no manifest.json with these hashes, or no such scores.
@@ -49,10 +48,12 @@ def describe_runs(runs: Sequence[Run], scores: Callable[[Run], Sequence[Path]] |
     for run in sorted(runs):
         folders = scores(run) if scores else [run.folder]
         digest.update(" ".join([str(run), *map(_scores_hash, folders)]).encode() + b"\n")
-    records = [_hashes(run) for run in runs]
-    data: dict[str, set[str]] = {}
-    for run, record in zip(runs, records, strict=True):
-        data.setdefault(run.dataset, set()).add(record["data"])
+    code, data, backbones = defaultdict(set), defaultdict(set), set()
+    for run in runs:
+        record = read_manifest(run)
+        code[record["configuration"]["variant"]["kind"]].add(record["code_sha256"])
+        data[run.dataset].add(record["data_sha256"][:DIGITS])
+        backbones.add(record["backbone_sha256"][:DIGITS])
     counts = [
         f"{len(values)} {noun}{'s' if len(values) > 1 else ''}"
         for noun, values in (
@@ -61,13 +62,18 @@ def describe_runs(runs: Sequence[Run], scores: Callable[[Run], Sequence[Path]] |
             ("seed", {run.seed for run in runs}),
         )
     ]
+    pairs = sorted((kind, value) for kind, values in code.items() for value in values)
+    versions = [f"{len(values)} versions of {kind}" for kind, values in sorted(code.items()) if len(values) > 1]
+    parts = [
+        f"per-case scores {digest.hexdigest()[:DIGITS]}",
+        f"training code {hashlib.sha256(json.dumps(pairs).encode()).hexdigest()[:DIGITS]}"
+        + (f" ({', '.join(versions)})" if versions else ""),
+        f"backbone {_several(backbones)}",
+        *(f"data of {dataset} {_several(values)}" for dataset, values in data.items()),
+    ]
     return (
-        f"Made from {len(runs)} run{'s' if len(runs) > 1 else ''} ({', '.join(counts)}). SHA-256, first {LENGTH} "
-        f"digits: per-case scores {digest.hexdigest()[:LENGTH]}; "
-        f"training code {_several({record['code'] for record in records})}; "
-        f"backbone {_several({record['backbone'] for record in records})}; "
-        + "; ".join(f"data of {dataset} {_several(values)}" for dataset, values in data.items())
-        + "."
+        f"Made from {len(runs)} run{'s' if len(runs) > 1 else ''} ({', '.join(counts)}). "
+        f"SHA-256, first {DIGITS} digits: {'; '.join(parts)}."
     )
 
 
@@ -76,8 +82,8 @@ def _scores_hash(folder: Path) -> str:
     try:
         return file_sha256(path)
     except OSError as error:
-        raise PipelineError(f"{path}: cannot be read ({error.strerror}); evaluate the run again") from None
+        raise PipelineError(f"{path}: cannot be read ({error.strerror}); score the run again") from None
 
 
-def _several(values: set[str]) -> str:
+def _several(values: Iterable[str]) -> str:
     return " and ".join(sorted(values))

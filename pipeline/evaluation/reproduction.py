@@ -1,44 +1,64 @@
-"""Reported DSC against measured DSC, row by row, with a tolerance that follows from the measurement."""
+"""Does the study reproduce the reported DSC? Row by row, with a tolerance that follows from the measurement.
 
+python -m pipeline.evaluation.reproduction judge --results results --runs results/dsc.csv --dsc results/dsc.csv
+    --reported workflow/resources/reported.csv --datasets '["kvasir_seg", "busi"]' --must-reproduce '["telescopic"]'
+    --output results/regression.json
+python -m pipeline.evaluation.reproduction check results/regression.json
+
+``check`` exits with status 1 if a row that must reproduce differs; it is a command of its own since Snakemake deletes
+the outputs of a failed job.
+"""
+
+import argparse
+import json
 import math
+import sys
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from pipeline.config import DATASETS
 from pipeline.evaluation.aggregate import Score, measured
-from pipeline.evaluation.bootstrap import interval, resampled_means
-from pipeline.evaluation.pairing import Paired
-from pipeline.evaluation.readers import AVERAGE
+from pipeline.evaluation.intervals import SAMPLES, estimate
+from pipeline.evaluation.pairing import Paired, pair_cases
+from pipeline.evaluation.readers import AVERAGE, read_dsc, read_reported
+from pipeline.evaluation.runs import add_run_options, listed_runs
+from pipeline.runtime.atomic import write_json
+from pipeline.runtime.errors import PipelineError, run_command
+from pipeline.runtime.options import json_value
 
 REPRODUCES, DIFFERS, NOT_RUN, NOT_COMPARABLE = "reproduces", "differs", "not run", "not comparable"
-# The reported end-to-end numbers come, as far as their public code shows, from training the decoder alone (its wrapper
-# calls a forward that runs both encoders without gradients), so the first of these is what they stand for.
+# The reported end-to-end numbers come, as far as their public code shows, from training only the decoder (its wrapper
+# calls a forward that runs both encoders without gradients), so the first of these is their true counterpart.
 COUNTERPARTS = {"end_to_end": ("decoder_only", "end_to_end")}
 
 
-def half_widths(paired: Mapping[str, Paired], samples: int) -> dict[tuple[str, str], float]:
+def averaged_datasets(reported: pd.DataFrame) -> list[str]:
+    """The datasets over which the paper's averages are taken: those of its own rows."""
+    datasets = reported.loc[(reported["source"] == "paper") & (reported["metric"] == "dsc"), "dataset"]
+    return [dataset for dataset in dict.fromkeys(datasets) if dataset != AVERAGE]
+
+
+def half_widths(paired: Mapping[str, Paired], datasets: Sequence[str], samples: int) -> dict[tuple[str, str], float]:
     """Half the width of the bootstrap interval of the mean DSC, in points, by variant and dataset.
 
-    ``average`` is there for variants that were run on all of the study's five datasets.
+    ``average`` is there for variants that were run on all of ``datasets``; other datasets of ``paired`` are left out.
     """
-    draws = {
-        dataset: pd.DataFrame(resampled_means(scores.to_numpy() * 100, samples, dataset), columns=scores.columns)
-        for dataset, (scores, _) in paired.items()
-    }
-    columns = {(variant, dataset): draws[dataset][variant] for dataset in draws for variant in draws[dataset]}
-    for variant in {variant for variant, _ in columns}:
-        if all((variant, dataset) in columns for dataset in DATASETS):
-            columns[variant, AVERAGE] = sum(columns[variant, dataset] for dataset in DATASETS) / len(DATASETS)
-    return {key: float(np.subtract(*interval(values.to_numpy())[::-1]) / 2) for key, values in columns.items()}
+    present = {dataset: paired[dataset] for dataset in datasets if dataset in paired}
+    if not present:
+        return {}
+    table = estimate(present, None, samples)
+    if len(present) < len(datasets):
+        table = table[table["dataset"] != AVERAGE]
+    return {(row.variant, row.dataset): (row.high - row.low) * 50 for row in table.itertuples()}
 
 
 def seed_half_width(score: Score) -> float | None:
     """1.96 standard errors of the mean over seeds, in points; None for a single seed.
 
-    Student's t would be exact, but with two seeds it is 12.7 standard errors: whatever spreads would reproduce.
+    Student's t would be exact, but with two seeds it is 12.7 standard errors: any spread would then reproduce.
     """
     return None if score.sd is None else 1.96 * score.sd / math.sqrt(score.seeds)
 
@@ -55,28 +75,29 @@ def judge(
     """Compare each reported DSC with what was measured.
 
     The tolerance is the root of the summed squares of two half widths of intervals: of the mean over seeds, and of the
-    mean over test cases; it is never below ``minimum``. A reported average needs runs on all of the paper's five
-    datasets.
+    mean over test cases; it is never below ``minimum``. A reported average is compared with the measured average over
+    the same datasets, and needs runs on all of them.
 
     Args:
         dsc: dsc.csv, DSC in 0..1.
         reported: reported.csv, points; rows of other metrics are left out.
         datasets: The study's datasets; other rows of ``dsc`` do not count.
-        widths: From :func:`half_widths`; empty where the per-case scores are not at hand.
+        widths: From :func:`half_widths`; empty where the per-case scores are not available.
         minimum: Smallest tolerance, points.
         must_reproduce: Variants whose rows must reproduce.
         comparable: Whether the study is on the official images and the pretrained backbone. If not, no row is judged.
 
     Returns:
-        One JSON-ready dict a reported row and variant that stands for its method: method, variant, dataset, source,
+        One JSON-ready dict per reported row and variant it is compared with: method, variant, dataset, source,
         reported, value, difference, tolerance, seeds, seed_half_width, case_half_width (all in points; None where
         there is no run), must_reproduce, verdict.
     """
     dsc = dsc[dsc["dataset"].isin(datasets)]
+    averaged = averaged_datasets(reported)
     rows = []
     for row in reported[reported["metric"] == "dsc"].itertuples():
         for variant in COUNTERPARTS.get(row.method, (row.method,)):
-            score = measured(dsc, variant, DATASETS)[row.dataset]
+            score = measured(dsc, variant, averaged if row.dataset == AVERAGE else [row.dataset])[row.dataset]
             result = {
                 "method": row.method,
                 "variant": variant,
@@ -109,3 +130,94 @@ def _judged(
         "case_half_width": None if case_width is None else round(case_width, 9),
         "verdict": verdict if comparable else NOT_COMPARABLE,
     }
+
+
+def check(rows: Sequence[Mapping[str, Any]], datasets: Sequence[str], path: str | Path) -> None:
+    """Print on stderr how the rows of ``path`` were judged.
+
+    Args:
+        rows: From :func:`judge`.
+        datasets: The study's datasets; a row that must reproduce and has no run on one of them is named.
+        path: The file the rows come from, for the message.
+
+    Raises:
+        PipelineError: rows that must reproduce differ; the message lists them.
+    """
+    counts = Counter(row["verdict"] for row in rows)
+    print(f"{len(rows)} reported rows: {', '.join(f'{n} {name}' for name, n in counts.items())}", file=sys.stderr)
+    required = [row for row in rows if row["must_reproduce"]]
+    for row in required:
+        if row["verdict"] == NOT_RUN and row["dataset"] in datasets:
+            print(f"  not run, so not shown to reproduce: {row['variant']} on {row['dataset']}", file=sys.stderr)
+    failed = [
+        f"\n  {row['variant']} on {row['dataset']}: measured {row['value']:.2f}, reported {row['reported']:.2f} "
+        f"({row['source']}), difference {row['difference']:+.2f}, tolerance {row['tolerance']:.2f}"
+        for row in required
+        if row["verdict"] == DIFFERS
+    ]
+    if failed:
+        rows_do = "1 row that must reproduce does" if len(failed) == 1 else f"{len(failed)} rows that must reproduce do"
+        raise PipelineError(f"{rows_do} not (DSC points; all rows: {path}){''.join(failed)}")
+
+
+def _judge(arguments: argparse.Namespace) -> None:
+    reported = read_reported(arguments.reported)
+    paired = pair_cases(listed_runs(arguments.results, arguments.runs))
+    widths = half_widths(paired, averaged_datasets(reported), arguments.bootstrap)
+    comparable = arguments.comparable == "true"
+    settings = arguments.datasets, widths, arguments.tolerance, arguments.must_reproduce, comparable
+    record = {
+        "unit": "DSC points",
+        "datasets": arguments.datasets,
+        "must_reproduce": arguments.must_reproduce,
+        "smallest_tolerance": arguments.tolerance,
+        "resamples": arguments.bootstrap,
+        "comparable": comparable,
+        "note": arguments.note,
+        "rows": judge(read_dsc(arguments.dsc), reported, *settings),
+    }
+    write_json(arguments.output, record)
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    path = arguments.file
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        rows, datasets = record["rows"], record["datasets"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise PipelineError(f"{path}: cannot be read ({error!r}); delete it and run its rule again") from None
+    check(rows, datasets, path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(required=True)
+    judging = commands.add_parser("judge", help="compare reported with measured DSC")
+    judging.set_defaults(run=_judge)
+    add_run_options(judging)
+    judging.add_argument("--dsc", required=True, help="dsc.csv")
+    judging.add_argument("--reported", required=True, help="reported.csv")
+    judging.add_argument(
+        "--datasets", type=json_value("--datasets", list), required=True, help="JSON list: the study's datasets"
+    )
+    judging.add_argument(
+        "--must-reproduce", type=json_value("--must-reproduce", list), default=[],
+        help="JSON list: variants whose rows must reproduce",
+    )  # fmt: skip
+    judging.add_argument("--tolerance", type=float, default=1.0, help="smallest tolerance, DSC points")
+    judging.add_argument("--bootstrap", type=int, default=SAMPLES, help="resamples for the intervals over cases")
+    judging.add_argument(
+        "--comparable", choices=["true", "false"], default="true",
+        help="false: other images or another backbone than the paper's, so no row is judged",
+    )  # fmt: skip
+    judging.add_argument("--note", default="", help="provenance that the table shows; may be empty")
+    judging.add_argument("--output", required=True, help="regression.json")
+    checking = commands.add_parser("check", help="exit with status 1 if a row that must reproduce differs")
+    checking.set_defaults(run=_check)
+    checking.add_argument("file", type=Path, help="regression.json")
+    arguments = parser.parse_args()
+    arguments.run(arguments)
+
+
+if __name__ == "__main__":
+    run_command(main)

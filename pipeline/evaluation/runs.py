@@ -4,8 +4,10 @@ import argparse
 from pathlib import Path
 from typing import NamedTuple
 
-from pipeline.evaluation.readers import read_table
+from pipeline.evaluation.csv_table import read_table
 from pipeline.runtime.errors import PipelineError
+
+IDENTITY = ("dataset", "variant", "seed")
 
 
 class Run(NamedTuple):
@@ -35,15 +37,9 @@ def listed_runs(results: str | Path, table: str | Path) -> list[Run]:
     Raises:
         PipelineError: the table is missing or broken, lists no run, or lists one more than once.
     """
-    rows = read_table(table, ["dataset", "variant", "seed"])
+    rows = read_table(table, IDENTITY, unique=IDENTITY)
     if rows.empty:
-        raise PipelineError(f"{table}: lists no run; delete it and run its rule again")
-    repeated = rows[rows.duplicated(["dataset", "variant", "seed"])]
-    if len(repeated):
-        row = repeated.iloc[0]
-        raise PipelineError(
-            f"{table}: {row.dataset}/{row.variant}/seed{row.seed} is listed more than once; run its rule again"
-        )
+        raise PipelineError(f"{table}: lists no run; delete the file and run its rule again")
     return [run_of(results, row.dataset, row.variant, row.seed) for row in rows.itertuples()]
 
 

@@ -1,113 +1,41 @@
-"""Score a run under each prompt type that its dataset has: one row a prompt type and test case.
-
-Images are encoded once: no adapter of the vision branch sees the prompt, so only the text branch and the decoder run
-again for each type.
-"""
+"""Score a run under each prompt type that its dataset has: one row per prompt type and test case."""
 
 import argparse
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-import torch
-from transformers import PreTrainedTokenizerBase
 
 from pipeline.data.tensors import PreparedSplit, load_split
-from pipeline.evaluation.per_case import COLUMNS
-from pipeline.evaluation.score_run import evaluation_prompts, score_case
-from pipeline.evaluation.trained import add_scoring_options, trained_run
-from pipeline.models.preprocessing import normalise
-from pipeline.models.segmenter import Segmenter
-from pipeline.models.textcache import TextCache
+from pipeline.evaluation.scoring import add_scoring_options, evaluation_prompts, score_split, trained_run
 from pipeline.runtime.atomic import write_csv
 from pipeline.runtime.errors import run_command
-from pipeline.runtime.progress import log, track
+from pipeline.runtime.progress import log
 
 
 def prompt_types(split: PreparedSplit) -> list[str]:
-    """The prompt types that every case of ``split`` has, by name, then "random"; others are named in the log."""
+    """The prompt types that every case of ``split`` has, by name, then "random"; the log names the others."""
     each = [set(prompts) for prompts in split.cases["prompts"]]
     common = set.intersection(*each)
     partial = sorted(set.union(*each) - common)
     if partial:
-        log(f"left out, as not every case has them: {', '.join(partial)}")
+        log(f"left out, as some cases lack them: {', '.join(partial)}")
     return [*sorted(common), *(["random"] if common - {"p0"} else [])]
 
 
-@torch.inference_mode()
-def _masks(
-    segmenter: Segmenter,
-    tokenizer: PreTrainedTokenizerBase,
-    images: np.ndarray,
-    prompts: Sequence[Sequence[str]],
-    threshold: float,
-    batch_size: int,
-) -> Iterator[tuple[int, int, np.ndarray]]:
-    """Position in ``prompts``, position in ``images`` and predicted mask, bool (side, side)."""
-    segmenter.eval()
-    device = segmenter.clipseg.clip.text_projection.weight.device
-    text = TextCache(segmenter, tokenizer, sorted({prompt for row in prompts for prompt in row}))
-    indices = [text.index(row).to(device) for row in prompts]
-    for start in range(0, len(images), batch_size):
-        batch = torch.from_numpy(np.array(images[start : start + batch_size])).to(device)
-        vision = segmenter.vision_states(normalise(batch))
-        for row, index in enumerate(indices):
-            logits = segmenter(text=text.take(index[start : start + batch_size]), vision=vision)
-            masks = (torch.sigmoid(logits[:, 0]).float() > threshold).cpu().numpy()
-            yield from ((row, start + at, mask) for at, mask in enumerate(masks))
-
-
-def score_prompt_types(
-    segmenter: Segmenter,
-    tokenizer: PreTrainedTokenizerBase,
-    split: PreparedSplit,
-    seed: int,
-    threshold: float,
-    batch_size: int,
-    threads: int,
-) -> pd.DataFrame:
-    """Score ``split`` under each of :func:`prompt_types`.
-
-    Args:
-        seed: of the run; decides which wording a case gets where a type has several, and which type for "random", as in
-            :func:`pipeline.data.prompts.draw_prompt`.
-
-    Returns:
-        One row a prompt type and case, types one after the other: prompt_type and the columns of per_case.csv.
-    """
-    types = prompt_types(split)
-    prompts = [evaluation_prompts(split, name, seed) for name in types]
-    scored = {}
-    with ThreadPoolExecutor(threads) as pool:
-        for row, index, mask in _masks(segmenter, tokenizer, split.images, prompts, threshold, batch_size):
-            scored[row, index] = pool.submit(score_case, split, index, prompts[row][index], mask)
-        rows = [
-            {"prompt_type": types[row], **scored[row, index].result()}
-            for row, index in track(sorted(scored), "scored", total=len(scored))
-        ]
-    return pd.DataFrame(rows, columns=["prompt_type", *COLUMNS])
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tensors", type=Path, required=True, help="folder of prepared tensors")
-    add_scoring_options(parser)
-    parser.add_argument("--output", type=Path, required=True, help="CSV: prompt_type and the columns of per_case.csv")
+    add_scoring_options(parser, extra_column="prompt_type")
     arguments = parser.parse_args()
     split = load_split(arguments.tensors, "test")
-    with trained_run(arguments) as (segmenter, tokenizer):
-        table = score_prompt_types(
-            segmenter,
-            tokenizer,
-            split,
-            arguments.seed,
-            arguments.threshold,
-            arguments.batch_size,
-            arguments.threads,
-        )
-    write_csv(arguments.output, table)
+    types = prompt_types(split)
+    prompts = [evaluation_prompts(split, name, arguments.seed) for name in types]
+    settings = arguments.threshold, arguments.batch_size, arguments.threads
+    with trained_run(arguments.backbone, arguments.weights, arguments.threads) as (segmenter, tokenizer):
+        tables = score_split(segmenter, tokenizer, split, prompts, *settings)
+    for name, table in zip(types, tables, strict=True):
+        table.insert(0, "prompt_type", name)
+    write_csv(arguments.output, pd.concat(tables, ignore_index=True))
 
 
 if __name__ == "__main__":

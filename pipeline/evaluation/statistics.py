@@ -9,11 +9,12 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import friedmanchisquare, rankdata, wilcoxon
 
-from pipeline.evaluation.bootstrap import interval, resampled_means
+from pipeline.evaluation.intervals import dataset_means, estimate
 from pipeline.evaluation.pairing import Paired
+from pipeline.evaluation.readers import AVERAGE
 from pipeline.runtime.errors import PipelineError
 
-AVERAGE = "average"
+DIFFERENCES = ["difference", "difference_low", "difference_high"]
 COLUMNS = [
     "dataset",
     "variant",
@@ -23,16 +24,14 @@ COLUMNS = [
     "mean",
     "mean_low",
     "mean_high",
-    "difference",
-    "difference_low",
-    "difference_high",
+    *DIFFERENCES,
     "p",
     "p_holm",
     "rank_biserial",
     "cohens_dz",
     "average_rank",
 ]
-# Differences are of means over seeds of 0..1 scores; what is smaller than this is rounding, not a difference.
+# Differences are of means over seeds of 0..1 scores; anything smaller is rounding error.
 DECIMALS = 12
 
 
@@ -42,7 +41,7 @@ class PairedTest(NamedTuple):
     Attributes:
         p: Two-sided p-value, 0..1; 1 where all differences are zero.
         rank_biserial: Matched-pairs rank-biserial correlation, -1..1 (Kerby 2014): the share of the rank sum that is
-            positive less the share that is negative.
+            positive minus the share that is negative.
         cohens_dz: Mean difference over the standard deviation of the differences; NaN where that is zero or unknown.
     """
 
@@ -52,7 +51,7 @@ class PairedTest(NamedTuple):
 
 
 def paired_test(differences: NDArray[np.float64]) -> PairedTest:
-    """Test whether paired ``differences`` (pairs,), variant less reference, are centred on zero.
+    """Test whether paired ``differences`` (pairs,), variant minus reference, are centred on zero.
 
     Zero differences are left out of the ranks (Wilcoxon 1945). The p-value is exact where scipy has an exact one, else
     from the normal approximation.
@@ -91,9 +90,9 @@ def average_ranks(means: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def friedman_p(means: NDArray[np.float64]) -> float | None:
-    """P-value (chi-squared approximation) of Friedman's test that all variants (columns) rank alike on datasets (rows).
+    """P-value (chi-squared approximation) of Friedman's test that variants (columns) rank alike on all datasets (rows).
 
-    None where the test says nothing: fewer than three variants or datasets, or no difference at all.
+    None where the test is undefined: fewer than three variants or datasets, or no difference at all.
     """
     means = np.round(means, DECIMALS)
     if min(means.shape) < 3 or (means == means[:, :1]).all():
@@ -109,10 +108,10 @@ def smallest_p(pairs: int) -> float:
 def compare(paired: Mapping[str, Paired], reference: str, samples: int) -> pd.DataFrame:
     """Compare each variant with ``reference``.
 
-    Within a dataset the unit is the case: its score averaged over seeds, variant less reference. Intervals are
-    percentile bootstrap over cases. Rows of the dataset ``average`` weigh datasets equally; their interval resamples
-    cases within each dataset, their test, effect sizes and ranks have the dataset for a unit, and they are there for
-    variants that were run on all datasets, if there are several. Holm's correction counts all comparisons of variants
+    Within a dataset the unit is the case: its score averaged over seeds, variant minus reference. Intervals are
+    percentile bootstrap over cases (:func:`pipeline.evaluation.intervals.estimate`). In rows of the dataset
+    ``average`` the tests, effect sizes and ranks take the dataset as their unit; these rows are there for variants
+    that were run on all datasets, if there is more than one. Holm's correction counts all comparisons of variants
     within datasets as one family, and those of the average as another.
 
     Args:
@@ -121,102 +120,66 @@ def compare(paired: Mapping[str, Paired], reference: str, samples: int) -> pd.Da
         samples: Bootstrap resamples.
 
     Returns:
-        One row a dataset and variant, :data:`COLUMNS`: means and differences in DSC points (0..100), differences
+        One row per dataset and variant, :data:`COLUMNS`: means and differences in DSC points (0..100), differences
         positive where the variant is better than the reference; the reference's own rows have no difference.
 
     Raises:
         PipelineError: the reference was not run on one of the datasets.
     """
-    _require(paired, reference)
-    rows, draws = [], {}
-    for dataset, (scores, seeds) in paired.items():
-        resampled = resampled_means(scores.to_numpy() * 100, samples, dataset)
-        draws[dataset] = pd.DataFrame(resampled, columns=scores.columns)
-        for variant in scores:
-            differences = None if variant == reference else (scores[variant] - scores[reference]).to_numpy()
-            rows.append(
-                {"dataset": dataset, "variant": variant, "cases": len(scores), "seeds": seeds[variant]}
-                | _estimates(scores.mean() * 100, draws[dataset], variant, reference)
-                | _tested(differences)
-            )
+    tests = _tests(paired, reference)
+    table = estimate(paired, reference, samples).rename(columns={"low": "mean_low", "high": "mean_high"})
+    estimates = ["mean", "mean_low", "mean_high", *DIFFERENCES]
+    table[estimates] *= 100
+    table.loc[table["variant"] == reference, DIFFERENCES] = math.nan
+    counts = [
+        {"dataset": dataset, "variant": variant, "cases": len(scores), "seeds": seeds[variant]}
+        for dataset, (scores, seeds) in paired.items()
+        for variant in scores
+    ]
     if len(paired) > 1:
-        rows += _average_rows(paired, draws, reference)
-    return _corrected(pd.DataFrame(rows, columns=COLUMNS).assign(reference=reference))
+        means = dataset_means(paired)
+        counts += [
+            {
+                "dataset": AVERAGE,
+                "variant": variant,
+                "cases": sum(len(pair.scores) for pair in paired.values()),
+                "seeds": min(pair.seeds[variant] for pair in paired.values()),
+                "average_rank": rank,
+            }
+            for variant, rank in zip(means, average_ranks(means.to_numpy()), strict=True)
+        ]
+    keys = ["dataset", "variant"]
+    table = table.merge(pd.DataFrame(counts), on=keys).merge(tests, on=keys, how="left")
+    return table.assign(reference=reference).reindex(columns=COLUMNS)
 
 
 def significance(paired: Mapping[str, Paired], reference: str) -> pd.DataFrame:
-    """The tests of :func:`compare` alone: dataset, variant, reference, p, p_holm; arguments and errors as there."""
-    _require(paired, reference)
-    rows = [
-        {"dataset": dataset, "variant": variant} | _tested((scores[variant] - scores[reference]).to_numpy())
-        for dataset, (scores, _) in paired.items()
-        for variant in scores.columns.drop(reference)
-    ]
-    if len(paired) > 1:
-        means = _means(paired)
-        rows += [
-            {"dataset": AVERAGE, "variant": variant} | _tested((means[variant] - means[reference]).to_numpy())
-            for variant in means.columns.drop(reference)
-        ]
-    columns = ["dataset", "variant", "reference", "p", "p_holm"]
-    return _corrected(pd.DataFrame(rows).assign(reference=reference, p_holm=math.nan))[columns]
+    """Only the tests of :func:`compare`: dataset, variant, reference, p, p_holm; arguments and errors as there."""
+    tests = _tests(paired, reference).assign(reference=reference)
+    return tests[["dataset", "variant", "reference", "p", "p_holm"]]
 
 
-def _require(paired: Mapping[str, Paired], reference: str) -> None:
+def _tests(paired: Mapping[str, Paired], reference: str) -> pd.DataFrame:
+    """One row per comparison: dataset, variant, p, rank_biserial, cohens_dz, p_holm."""
     for dataset, (scores, _) in paired.items():
         if reference not in scores:
             raise PipelineError(
                 f"{dataset}: the reference {reference!r} has no run, but {', '.join(scores)} have; "
                 "add its runs or name another --reference"
             )
-
-
-def _corrected(table: pd.DataFrame) -> pd.DataFrame:
-    """``table`` with Holm's correction of its p: comparisons within datasets are one family, of averages another."""
-    for across in (True, False):
-        family = ((table["dataset"] == AVERAGE) == across) & table["p"].notna()
+    units = {dataset: pair.scores for dataset, pair in paired.items()}
+    if len(paired) > 1:
+        units[AVERAGE] = dataset_means(paired)
+    table = pd.DataFrame(
+        [
+            {"dataset": dataset, "variant": variant}
+            | paired_test((scores[variant] - scores[reference]).to_numpy())._asdict()
+            for dataset, scores in units.items()
+            for variant in scores.columns.drop(reference)
+        ],
+        columns=["dataset", "variant", *PairedTest._fields],
+    )
+    table["p_holm"] = math.nan
+    for family in (table["dataset"] == AVERAGE, table["dataset"] != AVERAGE):
         table.loc[family, "p_holm"] = holm(table.loc[family, "p"].tolist())
     return table
-
-
-def _means(paired: Mapping[str, Paired]) -> pd.DataFrame:
-    """Mean score (0..1) by dataset of each variant that was run on all of them."""
-    names = list(dict.fromkeys(variant for pair in paired.values() for variant in pair.scores))
-    everywhere = [name for name in names if all(name in pair.scores for pair in paired.values())]
-    return pd.DataFrame({dataset: pair.scores.mean() for dataset, pair in paired.items()}).T[everywhere]
-
-
-def _average_rows(paired: Mapping[str, Paired], draws: Mapping[str, pd.DataFrame], reference: str) -> list[dict]:
-    means = _means(paired)
-    everywhere = list(means)
-    average_draws = sum(draws[dataset][everywhere] for dataset in paired) / len(paired)
-    ranks = dict(zip(everywhere, average_ranks(means.to_numpy()), strict=True))
-    return [
-        {
-            "dataset": AVERAGE,
-            "variant": variant,
-            "cases": sum(len(pair.scores) for pair in paired.values()),
-            "seeds": min(pair.seeds[variant] for pair in paired.values()),
-            "average_rank": ranks[variant],
-        }
-        | _estimates(means.mean() * 100, average_draws, variant, reference)
-        | _tested(None if variant == reference else (means[variant] - means[reference]).to_numpy())
-        for variant in everywhere
-    ]
-
-
-def _estimates(means: pd.Series, draws: pd.DataFrame, variant: str, reference: str) -> dict[str, float]:
-    low, high = interval(draws[variant].to_numpy())
-    result = {"mean": means[variant], "mean_low": low, "mean_high": high}
-    if variant != reference:
-        low, high = interval((draws[variant] - draws[reference]).to_numpy())
-        result |= {
-            "difference": means[variant] - means[reference],
-            "difference_low": low,
-            "difference_high": high,
-        }
-    return result
-
-
-def _tested(differences: NDArray[np.float64] | None) -> dict[str, float]:
-    return {} if differences is None else paired_test(differences)._asdict()

@@ -3,15 +3,13 @@
 import torch
 from torch import Tensor, nn
 
-from pipeline.models.widths import clamp_width
-
 
 class TelescopicAdapter(nn.Module):
     """``x + scale * up(dropout(silu(layer_norm(down(x)))))``, the authors' released module.
 
     Args:
         features: size of the last axis of the input.
-        width: bottleneck width, clamped to [8, features // 4].
+        width: bottleneck width.
         alpha: start of the residual scale.
         learned: whether the scale is a parameter (one scalar) or fixed.
         dropout: probability inside the bottleneck.
@@ -19,7 +17,6 @@ class TelescopicAdapter(nn.Module):
 
     def __init__(self, features: int, width: int, alpha: float = 0.1, learned: bool = True, dropout: float = 0.1):
         super().__init__()
-        width = clamp_width(width, features)
         self.down = nn.Linear(features, width, bias=False)
         self.norm = nn.LayerNorm(width)
         self.dropout = nn.Dropout(dropout)

@@ -9,7 +9,12 @@ from torch import nn
 from transformers import CLIPSegConfig, CLIPSegForImageSegmentation
 
 from pipeline.models.folder import CONFIG, WEIGHTS, misfit, read_config
+from pipeline.models.shapes import shapes_of
+from pipeline.models.widths import FEATURES
 from pipeline.runtime.errors import PipelineError
+
+TINY_VOCABULARY = 955
+"""Tokens of the tokenizer that ``pipeline.demo.tiny`` writes."""
 
 
 def full_size_config() -> CLIPSegConfig:
@@ -17,6 +22,43 @@ def full_size_config() -> CLIPSegConfig:
     return CLIPSegConfig(
         text_config={"bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2},
         vision_config={"patch_size": 16, "image_size": 224},
+        use_complex_transposed_convolution=True,
+    )
+
+
+def tiny_config() -> CLIPSegConfig:
+    """A CLIPSeg of about 2 million parameters with CLIPSeg's depth, extract layers and decoder, for demo and tests.
+
+    Every layer index means what it means at full size. The vision width leaves the telescopic widths 8..32 unbounded,
+    and the text width equals the projection, as VLSM-Adapter's shallow variant needs. The position table is that of a
+    64-pixel image; larger inputs interpolate it, as CLIPSeg does from 224 to 352.
+    """
+    width, end = FEATURES["tiny"], TINY_VOCABULARY - 1
+    return CLIPSegConfig(
+        text_config={
+            "vocab_size": TINY_VOCABULARY,
+            "hidden_size": width.text,
+            "intermediate_size": 2 * width.text,
+            "num_hidden_layers": 12,
+            "num_attention_heads": 4,
+            "max_position_embeddings": 77,
+            "bos_token_id": end - 1,
+            "eos_token_id": end,
+            "pad_token_id": end,
+        },
+        vision_config={
+            "hidden_size": width.vision,
+            "intermediate_size": 2 * width.vision,
+            "num_hidden_layers": 12,
+            "num_attention_heads": 4,
+            "image_size": 64,
+            "patch_size": 16,
+        },
+        projection_dim=width.conditional,
+        extract_layers=[3, 6, 9],
+        reduce_dim=32,
+        decoder_num_attention_heads=4,
+        decoder_intermediate_size=128,
         use_complex_transposed_convolution=True,
     )
 
@@ -48,14 +90,14 @@ def load_backbone(folder: str | Path, attention: str = "sdpa") -> CLIPSegForImag
     """
     path = Path(folder) / WEIGHTS
     config = read_config(folder)
-    model = empty_backbone(config, attention)
     try:
         state = load_file(path)
     except (SafetensorError, OSError) as error:
         raise PipelineError(f"{path}: cannot be read ({error}); fetch or pretrain the backbone again") from None
-    reason = misfit(config, {name: tuple(tensor.shape) for name, tensor in state.items()})
+    reason = misfit(config, shapes_of(state))
     if reason:
         raise PipelineError(f"{path}: not the weights of {CONFIG} beside it: {reason}")
+    model = empty_backbone(config, attention)
     state = {name: state[name].float() for name in model.state_dict()}
     # assign: the file's memory-mapped tensors become the parameters, so that nothing is initialised or copied.
     model.load_state_dict(state, assign=True)

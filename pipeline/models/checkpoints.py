@@ -19,9 +19,9 @@ from transformers import CLIPSegForImageSegmentation
 from pipeline.models.backbone import load_backbone
 from pipeline.models.kinds import VariantSettings, parse_variant
 from pipeline.models.segmenter import Segmenter
+from pipeline.models.shapes import difference, shapes_of
 from pipeline.models.variants import build_segmenter
-from pipeline.models.weights import load_weights, read_variant
-from pipeline.runtime.atomic import atomic_path
+from pipeline.models.weights import load_weights, read_variant, save_tensors
 from pipeline.runtime.errors import PipelineError, run_command
 from pipeline.runtime.progress import log
 
@@ -48,7 +48,7 @@ PARAMETERS = {"down": "down_project", "up": "up_project"}
 
 
 class _Inert:
-    """Stands where a checkpoint names a class or function that the weights do not need; does nothing."""
+    """Replaces a class or function that a checkpoint names and the weights do not need; does nothing."""
 
     def __init__(self, *arguments: Any, **named: Any):
         pass
@@ -82,7 +82,9 @@ def load_released_checkpoint(path: str | Path, backbone: CLIPSegForImageSegmenta
     if settings.kind == "vlsm_shallow":
         state = _without_duplicates(path, state)
     own = segmenter.state_dict()
-    _compare(path, {names[name]: tensor for name, tensor in own.items()}, state)
+    reason = difference(shapes_of({names[name]: tensor for name, tensor in own.items()}), shapes_of(state))
+    if reason:
+        raise PipelineError(f"{path}: does not fit this backbone: {reason}")
     segmenter.load_state_dict({name: state[names[name]] for name in own})
     return segmenter.eval()
 
@@ -96,6 +98,9 @@ def _read_state(path: Path) -> dict[str, Tensor]:
         raise PipelineError(f"{path}: no such file")
     try:
         with zipfile.ZipFile(path) as archive:
+            # torch.save never compresses; what is compressed may be of any size once it is not.
+            if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+                raise zipfile.BadZipFile("compressed members")
             broken = archive.testzip()
         if broken:
             raise zipfile.BadZipFile(f"checksum of {broken}")
@@ -115,11 +120,14 @@ def _read_state(path: Path) -> dict[str, Tensor]:
         with torch.serialization.safe_globals([(_Inert, name) for name in unknown]):
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:
-        reason = str(error).splitlines()[0]
-        raise PipelineError(f"{path}: cannot be read as plain weights ({type(error).__name__}: {reason})") from None
+        raise PipelineError(f"{path}: cannot be read as plain weights ({error!r:.200})") from None
     state = content.get("state_dict", content) if isinstance(content, Mapping) else None
     if not isinstance(state, Mapping) or not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise PipelineError(f"{path}: holds no state_dict of tensors; it is not a checkpoint of these models")
+    size = path.stat().st_size
+    for name, tensor in state.items():
+        if tensor.layout != torch.strided or tensor.numel() * tensor.element_size() > size:
+            raise PipelineError(f"{path}: {name}, {tuple(tensor.shape)}, is no dense tensor that this file could hold")
     return {str(name).removeprefix(NET): tensor for name, tensor in state.items()}
 
 
@@ -136,19 +144,6 @@ def _without_duplicates(path: Path, state: dict[str, Tensor]) -> dict[str, Tenso
             f"{path}: {len(different)} tensors under clip. differ from those under clipseg.clip., e.g. {different[0]}"
         )
     return {name: tensor for name, tensor in state.items() if name not in copies}
-
-
-def _compare(path: Path, expected: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
-    missing = sorted(expected.keys() - state.keys())
-    # Files of older versions of transformers store the position numbers too.
-    foreign = sorted(name for name in state.keys() - expected.keys() if not name.endswith(".position_ids"))
-    other = sorted(name for name in expected.keys() & state.keys() if expected[name].shape != state[name].shape)
-    if missing or foreign or other:
-        shapes = [f"{name} {tuple(state[name].shape)} for {tuple(expected[name].shape)}" for name in other[:3]]
-        raise PipelineError(
-            f"{path}: does not fit this backbone: {len(missing)} keys missing {missing[:3]}, {len(foreign)} foreign "
-            f"{foreign[:3]}, {len(other)} of another shape {shapes}"
-        )
 
 
 # -------------------------------------------------------------------- the layouts
@@ -201,7 +196,7 @@ def _indices(state: Mapping[str, Tensor], name: str) -> list[int]:
 
 
 def _width(state: Mapping[str, Tensor], name: str) -> int:
-    if name not in state or state[name].ndim != 2:
+    if name not in state or state[name].ndim != 2 or not state[name].numel():
         raise ValueError(f"no matrix {name}")
     return state[name].shape[0]
 
@@ -278,9 +273,7 @@ def export(run: str | Path, backbone: str | Path, output: str | Path) -> None:
         state |= {
             name.replace(prefix, NET, 1): tensor for name, tensor in state.items() if name.startswith(f"{prefix}clip.")
         }
-    with atomic_path(output) as temporary, temporary.open("wb") as file:
-        # Into a file and not to a path: torch.save would write the temporary name into the archive.
-        torch.save({"state_dict": state}, file)
+    save_tensors(output, {"state_dict": state})
     log(f"{output}: {len(state)} tensors of a {settings.kind}")
 
 

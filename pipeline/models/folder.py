@@ -1,12 +1,13 @@
 """What config.json and model.safetensors of a backbone's folder must hold."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from transformers import CLIPSegConfig, CLIPSegForImageSegmentation
 
+from pipeline.models.shapes import Shapes, difference, shapes_of
 from pipeline.runtime.errors import PipelineError
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
@@ -28,22 +29,18 @@ def read_config(folder: str | Path) -> CLIPSegConfig:
         raise PipelineError(
             f"{path}: cannot be read ({error.strerror}); fetch or pretrain the backbone first"
         ) from None
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError, StrictDataclassError) as error:
         raise PipelineError(f"{path}: not a CLIPSeg configuration ({error!r})") from None
 
 
-def misfit(config: CLIPSegConfig, shapes: Mapping[str, tuple[int, ...]]) -> str | None:
+def misfit(config: CLIPSegConfig, shapes: Shapes) -> str | None:
     """How the names and shapes in a weights file differ from those of a CLIPSeg; none if they fit."""
-    with torch.device("meta"):
-        model = CLIPSegForImageSegmentation(config)
-    own = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    missing = sorted(own.keys() - shapes.keys())
-    # Older files store the position numbers too.
-    foreign = sorted(name for name in shapes.keys() - own.keys() if not name.endswith(".position_ids"))
-    other = sorted(name for name in own.keys() & shapes.keys() if own[name] != shapes[name])
-    if not (missing or foreign or other):
-        return None
-    return (
-        f"{len(missing)} tensors missing {missing[:3]}, {len(foreign)} foreign {foreign[:3]}, "
-        f"{len(other)} of another shape {other[:3]}"
-    )
+    layers = config.vision_config.num_hidden_layers + config.text_config.num_hidden_layers
+    if layers > len(shapes):
+        return f"{layers} layers, but {len(shapes)} tensors"
+    try:
+        with torch.device("meta"):
+            model = CLIPSegForImageSegmentation(config)
+    except (ValueError, TypeError, RuntimeError) as error:
+        return f"no model of these sizes can be built ({error})"
+    return difference(shapes_of(model.state_dict()), shapes)

@@ -17,12 +17,16 @@ def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerBase:
     """CLIP's tokenizer from a backbone's folder.
 
     Raises:
-        PipelineError: the folder lacks its files.
+        PipelineError: the folder lacks its files, or they are broken.
     """
     missing = [name for name in ("vocab.json", "merges.txt") if not (Path(folder) / name).is_file()]
     if missing:
         raise PipelineError(f"{folder}: no {' and no '.join(missing)} for the tokenizer; fetch the backbone again")
-    return CLIPTokenizer.from_pretrained(str(folder), local_files_only=True)
+    try:
+        return CLIPTokenizer.from_pretrained(str(folder), local_files_only=True)
+    except Exception as error:
+        # What a broken file raises depends on where it is broken.
+        raise PipelineError(f"{folder}: no CLIP tokenizer ({error!r:.300}); fetch the backbone again") from None
 
 
 def normalise(images: Tensor) -> Tensor:

@@ -14,6 +14,9 @@ from torch.nn.functional import interpolate
 from torch.utils.checkpoint import checkpoint
 from transformers import CLIPSegForImageSegmentation
 
+from pipeline.models.shapes import difference, shapes_of
+from pipeline.models.widths import Features
+
 # Places for adapters: {vision,text}_{layer from 1}_{attention,mlp}: on that sub-layer's output, before the residual
 # addition; vision_extract_{i}, text_extract_{i}: on the i-th extracted state; conditional: on the projected text
 # feature; refinement: on the logits.
@@ -47,17 +50,18 @@ class Segmenter(nn.Module):
         """Every place at which the forward applies an adapter."""
         config = self.clipseg.config
         depths = {"vision": self.vision_depth, "text": config.text_config.num_hidden_layers}
+        layers = [f"{name}_{index + 1}" for name, depth in depths.items() for index in range(depth)]
         return [
-            *(
-                f"{name}_{i + 1}_{part}"
-                for name, n in depths.items()
-                for i in range(n)
-                for part in ("attention", "mlp")
-            ),
+            *(f"{layer}_{part}" for layer in layers for part in ("attention", "mlp")),
             *(f"{name}_extract_{index}" for name in depths for index in range(len(config.extract_layers))),
             "conditional",
             "refinement",
         ]
+
+    def features(self) -> Features:
+        """Sizes of the backbone's states."""
+        config = self.clipseg.config
+        return Features(config.vision_config.hidden_size, config.text_config.hidden_size, config.projection_dim)
 
     @property
     def vision_depth(self) -> int:
@@ -66,16 +70,14 @@ class Segmenter(nn.Module):
 
     def influential_parameters(self) -> dict[str, nn.Parameter]:
         """Every parameter of the backbone that can influence the mask, by name."""
+        layers = range(self.vision_depth, self.clipseg.config.vision_config.num_hidden_layers)
         unused = (
-            *(f"clip.vision_model.encoder.layers.{i}." for i in range(self.vision_depth, self._vision_layers())),
+            *(f"clip.vision_model.encoder.layers.{index}." for index in layers),
             "clip.vision_model.post_layernorm.",
             "clip.visual_projection.",
             "clip.logit_scale",
         )
         return {name: value for name, value in self.clipseg.named_parameters() if not name.startswith(unused)}
-
-    def _vision_layers(self) -> int:
-        return len(self.clipseg.clip.vision_model.encoder.layers)
 
     def trainable_parameters(self) -> dict[str, nn.Parameter]:
         """Names and tensors that training updates."""
@@ -93,13 +95,9 @@ class Segmenter(nn.Module):
             ValueError: names or shapes differ; the message lists them.
         """
         own = self.trained_state()
-        missing, foreign = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
-        shapes = [name for name in own.keys() & state.keys() if own[name].shape != state[name].shape]
-        if missing or foreign or shapes:
-            raise ValueError(
-                f"weights do not fit this variant: {len(missing)} missing {missing[:3]}, {len(foreign)} foreign "
-                f"{foreign[:3]}, {len(shapes)} of another shape {shapes[:3]}"
-            )
+        reason = difference(shapes_of(own), shapes_of(state))
+        if reason:
+            raise ValueError(f"weights do not fit this variant: {reason}")
         with torch.no_grad():
             for name, tensor in own.items():
                 tensor.copy_(state[name])
@@ -111,18 +109,17 @@ class Segmenter(nn.Module):
 
     def _layer(self, encoder: str, index: int, x: Tensor) -> Tensor:
         """One pre-norm transformer layer with adapters on the outputs of its two sub-layers."""
-        layer = self._encoder(encoder).layers[index]
+        layer = self._tower(encoder).encoder.layers[index]
         place = f"{encoder}_{index + 1}"
         causal = encoder == "text"
-        # sdpa takes the flag alone; the eager implementation needs the mask written out.
+        # For sdpa the flag is enough; the eager implementation needs the mask itself.
         mask = _causal_mask(x) if causal and layer.self_attn.config._attn_implementation == "eager" else None
         attended = layer.self_attn(layer.layer_norm1(x), attention_mask=mask, is_causal=causal)[0]
         x = x + self._adapt(f"{place}_attention", attended)
         return x + self._adapt(f"{place}_mlp", layer.mlp(layer.layer_norm2(x)))
 
-    def _encoder(self, encoder: str) -> nn.Module:
-        model = self.clipseg.clip.vision_model if encoder == "vision" else self.clipseg.clip.text_model
-        return model.encoder
+    def _tower(self, encoder: str) -> nn.Module:
+        return self.clipseg.clip.vision_model if encoder == "vision" else self.clipseg.clip.text_model
 
     def _run_layers(self, encoder: str, x: Tensor, start: int, stop: int) -> Iterator[Tensor]:
         for index in range(start, stop):
@@ -137,7 +134,7 @@ class Segmenter(nn.Module):
 
         Below it the branch is frozen: its result can be computed once and kept. -1 if the embeddings are trained.
         """
-        model = self.clipseg.clip.vision_model if encoder == "vision" else self.clipseg.clip.text_model
+        model = self._tower(encoder)
         below = [model.embeddings] + ([model.pre_layrnorm] if encoder == "vision" else [])
         if any(value.requires_grad for module in below for value in module.parameters()):
             return -1

@@ -5,13 +5,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from transformers import CLIPSegForImageSegmentation
 
 from pipeline.models.segmenter import Segmenter
 from pipeline.models.variants import build_segmenter
+from pipeline.runtime.atomic import atomic_path
 from pipeline.runtime.errors import PipelineError
 
 
@@ -31,6 +32,20 @@ def save_weights(
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in segmenter.trained_state().items()}
     save_file(state, path, metadata=metadata)
     _sort_metadata(Path(path))
+
+
+def save_tensors(path: str | Path, content: Mapping[str, Any]) -> None:
+    """``torch.save`` that appears whole or not at all; the same content gives the same bytes.
+
+    Raises:
+        PipelineError: the file cannot be written, as on a full disk, which torch's own error does not say.
+    """
+    try:
+        with atomic_path(path) as temporary, temporary.open("wb") as file:
+            # Into a file and not to a path: torch.save would write the temporary name into the archive.
+            torch.save(content, file)
+    except RuntimeError as error:
+        raise PipelineError(f"{path}: cannot be written ({error}); free space on the disk and run again") from None
 
 
 def _sort_metadata(path: Path) -> None:
@@ -59,7 +74,7 @@ def load_weights(path: str | Path, backbone: CLIPSegForImageSegmentation) -> Seg
     try:
         segmenter = build_segmenter(settings, backbone)
         segmenter.load_trained_state(load_file(path))
-    except (ValidationError, ValueError) as error:
+    except (ValueError, RuntimeError) as error:
         raise PipelineError(f"{path}: {error}; was it trained on this backbone and with this version?") from None
     return segmenter.eval()
 
@@ -85,5 +100,5 @@ def read_variant(path: str | Path) -> dict[str, Any]:
     """
     try:
         return dict(json.loads(read_metadata(path)["variant"]))
-    except (KeyError, ValueError, TypeError):
+    except (KeyError, ValueError, TypeError, RecursionError):
         raise PipelineError(f"{path}: holds no variant's settings; it is no weights.safetensors of a run") from None

@@ -2,8 +2,25 @@
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 SMALLEST_WIDTH = 8
+
+
+class Features(NamedTuple):
+    """Sizes of the states that adapters act on, by branch."""
+
+    vision: int
+    text: int
+    conditional: int
+
+    def at(self, place: str) -> int:
+        """The size at a place of the forward, such as ``vision_3_mlp`` or ``conditional``."""
+        return getattr(self, place.partition("_")[0])
+
+
+FEATURES = {"full": Features(768, 512, 512), "tiny": Features(128, 64, 64)}
+"""Of clipseg-rd64-refined and of the demo's tiny CLIPSeg."""
 
 
 def telescopic_widths(layers: int, base_dimension: int = 64) -> list[int]:

@@ -1,12 +1,16 @@
-"""Tables as Markdown and as LaTeX (booktabs), from one description."""
+"""Tables as Markdown and as LaTeX (booktabs), from one description; and how a table's files are written."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import pandas as pd
 
-NOT_AVAILABLE = "n/a"
+from pipeline.reporting import markdown as md
+from pipeline.reporting.formats import NOT_AVAILABLE
+from pipeline.runtime.atomic import write_csv, write_text
+
 Rank = Literal["best", "second"]
 
 
@@ -28,21 +32,17 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """A table for print. The first column is text, the others are numbers."""
+    """A table for print. The first column is text, the others are numbers; all text is shown as it is written."""
 
     title: str
     header: Sequence[str]
     rows: Sequence[tuple[str, Sequence[Cell]]]
-    footnotes: Sequence[str] = ()
-    note: str = ""
-    label: str = "table"
-    rules: frozenset[int] = field(default_factory=frozenset)
-    """Rows before which a line is drawn."""
-
-
-def number(value: float | None, pattern: str) -> str:
-    """``value`` as ``pattern`` formats it; what there is not is n/a."""
-    return NOT_AVAILABLE if pd.isna(value) else format(value, pattern)
+    footnotes: Sequence[str]
+    note: str
+    label: str
+    """Its name in LaTeX, and that of its files."""
+    rules: frozenset[int] = frozenset()
+    """Rows before which LaTeX draws a line."""
 
 
 def ranks(values: Sequence[float | None], decimals: int, largest: bool = True) -> list[Rank | None]:
@@ -58,30 +58,32 @@ def ranks(values: Sequence[float | None], decimals: int, largest: bool = True) -
     return [None if value is None else places.get(value) for value in shown]
 
 
+def rules_between(groups: Iterable[str]) -> frozenset[int]:
+    """Rules for :class:`Table` between groups of rows, from the group of each row."""
+    groups = list(groups)
+    return frozenset(row for row in range(1, len(groups)) if groups[row] != groups[row - 1])
+
+
 def markdown(table: Table) -> str:
     """``table`` in GitHub's Markdown: best bold, second underlined, reported in brackets."""
 
-    def text(raw: str) -> str:
-        return raw.replace("|", "\\|")
-
     def cell(entry: Cell) -> str:
-        value = {"best": f"**{entry.value}**", "second": f"<u>{entry.value}</u>", None: entry.value}[entry.rank]
+        value = md.escape(entry.value)
+        value = {"best": f"**{value}**", "second": f"<u>{value}</u>", None: value}[entry.rank]
         value += f" ± {entry.spread}" if entry.spread else ""
-        value += f"<sup>{entry.stars}</sup>".replace("*", "\\*") if entry.stars else ""
+        value += f"<sup>{md.escape(entry.stars)}</sup>" if entry.stars else ""
         if entry.reported is None:
             return value
         source = f"<sup>{entry.source}</sup>" if entry.source else ""
         return f"{value} [{entry.reported}{source}]"
 
-    lines = [f"**{table.title}**", ""]
+    rows = [[md.escape(name), *map(cell, cells)] for name, cells in table.rows]
+    blocks = [[f"**{md.escape(table.title)}**"]]
     if table.note:
-        lines += [f"> {table.note}", ""]
-    lines.append("| " + " | ".join(map(text, table.header)) + " |")
-    lines.append("| --- |" + " ---: |" * (len(table.header) - 1))
-    lines += ["| " + " | ".join([text(name), *map(cell, cells)]) + " |" for name, cells in table.rows]
-    if table.footnotes:
-        lines += ["", *[line for footnote in table.footnotes for line in (footnote.replace("*", "\\*"), "")]]
-    return "\n".join(lines).rstrip() + "\n"
+        blocks.append([f"> {md.paragraph(table.note)}"])
+    blocks.append(md.table(table.header, rows, "l" + "r" * (len(table.header) - 1)))
+    blocks += [[md.paragraph(footnote)] for footnote in table.footnotes]
+    return "\n\n".join("\n".join(lines) for lines in blocks) + "\n"
 
 
 _ESCAPES = {
@@ -109,8 +111,8 @@ _ESCAPES = {
 
 
 def escape(text: str) -> str:
-    """``text`` as LaTeX shows it literally."""
-    return "".join(_ESCAPES.get(character, character) for character in text)
+    """``text`` on one line, as LaTeX shows it literally."""
+    return "".join(_ESCAPES.get(character, character) for character in " ".join(text.split()))
 
 
 def latex(table: Table) -> str:
@@ -145,3 +147,11 @@ def latex(table: Table) -> str:
         lines.append("    " + " & ".join([escape(name), *map(cell, cells)]) + r" \\")
     lines += [r"    \bottomrule", r"  \end{tabular}}", r"\end{table*}"]
     return "\n".join(lines) + "\n"
+
+
+def write(frame: pd.DataFrame, table: Table, output: Path, missing: str = NOT_AVAILABLE) -> None:
+    """Write ``output``.csv (from ``frame``; None and NaN as ``missing``), .md and .tex."""
+    filled = frame.astype(object).where(frame.notna(), missing)
+    write_csv(output.with_name(f"{output.name}.csv"), filled)
+    write_text(output.with_name(f"{output.name}.md"), markdown(table))
+    write_text(output.with_name(f"{output.name}.tex"), latex(table))

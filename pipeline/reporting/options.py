@@ -1,4 +1,4 @@
-"""How command lines of tables, figures and pages take what they show, and the names under which they show it."""
+"""Command-line options that tables, figures and pages share, and display names."""
 
 import argparse
 from collections.abc import Mapping
@@ -18,18 +18,19 @@ def label(labels: Mapping[str, str], key: str) -> str:
     return labels.get(key) or _FIXED.get(key, key)
 
 
+def add_list(parser: argparse.ArgumentParser, option: str, content: str, required: bool = True) -> None:
+    """Add an option whose value is a JSON list of ``content``."""
+    parser.add_argument(option, type=json_value(option, list), required=required, help=f"JSON list: {content}")
+
+
 def add_variants(parser: argparse.ArgumentParser) -> None:
     """Add ``--variants``."""
-    parser.add_argument(
-        "--variants", type=json_value("--variants", list), required=True, help="JSON list: variants in order"
-    )
+    add_list(parser, "--variants", "variants in order")
 
 
 def add_datasets(parser: argparse.ArgumentParser) -> None:
     """Add ``--datasets``."""
-    parser.add_argument(
-        "--datasets", type=json_value("--datasets", list), required=True, help="JSON list: datasets in order"
-    )
+    add_list(parser, "--datasets", "datasets in order")
 
 
 def add_labels(parser: argparse.ArgumentParser) -> None:
@@ -59,6 +60,15 @@ def add_table_options(parser: argparse.ArgumentParser) -> None:
     """Add what every table has: ``--labels``, ``--note`` and ``--output``, a path without ending."""
     add_labels(parser)
     add_output(parser, "path without ending: .csv, .md and .tex are written")
+
+
+def add_dsc_options(parser: argparse.ArgumentParser) -> None:
+    """Add what a table of DSC by variant and dataset has: the runs, ``--dsc``, ``--datasets``, ``--variants``, ..."""
+    add_run_options(parser)
+    parser.add_argument("--dsc", required=True, help="dsc.csv, or ablations/{family}.csv: the scores of these runs")
+    add_datasets(parser)
+    add_variants(parser)
+    add_table_options(parser)
 
 
 def add_scores_options(parser: argparse.ArgumentParser, scores: str) -> None:

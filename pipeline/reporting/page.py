@@ -8,6 +8,7 @@ from pathlib import Path
 
 from markdown_it import MarkdownIt
 
+from pipeline.reporting.markdown import unescape
 from pipeline.runtime.atomic import write_text
 from pipeline.runtime.errors import PipelineError, run_command
 
@@ -47,7 +48,7 @@ def _image(path: Path) -> str:
         with Image.open(path) as image:
             image.load()
     except OSError as error:
-        raise PipelineError(f"{path}: the page shows it, but it cannot be read ({error}); make it anew") from None
+        raise PipelineError(f"{path}: the page shows it, but it cannot be read ({error}); run its rule again") from None
     image = image.convert("RGB")
     if image.width > WIDTH:
         image = image.resize((WIDTH, round(image.height * WIDTH / image.width)), Image.LANCZOS)
@@ -56,11 +57,15 @@ def _image(path: Path) -> str:
     return f"data:image/webp;base64,{base64.b64encode(data.getvalue()).decode('ascii')}"
 
 
+FORMATTING = ("<u>", "</u>", "<sup>", "</sup>")
+"""The HTML that this project's Markdown uses; any other is shown as text."""
+
+
 def page(markdown: str, folder: str | Path) -> str:
-    """``markdown`` (GitHub's tables, inline HTML) as a whole HTML document.
+    """``markdown`` (with GitHub's tables and the inline HTML of :data:`FORMATTING`) as a whole HTML document.
 
     Images are embedded, and links to other files become plain text: a report keeps each of its files in a folder of its
-    own. Links to the web stay; nothing follows them unasked.
+    own. Links to the web stay.
 
     Args:
         folder: where the images lie that ``markdown`` names.
@@ -71,11 +76,15 @@ def page(markdown: str, folder: str | Path) -> str:
     parser = MarkdownIt("commonmark", {"html": True}).enable("table")
     tokens = parser.parse(markdown)
     texts = [token.content for token in tokens if token.type == "inline"]
-    title = texts[0].strip("#* ") if texts else ""
+    title = unescape(texts[0].strip("#* ")) if texts else ""
     for token in tokens:
+        if token.type == "html_block":
+            token.type, token.tag = "code_block", "code"
         unlinked = False
         for child in token.children or []:
-            if child.type == "image":
+            if child.type == "html_inline" and child.content not in FORMATTING:
+                child.type = "text"
+            elif child.type == "image":
                 child.attrSet("src", _image(Path(folder) / str(child.attrGet("src"))))
             elif child.type == "link_open" and "://" not in str(child.attrGet("href")):
                 unlinked = True

@@ -1,4 +1,4 @@
-"""Print the main table to the terminal and say where tables and figures are.
+"""Print the main table to the terminal, and where tables and figures are.
 
 python -m pipeline.reporting.show --results results/demo
 """
@@ -7,10 +7,9 @@ import argparse
 import csv
 from pathlib import Path
 
-from pipeline.reporting.markup import NOT_AVAILABLE
+from pipeline.reporting.formats import NOT_AVAILABLE
+from pipeline.reporting.markdown import unescape
 from pipeline.runtime.errors import PipelineError, run_command
-
-LABELS = {"kvasir_seg": "Kvasir-SEG", "clinicdb": "ClinicDB", "bkai": "BKAI", "isic16": "ISIC16", "busi": "BUSI"}
 
 
 def _score(row: dict[str, str], column: str) -> str:
@@ -34,16 +33,17 @@ def show(results: str | Path) -> str:
     try:
         with path.open(encoding="utf-8", newline="") as file:
             rows = [row for row in csv.DictReader(file) if row["reported_only"] == "False"]
-        notes = [
-            line.removeprefix("> ")
-            for line in path.with_suffix(".md").read_text(encoding="utf-8").splitlines()
-            if line.startswith("> ")
-        ]
+        lines = path.with_suffix(".md").read_text(encoding="utf-8").splitlines()
+        notes = [unescape(line.removeprefix("> ")) for line in lines if line.startswith("> ")]
+        header = next(line for line in lines if line.startswith("| "))
+        titles = [unescape(cell) for cell in header.removeprefix("| ").removesuffix(" |").split(" | ")]
         columns = [name.removesuffix("_sd") for name in rows[0] if name.endswith("_sd")]
         cells = [[row["label"], *(_score(row, column) for column in columns)] for row in rows]
-    except (OSError, KeyError, IndexError, ValueError) as error:
+        table = [["DSC, %", *titles[1:]], *cells]
+        if len(titles) != len(cells[0]):
+            raise ValueError(f"{len(columns)} columns, but main.md has {len(titles) - 1}")
+    except (OSError, KeyError, IndexError, StopIteration, ValueError) as error:
         raise PipelineError(f"{path}: cannot be read as the main table ({error!r}); run its rule again") from None
-    table = [["DSC, %", *(LABELS.get(column, column.capitalize()) for column in columns)], *cells]
     widths = [max(len(line[at]) for line in table) for at in range(len(table[0]))]
     lines = [
         "  ".join(

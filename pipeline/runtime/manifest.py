@@ -4,7 +4,6 @@ import hashlib
 import importlib.metadata
 import platform
 import resource
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +16,6 @@ def file_sha256(path: str | Path) -> str:
     """SHA-256 of a file, hexadecimal."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def code_sha256() -> str:
-    """SHA-256 over the project's modules that this process has imported: what can have determined its result."""
-    root = Path(pipeline.__file__).parent
-    paths = {
-        Path(module.__file__)
-        for name, module in list(sys.modules.items())
-        if name.split(".")[0] in (pipeline.__name__, "__main__") and getattr(module, "__file__", None)
-    }
-    digest = hashlib.sha256()
-    for path in sorted(path.resolve() for path in paths if path.resolve().is_relative_to(root)):
-        digest.update(str(path.relative_to(root)).encode())
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
 
 
 def versions() -> dict[str, str]:
@@ -71,10 +55,9 @@ def device_name(device: str) -> str:
 
 
 def manifest(device: str, **parts: Any) -> dict[str, Any]:
-    """A JSON-ready record: ``parts`` beside code hash, versions and device."""
+    """A JSON-ready record: ``parts`` (code and data hashes among them) beside versions and device."""
     return {
         **parts,
-        "code_sha256": code_sha256(),
         "versions": versions(),
         "device": {"type": device, "name": device_name(device)},
     }

@@ -36,7 +36,7 @@ class CaseTensors:
     Attributes:
         images: (cases, side, side, 3) uint8.
         masks: (cases, side, side) uint8, 0 or 1.
-        vision: the extracted states of a frozen vision encoder, one (cases, tokens, width) tensor a layer, or none.
+        vision: the extracted states of a frozen vision encoder, one (cases, tokens, width) tensor per layer, or none.
     """
 
     images: Tensor
@@ -59,7 +59,7 @@ def to_device(images: np.ndarray, masks: np.ndarray, device: str) -> CaseTensors
 
 
 def free_memory_bytes(device: str) -> int:
-    """Memory that can still be had on ``device``."""
+    """Memory that is still available on ``device``."""
     if device == "cuda":
         return torch.cuda.mem_get_info()[0]
     return psutil.virtual_memory().available
@@ -176,7 +176,7 @@ class Trainer:
         return total
 
     def images_that_fit(self, most: int) -> int:
-        """How many of ``most`` images, halved as often as needed, go forward and back in the memory there is; maybe 0.
+        """How many of ``most`` images, halved as often as needed, go forward and back in the available memory; maybe 0.
 
         To be asked after a failure: it leaves no gradients, and statistics of batch norm that saw repeated cases.
         """
@@ -197,7 +197,7 @@ class Trainer:
         return 0
 
     def order(self, epoch: int) -> np.ndarray:
-        """The training cases of ``epoch`` in their order, the same wherever and however often it is asked."""
+        """The training cases of ``epoch`` in their order, a function of seed and epoch only."""
         return np.random.default_rng((self.seed, epoch)).permutation(len(self.train))
 
     def train_epoch(self, epoch: int) -> float:
@@ -218,7 +218,7 @@ class Trainer:
         self.segmenter.eval()
         loss = torch.zeros((), device=self.device, dtype=torch.float64)
         dsc = torch.zeros((), device=self.device, dtype=torch.float64)
-        # Twice a training slice: without gradients an image takes less than half the memory.
+        # Twice a training slice: without gradients each image takes less than half the memory.
         size = 2 * -(-self.settings.batch_size // self.settings.accumulation)
         for cases in torch.arange(len(self.val), device=self.device).split(size):
             with self.autocast():
@@ -283,7 +283,7 @@ class Trainer:
         return progress
 
     def finished(self) -> bool:
-        """Whether early stopping has struck."""
+        """Whether early stopping ends the training."""
         settings, progress = self.settings, self.progress
         return progress.epoch >= settings.min_epochs and progress.stale_epochs >= settings.stop_patience
 

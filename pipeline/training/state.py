@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from pipeline.runtime.atomic import atomic_path
+from pipeline.models.weights import save_tensors
 from pipeline.runtime.progress import log
 
 FILE = "state.pt"
@@ -13,8 +13,7 @@ FILE = "state.pt"
 
 def save_state(folder: Path, fingerprint: str, state: dict[str, Any]) -> None:
     """Write ``state`` atomically; a reader sees the old one or the new one."""
-    with atomic_path(folder / FILE) as temporary:
-        torch.save({"fingerprint": fingerprint, **state}, temporary)
+    save_tensors(folder / FILE, {"fingerprint": fingerprint, **state})
 
 
 def load_state(folder: Path, fingerprint: str) -> dict[str, Any] | None:
@@ -27,7 +26,7 @@ def load_state(folder: Path, fingerprint: str) -> dict[str, Any] | None:
     except Exception as error:
         log(f"{path}: unreadable ({error}); starting anew")
         return None
-    if state.pop("fingerprint", None) != fingerprint:
+    if not isinstance(state, dict) or state.pop("fingerprint", None) != fingerprint:
         log(f"{path}: saved by a run with other settings, data, backbone or code; starting anew")
         return None
     return state

@@ -20,9 +20,11 @@ from pipeline.models.textcache import TextCache
 from pipeline.models.variants import build_segmenter
 from pipeline.models.weights import save_weights
 from pipeline.runtime.atomic import atomic_path, write_csv, write_json
+from pipeline.runtime.code import digest
 from pipeline.runtime.errors import PipelineError, run_command
 from pipeline.runtime.lease import compute_device
-from pipeline.runtime.manifest import code_sha256, file_sha256, manifest, peak_memory_mib
+from pipeline.runtime.manifest import file_sha256, manifest, peak_memory_mib
+from pipeline.runtime.options import json_value
 from pipeline.runtime.progress import duration, log
 from pipeline.training.determinism import set_mode
 from pipeline.training.loop import Progress, Trainer, to_device
@@ -40,7 +42,7 @@ def make_trainer(
 
     Args:
         tensors: folder that ``pipeline.data.tensors`` wrote.
-        backbone: folder that ``pipeline.models.backbone`` or ``pipeline.demo.pretrain`` wrote; for its tokenizer.
+        backbone: folder of the pretrained CLIPSeg; for its tokenizer.
         name: what log lines and errors call this run.
     """
     device = segmenter.clipseg.device.type
@@ -71,16 +73,23 @@ def train_run(
     tensors: Path, backbone: Path, variant: dict, settings: TrainingSettings, seed: int, threads: int, state: Path,
     output: Path, name: str,
 ) -> None:  # fmt: skip
-    """Train, resuming from ``state`` if it fits, and write the run's files into ``output``."""
+    """Train, resuming from ``state`` if it fits, and write the run's files into ``output``.
+
+    Args:
+        tensors: folder that ``pipeline.data.tensors`` wrote.
+        backbone: folder of the pretrained CLIPSeg.
+        variant: settings of the variant's kind, JSON-ready.
+        threads: CPU threads; part of the result's identity on a CPU.
+        name: what log lines and errors call this run.
+    """
     began = time.monotonic()
     hashes = {
         "data_sha256": file_sha256(tensors / "cases.csv"),
         "backbone_sha256": file_sha256(backbone / "model.safetensors"),
     }
+    code = digest("pipeline.training.train", type(parse_variant(variant)).__module__)
     configuration = {"variant": variant, "training": settings.model_dump(), "seed": seed, "threads": threads}
-    fingerprint = hashlib.sha256(
-        json.dumps([configuration, hashes, code_sha256()], sort_keys=True).encode()
-    ).hexdigest()
+    fingerprint = hashlib.sha256(json.dumps([configuration, hashes, code], sort_keys=True).encode()).hexdigest()
     with compute_device() as device:
         mode = set_mode(device, settings.deterministic, threads)
         log(f"{name}: on {device}, {mode}, seed {seed}")
@@ -109,6 +118,7 @@ def train_run(
             run=name,
             configuration=configuration,
             **hashes,
+            code_sha256=code,
             trained_parameters=trained,
             epochs=progress.epoch,
             best_epoch=progress.best_epoch,
@@ -126,7 +136,11 @@ def train_run(
 
 
 def fit_or_explain(trainer: Trainer, state: Path, fingerprint: str) -> Progress:
-    """Train, saving into ``state``; where memory runs out, say how many images fit and which setting makes it so."""
+    """Train, saving into ``state``.
+
+    Raises:
+        PipelineError: out of memory; the message says how many images fit, and which setting makes the batch fit.
+    """
     with contextlib.suppress(torch.OutOfMemoryError):
         return trainer.fit(lambda content: save_state(state, fingerprint, content))
     # Only here, with the error and what its frames held gone, does it show what fits.
@@ -134,34 +148,41 @@ def fit_or_explain(trainer: Trainer, state: Path, fingerprint: str) -> Progress:
     images = -(-settings.batch_size // settings.accumulation)
     fit = trainer.images_that_fit(images // 2)
     if fit:
-        mend = (
+        fix = (
             f"{fit} fit: set training.accumulation of this variant to {-(-settings.batch_size // fit)} (the same batch "
             f"of {settings.batch_size} in slices; the mask refinement's batch norm then sees one slice at a time)"
         )
     else:
-        mend = "not even one fits: free the device of other processes"
+        fix = "not even one fits: free the device of other processes"
     if not settings.gradient_checkpointing:
-        mend += ", or set training.gradient_checkpointing to true (slower, the same numbers)"
-    raise PipelineError(f"{trainer.name}: out of memory with {images} images at a time; {mend}")
+        fix += ", or set training.gradient_checkpointing to true (slower, the same numbers)"
+    raise PipelineError(f"{trainer.name}: out of memory with {images} images at a time; {fix}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tensors", type=Path, required=True, help="folder of prepared tensors")
     parser.add_argument("--backbone", type=Path, required=True, help="folder of the pretrained CLIPSeg")
-    parser.add_argument("--variant", type=json.loads, required=True, help="settings of the variant, JSON")
-    parser.add_argument("--training", type=json.loads, default={}, help="training settings, JSON")
+    parser.add_argument(
+        "--variant", type=json_value("--variant", dict), required=True, help="settings of its kind, JSON"
+    )
+    parser.add_argument("--training", type=json_value("--training", dict), default={}, help="training settings, JSON")
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--threads", type=int, default=4, help="CPU threads; part of the result's identity on a CPU")
     parser.add_argument("--state", type=Path, required=True, help="folder for what a resumed run needs")
     parser.add_argument("--name", default="run", help="what log lines call this run")
     parser.add_argument("--output", type=Path, required=True, help="folder of the run")
     arguments = parser.parse_args()
+    try:
+        variant = parse_variant(arguments.variant).model_dump(mode="json")
+        training = TrainingSettings.model_validate(arguments.training)
+    except ValueError as error:
+        raise PipelineError(f"--variant, --training: {error}") from None
     train_run(
         arguments.tensors,
         arguments.backbone,
-        parse_variant(arguments.variant).model_dump(mode="json", exclude={"label", "training"}),
-        TrainingSettings.model_validate(arguments.training),
+        variant,
+        training,
         arguments.seed,
         arguments.threads,
         arguments.state,

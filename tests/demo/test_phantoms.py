@@ -120,8 +120,8 @@ def test_normal_ultrasounds_are_empty_and_some_benign_have_two_masks(phantoms, s
     assert {case.group for case in cases} == {"benign", "malignant", "normal"}
     assert all((case.foreground == 0) == (case.group == "normal") for case in cases)
     for case in cases:
-        said = {text for name, text in case.prompts.items() if name != "p0" and isinstance(text, str)}
-        assert (said == {"no tumor in a breast ultrasound scan"}) == (case.group == "normal")
+        prompts = {text for name, text in case.prompts.items() if name != "p0" and isinstance(text, str)}
+        assert (prompts == {"no tumor in a breast ultrasound scan"}) == (case.group == "normal")
     members = list_members(phantoms / "archives" / "Dataset_BUSI.zip")
     second = [name for name in members if name.endswith("_mask_1.png")]
     assert second

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import surface_distance
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from isic_challenge_scoring.load_image import ImagePair
@@ -45,7 +45,8 @@ def _adversarial(shape: tuple[int, int]) -> dict[str, np.ndarray]:
     return masks
 
 
-def _pairs() -> list[tuple[np.ndarray, np.ndarray]]:
+@pytest.fixture(scope="module")
+def pairs() -> list[tuple[np.ndarray, np.ndarray]]:
     """81 adversarial pairs and 580 random ones: unrelated, overlapping, noisy, and of other shapes down to 1 x 1."""
     shape = (HEIGHT, WIDTH)
     pairs = list(itertools.product(_adversarial(shape).values(), repeat=2))
@@ -65,11 +66,6 @@ def _pairs() -> list[tuple[np.ndarray, np.ndarray]]:
         small = tuple(generator.integers(1, 6, size=2))
         pairs.append((generator.random(small) < 0.5, generator.random(small) < 0.5))
     return pairs
-
-
-@pytest.fixture(scope="module")
-def pairs() -> list[tuple[np.ndarray, np.ndarray]]:
-    return _pairs()
 
 
 @pytest.fixture(scope="module")
@@ -183,37 +179,37 @@ def test_isic_challenge_scoring_agrees(pairs, scores):
         image = ImagePair.__new__(ImagePair)  # its constructor reads files
         image.image_id = "case"
         image.prediction_image, image.truth_image = (mask.astype(np.uint8) * 255 for mask in pair)
-        theirs = SegmentationScore([image]).macro_average
-        assert (ours.dsc, ours.iou) == pytest.approx((theirs["dice"], theirs["jaccard"]), abs=1e-6)
+        expected = SegmentationScore([image]).macro_average
+        assert (ours.dsc, ours.iou) == pytest.approx((expected["dice"], expected["jaccard"]), abs=1e-6)
 
 
-def _their_distances(prediction: np.ndarray, target: np.ndarray) -> dict:
-    # surface-distance 0.1 asks numpy and scipy for names that recent releases of both have deprecated.
+def _surface_distances(prediction: np.ndarray, target: np.ndarray) -> dict:
+    # surface-distance 0.1 uses names that recent releases of numpy and scipy deprecate.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         return surface_distance.compute_surface_distances(target, prediction, (1, 1))
 
 
 def test_surface_distance_agrees(pairs, scores):
-    """Its contour runs between pixels and its percentile weights contour elements by length, so its HD95 is another
-    quantity. Comparable: DSC; the maximum, up to the 0.71 pixels between a contour element and its boundary pixel at
-    either end; and HD95 itself where both contours are long, straight and parallel."""
+    """Its contour runs between pixels and its percentile weights contour elements by length, so its HD95 is a different
+    quantity. Comparable are the DSC; the maximum, up to the 0.71 pixels between a contour element and its boundary
+    pixel at either end; and HD95 where both contours are long, straight and parallel."""
     both = 0
     for pair, ours in zip(pairs, scores, strict=True):
         if not _both(pair):
             continue
         both += 1
         assert ours.dsc == pytest.approx(surface_distance.compute_dice_coefficient(pair[1], pair[0]), abs=1e-6)
-        theirs = surface_distance.compute_robust_hausdorff(_their_distances(*pair), 100)
+        expected = surface_distance.compute_robust_hausdorff(_surface_distances(*pair), 100)
         maximum = max(way.max() for way in boundary_distances(*pair))
-        assert abs(maximum - theirs) <= math.sqrt(2) + 1e-9
+        assert abs(maximum - expected) <= math.sqrt(2) + 1e-9
     assert both >= 500
     for shift in range(1, 20):
         target, prediction = np.zeros((2, 200, 60), bool)
         target[10:190, 10:30] = True
         prediction[10:190, 10 : 30 + shift] = True
-        theirs = surface_distance.compute_robust_hausdorff(_their_distances(prediction, target), 95)
-        assert case_metrics(prediction, target).hd95 == pytest.approx(theirs, abs=1e-6) == shift
+        expected = surface_distance.compute_robust_hausdorff(_surface_distances(prediction, target), 95)
+        assert case_metrics(prediction, target).hd95 == pytest.approx(expected, abs=1e-6) == shift
 
 
 def test_both_ways_to_measure_distances_agree(pairs, monkeypatch):
@@ -256,36 +252,34 @@ def test_background_around_two_masks_changes_no_score(masks, before, after):
         assert case_metrics(*padded) == case_metrics(*masks)
 
 
-# Side of the prediction -> sides of originals: Kvasir-SEG, CVC-ClinicDB, BKAI, ISIC 2016, BUSI and odd ones.
+def _torch_upsampled(probability: np.ndarray, height: int, width: int) -> np.ndarray:
+    tensor = torch.from_numpy(probability)[None, None]
+    return torch.nn.functional.interpolate(tensor, (height, width), mode="nearest-exact")[0, 0].numpy()
+
+
+# Sizes as in Kvasir-SEG, CVC-ClinicDB, BKAI, ISIC 2016 and BUSI, and smaller than the prediction.
 @pytest.mark.parametrize("size", [96, 352])
-def test_upsampling_is_torch_nearest_exact(size):
-    generator = np.random.default_rng(size)
-    probability = generator.random((size, size), dtype=np.float32)
-    for height, width in [
-        (530, 622),
-        (288, 384),
-        (995, 1280),
-        (2848, 4288),
-        (471, 562),
-        (767, 1022),
-        (48, 31),
-        (size, 1),
-    ]:
-        expected = torch.nn.functional.interpolate(
-            torch.from_numpy(probability)[None, None], (height, width), mode="nearest-exact"
-        )[0, 0].numpy()
-        result = upsample_probability(probability, height, width)
-        np.testing.assert_array_equal(result, expected)
-        mask = upsample_probability(probability > 0.5, height, width)
-        assert mask.dtype == bool
-        np.testing.assert_array_equal(mask, expected > 0.5)
+@pytest.mark.parametrize(
+    ("height", "width"), [(530, 622), (288, 384), (995, 1280), (2848, 4288), (471, 562), (48, 31), (352, 1)]
+)
+def test_upsampling_is_torch_nearest_exact(size, height, width):
+    probability = np.random.default_rng(size).random((size, size), dtype=np.float32)
+    expected = _torch_upsampled(probability, height, width)
+    np.testing.assert_array_equal(upsample_probability(probability, height, width), expected)
+    mask = upsample_probability(probability > 0.5, height, width)
+    assert mask.dtype == bool
+    np.testing.assert_array_equal(mask, expected > 0.5)
 
 
-def test_upsampling_rounds_as_torch_does_at_every_size():
-    source = torch.arange(352, dtype=torch.float32)
-    plain_differs = 0
-    for size in range(200, 1500):
-        expected = torch.nn.functional.interpolate(source[None, None], size, mode="nearest-exact")[0, 0].numpy()
-        np.testing.assert_array_equal(upsample_probability(source.numpy()[None], 1, size)[0], expected)
-        plain_differs += not np.array_equal(np.floor((np.arange(size) + 0.5) * (352 / size)), expected)
-    assert plain_differs > 0  # else the rounding in _nearest_exact would be for nothing
+@settings(max_examples=100, deadline=None, derandomize=True)
+@example(352, 600)
+@example(352, 1200)
+@given(st.integers(1, 400), st.integers(1, 4500))
+def test_upsampling_rounds_as_torch_does(size, new_size):
+    source = np.arange(size, dtype=np.float32)[None]
+    np.testing.assert_array_equal(upsample_probability(source, 1, new_size), _torch_upsampled(source, 1, new_size))
+
+
+def test_plain_rounding_would_differ_from_torch():
+    positions = np.floor((np.arange(600) + 0.5) * (352 / 600))
+    assert not np.array_equal(positions, _torch_upsampled(np.arange(352, dtype=np.float32)[None], 1, 600)[0])

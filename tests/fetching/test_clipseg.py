@@ -15,10 +15,9 @@ import pytest
 import torch
 from model_support import linked, save_tiny, tiny
 
-from pipeline.demo.tiny import tiny_config
 from pipeline.fetching import clipseg as module
 from pipeline.fetching.clipseg import check_folder, copy_from_folder, fetch_from_hub, known_files
-from pipeline.models.backbone import load_backbone
+from pipeline.models.backbone import load_backbone, tiny_config
 from pipeline.models.preprocessing import load_tokenizer
 from pipeline.runtime.errors import PipelineError
 

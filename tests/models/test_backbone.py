@@ -4,8 +4,7 @@ import pytest
 import torch
 from model_support import inputs, linked, save_tiny, tiny
 
-from pipeline.demo.tiny import tiny_config
-from pipeline.models.backbone import load_backbone, random_backbone
+from pipeline.models.backbone import load_backbone, random_backbone, tiny_config
 from pipeline.runtime.errors import PipelineError
 
 
@@ -63,9 +62,21 @@ def test_broken_folders_are_named(folder, tmp_path):
     config.save_pretrained(path)
     with pytest.raises(PipelineError, match=r"not the weights of config\.json beside it: 0 tensors missing"):
         load_backbone(path)
-    (path / "config.json").write_text('{"model_type": "clip"}')
-    with pytest.raises(PipelineError, match="model_type is 'clip'; only 'clipseg' can be used"):
-        load_backbone(path)
-    (path / "config.json").write_text("{")
-    with pytest.raises(PipelineError, match="not a CLIPSeg configuration"):
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ('{"model_type": "clip"}', "model_type is 'clip'; only 'clipseg' can be used"),
+        ("{", "not a CLIPSeg configuration"),
+        ("[" * 100_000, "not a CLIPSeg configuration"),
+        ('{"model_type": "clipseg", "vision_config": {"num_hidden_layers": 1000000000}}', "layers, but"),
+        ('{"model_type": "clipseg", "vision_config": {"hidden_size": 1000000000008}}', "no model of these sizes"),
+        ('{"model_type": "clipseg", "vision_config": {"num_attention_heads": 5}}', "not a CLIPSeg configuration"),
+    ],
+)
+def test_hostile_configurations_are_named(folder, tmp_path, content, reason):
+    path = linked(folder, tmp_path / "other", without="config.json")
+    (path / "config.json").write_text(content)
+    with pytest.raises(PipelineError, match=reason):
         load_backbone(path)

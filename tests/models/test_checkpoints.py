@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from model_support import inputs, scaled_backbone, tiny, trained_start
+from model_support import Attack, inputs, scaled_backbone, tiny, trained_start
 from released_oracle import released_logits
 
-from pipeline.demo.tiny import tiny_config
 from pipeline.models import checkpoints, load_released_checkpoint
+from pipeline.models.backbone import tiny_config
 from pipeline.models.checkpoints import export
 from pipeline.models.variants import build_segmenter
 from pipeline.models.weights import load_weights, save_weights
@@ -88,7 +88,6 @@ def released_state(layout: str) -> dict[str, torch.Tensor]:
 
 
 LAYOUTS = ["telescopic", "vlsm_dense", "vlsm_shallow"]
-REFERENCE_WIDTHS = [8, 8, 10, 14, 17, 21, 24, 28, 32]
 
 
 def lightning_file(path: Path, state: dict[str, torch.Tensor], **parts) -> Path:
@@ -147,26 +146,6 @@ def test_released_checkpoint_gives_the_logits_of_its_own_forward(tmp_path, batch
     assert (logits - expected).abs().max() < 1e-4 * expected.abs().max()
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_the_layout_is_recognised_with_its_widths(tmp_path, layout):
-    segmenter = load_released_checkpoint(lightning_file(tmp_path / "x.ckpt", released_state(layout)), tiny())
-    names = set(segmenter.adapters)
-    if layout == "telescopic":
-        widths = [segmenter.adapters[f"vision_{layer}_mlp"].down.weight.shape[0] for layer in range(1, 10)]
-        assert widths == REFERENCE_WIDTHS
-        assert {name for name in names if name.startswith("text_")} == {
-            f"text_{layer}_{part}" for layer in (10, 11, 12) for part in ("attention", "mlp")
-        }
-        assert {"conditional", "refinement"} <= names and len(names) == 18 + 6 + 2
-        assert int(segmenter.adapters["refinement"].cnn[1].num_batches_tracked) == 123
-    elif layout == "vlsm_dense":
-        assert len(names) == 36 + 1
-        assert {"text_1_attention", "text_9_mlp", "vision_1_attention", "vision_9_mlp", "conditional"} <= names
-        assert segmenter.adapters["conditional"].fc1.weight.shape == (256, 64)
-    else:
-        assert names == {f"{name}_extract_{i}" for name in ("vision", "text") for i in range(3)} | {"conditional"}
-
-
 @pytest.mark.parametrize("absent", [("cond_adapter",), ("l_attn", "l_out"), ("v_attn", "v_out")])
 def test_a_release_without_one_branch(tmp_path, batch, absent):
     """The reference's classes can leave out each branch."""
@@ -204,16 +183,6 @@ def refused(path: Path) -> str:
     return message
 
 
-class _Attack:
-    """Runs a function when it is unpickled in the ordinary way."""
-
-    def __init__(self, function, *arguments):
-        self.function, self.arguments = function, arguments
-
-    def __reduce__(self):
-        return self.function, self.arguments
-
-
 @pytest.mark.parametrize("place", ["hyper_parameters", "state_dict"])
 @pytest.mark.parametrize("function", [os.mkdir, os.system, eval])
 def test_a_malicious_file_executes_nothing(tmp_path, function, place):
@@ -223,7 +192,7 @@ def test_a_malicious_file_executes_nothing(tmp_path, function, place):
         os.system: f"touch '{marker}'",
         eval: f"__import__('os').mkdir({str(marker)!r})",
     }[function]
-    path = lightning_file(tmp_path / "evil.ckpt", released_state("telescopic"), **{place: _Attack(function, argument)})
+    path = lightning_file(tmp_path / "evil.ckpt", released_state("telescopic"), **{place: Attack(function, argument)})
     message = refused(path)
     assert "refused" in message and "nothing in it was executed" in message
     assert function.__name__ in message
@@ -233,77 +202,98 @@ def test_a_malicious_file_executes_nothing(tmp_path, function, place):
     assert marker.exists()
 
 
-def test_an_attack_by_way_of_permitted_roots_executes_nothing(tmp_path):
-    """functools.partial and pathlib.Path may be named in a file, yet stay without effect."""
+def test_attacks_by_other_ways_execute_nothing(tmp_path):
+    """functools.partial and pathlib.Path may be named in a file, yet stay without effect; old pickles are refused."""
     marker = tmp_path / "executed"
-    attack = _Attack(Path.mkdir, marker)
-    path = lightning_file(tmp_path / "evil.ckpt", released_state("telescopic"), callbacks=attack)
-    with pytest.raises(PipelineError):
-        load_released_checkpoint(path, tiny())
+    refused(lightning_file(tmp_path / "a.ckpt", released_state("telescopic"), callbacks=Attack(Path.mkdir, marker)))
+    (tmp_path / "old.ckpt").write_bytes(pickle.dumps(Attack(os.mkdir, str(marker))))
+    assert "not a whole file of torch.save" in refused(tmp_path / "old.ckpt")
     assert not marker.exists()
 
 
-def test_an_old_pickle_without_an_archive_executes_nothing(tmp_path):
-    marker = tmp_path / "executed"
-    path = tmp_path / "old.ckpt"
-    path.write_bytes(pickle.dumps(_Attack(os.mkdir, str(marker))))
-    assert "not a whole file of torch.save" in refused(path)
-    assert not marker.exists()
-
-
-@pytest.mark.parametrize("kept", [0, 100, 0.3, 0.999])
-def test_a_truncated_file_is_said_to_be_one(tmp_path, kept):
-    path = lightning_file(tmp_path / "best.ckpt", released_state("telescopic"))
-    content = path.read_bytes()
-    path.write_bytes(content[: int(kept * len(content)) if isinstance(kept, float) else kept])
-    assert "not a whole file of torch.save" in refused(path) and "download it again" in refused(path)
-
-
-def test_a_flipped_bit_is_found(tmp_path):
-    path = lightning_file(tmp_path / "best.ckpt", released_state("telescopic"))
+def _flipped(path: Path) -> None:
     content = bytearray(path.read_bytes())
     with zipfile.ZipFile(path) as archive:
         largest = max(archive.infolist(), key=lambda entry: entry.file_size)
     content[largest.header_offset + largest.file_size // 2] ^= 1
     path.write_bytes(content)
-    assert "not a whole file of torch.save (BadZipFile: " in refused(path)
 
 
-def test_files_that_are_something_else(tmp_path):
+def _compressed(path: Path) -> None:
+    with zipfile.ZipFile(path) as archive:
+        members = {member.filename: archive.read(member) for member in archive.infolist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda path: path.write_bytes(b""), ""),
+        (lambda path: path.write_bytes(path.read_bytes()[:100]), ""),
+        (lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 3]), ""),
+        (lambda path: path.write_bytes(path.read_bytes()[:-1000]), ""),
+        (_flipped, "BadZipFile: "),
+        (_compressed, "BadZipFile: compressed members"),
+        (lambda path: path.write_text("<!DOCTYPE html><title>Sign in</title>"), ""),
+        (lambda path: zipfile.ZipFile(path, "w").writestr("readme.txt", "no model"), ""),
+    ],
+)
+def test_broken_files_are_to_be_downloaded_again(tmp_path, spoil, reason):
+    path = lightning_file(tmp_path / "best.ckpt", released_state("telescopic"))
+    spoil(path)
+    message = refused(path)
+    assert f"not a whole file of torch.save ({reason}" in message and "download it again" in message
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ([1, 2, 3], "holds no state_dict of tensors"),
+        ({"state_dict": {"net.v_attn_adapters": 3}}, "holds no state_dict of tensors"),
+        (
+            {"bias": torch.zeros(4), "weight": torch.zeros(4, 3)},
+            "known kind among 2 keys, e.g. ['bias', 'weight']",
+        ),
+        ({"weight": torch.zeros(1).expand(10**15)}, "weight, (1000000000000000,), is no dense tensor"),
+        ({"weight": torch.zeros(3, 3).to_sparse()}, "weight, (3, 3), is no dense tensor"),
+        ({"l_attn_adapters.0.down_project.weight": torch.zeros(10**15, 0)}, "no matrix l_attn_adapters.0"),
+        ({f"v_attn_adapters.{'9' * 5000}.fc1.weight": torch.zeros(3, 3)}, "none that this project knows"),
+    ],
+)
+def test_files_that_are_something_else(tmp_path, content, reason):
+    torch.save(content, tmp_path / "other.ckpt")
+    assert reason in refused(tmp_path / "other.ckpt")
+
+
+def test_a_missing_file_and_one_without_adapters_are_named(tmp_path):
     assert "no such file" in refused(tmp_path / "absent.ckpt")
-    (tmp_path / "page.ckpt").write_text("<!DOCTYPE html><title>Sign in</title>")
-    assert "not a whole file of torch.save" in refused(tmp_path / "page.ckpt")
-    with zipfile.ZipFile(tmp_path / "archive.ckpt", "w") as archive:
-        archive.writestr("readme.txt", "no model")
-    assert "not a whole file of torch.save" in refused(tmp_path / "archive.ckpt")
-    torch.save(torch.nn.Linear(3, 4).state_dict(), tmp_path / "linear.ckpt")
-    assert "no adapters of a known kind among 2 keys, e.g. ['bias', 'weight']" in refused(tmp_path / "linear.ckpt")
-    torch.save([1, 2, 3], tmp_path / "list.ckpt")
-    assert "holds no state_dict of tensors" in refused(tmp_path / "list.ckpt")
-    torch.save({"state_dict": {"net.v_attn_adapters": 3}}, tmp_path / "number.ckpt")
-    assert "holds no state_dict of tensors" in refused(tmp_path / "number.ckpt")
-    torch.save({f"net.{name}": value for name, value in clipseg_tensors().items()}, tmp_path / "plain.ckpt")
-    assert "no adapters of a known kind" in refused(tmp_path / "plain.ckpt")
+    assert "no adapters of a known kind" in refused(lightning_file(tmp_path / "plain.ckpt", clipseg_tensors()))
 
 
-def test_every_key_and_shape_is_checked(tmp_path):
-    state = released_state("telescopic")
-    lacking = dict(state)
-    del lacking["v_out_adapters.4.scale"]
-    assert "1 keys missing ['v_out_adapters.4.scale']" in refused(lightning_file(tmp_path / "a.ckpt", lacking))
-    extra = state | {"head.weight": torch.zeros(2)}
-    assert "1 foreign ['head.weight']" in refused(lightning_file(tmp_path / "b.ckpt", extra))
-    shape = state | {"l_out_adapters.1.norm.bias": torch.zeros(15)}
-    assert "l_out_adapters.1.norm.bias (15,) for (16,)" in refused(lightning_file(tmp_path / "c.ckpt", shape))
-    narrow = state | {"v_attn_adapters.0.down_project.weight": torch.zeros(4, 128)}
-    assert "greater than or equal to 8" in refused(lightning_file(tmp_path / "d.ckpt", narrow))
+@pytest.mark.parametrize(
+    ("key", "value", "reason"),
+    [
+        ("v_out_adapters.4.scale", None, "1 tensors missing ['v_out_adapters.4.scale']"),
+        ("head.weight", torch.zeros(2), "1 foreign ['head.weight']"),
+        ("l_out_adapters.1.norm.bias", torch.zeros(15), "l_out_adapters.1.norm.bias (15,) for (16,)"),
+        ("v_attn_adapters.0.down_project.weight", torch.zeros(4, 128), "greater than or equal to 8"),
+        ("v_attn_adapters.0.down_project.weight", torch.zeros(9000, 128), "less than or equal to 8192"),
+    ],
+)
+def test_every_key_and_shape_is_checked(tmp_path, key, value, reason):
+    state = released_state("telescopic") | {key: value}
+    if value is None:
+        del state[key]
+    assert reason in refused(lightning_file(tmp_path / "x.ckpt", state))
 
 
 def test_a_checkpoint_of_another_backbone_is_refused(tmp_path):
     config = tiny_config()
     config.reduce_dim = 16
     path = lightning_file(tmp_path / "x.ckpt", released_state("telescopic"))
-    with pytest.raises(PipelineError, match="does not fit this backbone: 0 keys missing"):
+    with pytest.raises(PipelineError, match="does not fit this backbone: 0 tensors missing"):
         load_released_checkpoint(path, scaled_backbone(config))
 
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from model_support import tiny
 from PIL import Image
 
 from pipeline.benchmark.plain import ImageFiles, PlainTrainer, build_plain
-from pipeline.demo.tiny import tiny_config, write_tokenizer
-from pipeline.models.backbone import random_backbone
+from pipeline.demo.tiny import write_tokenizer
 from pipeline.models.preprocessing import load_tokenizer
 from pipeline.models.textcache import TextCache
 from pipeline.models.variants import build_segmenter
@@ -33,7 +33,6 @@ RATES = {"end_to_end": 1e-5, "vlsm_shallow": 3e-4}
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
     """A tokenizer, image files, and the same images as prepared tensors."""
-    torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("files")
     write_tokenizer(folder / "tokenizer")
     generator = np.random.default_rng(5)
@@ -49,17 +48,6 @@ def study(tmp_path_factory):
     return load_tokenizer(folder / "tokenizer"), pairs, np.stack(images), np.stack(masks)
 
 
-def backbone():
-    """A tiny CLIPSeg with states and logits of order one, so that a relative tolerance means something."""
-    config = tiny_config()
-    for part in (config, config.vision_config, config.text_config):
-        part.initializer_factor = 0.3
-    model = random_backbone(config, seed=0)
-    with torch.no_grad():
-        model.decoder.transposed_convolution[-1].weight *= 0.02
-    return model
-
-
 def gradient(segmenter) -> torch.Tensor:
     """All gradients in one vector, in the order of the parameters' names."""
     parameters = segmenter.trainable_parameters()
@@ -73,10 +61,10 @@ def test_first_losses_and_gradients_agree(study, variant):
     settings = TrainingSettings(batch_size=BATCH, learning_rate=RATES.get(variant, 1e-3))
     torch.manual_seed(0)
     plain = PlainTrainer(
-        build_plain(VARIANTS[variant], backbone()), ImageFiles(pairs, PROMPTS, tokenizer, SIZE), settings, workers=0
+        build_plain(VARIANTS[variant], tiny()), ImageFiles(pairs, PROMPTS, tokenizer, SIZE), settings, workers=0
     )
     torch.manual_seed(0)
-    segmenter = build_segmenter(VARIANTS[variant], backbone())
+    segmenter = build_segmenter(VARIANTS[variant], tiny())
     split = to_device(images, masks, "cpu")
     fast = Trainer(
         segmenter,
@@ -98,9 +86,9 @@ def test_first_losses_and_gradients_agree(study, variant):
         index = torch.from_numpy(cases)
         loss = fast.step(index, index).item()
         assert loss == pytest.approx(expected, rel=1e-4), f"step {step}"
-        ours, theirs = (gradient(trainer.segmenter) for trainer in (fast, plain))
+        actual, reference = (gradient(trainer.segmenter) for trainer in (fast, plain))
         # Over the whole gradient: entries that are zero but for rounding have no relative accuracy of their own.
-        assert ((ours - theirs).norm() / theirs.norm()).item() < 1e-4, f"step {step}"
+        assert ((actual - reference).norm() / reference.norm()).item() < 1e-4, f"step {step}"
         # AdamW turns the rounding noise of near-zero gradients into steps of full size, so two runs that go on by
         # themselves drift apart whatever computes them; each step is therefore compared from the same weights.
         state = plain.segmenter.trained_state()

@@ -1,6 +1,6 @@
-"""Train and score one run of the demo with a small damage to the pipeline: ``python damages.py DAMAGE DEMO OUTPUT``.
+"""Train and score one run of the demo with one fault in the pipeline: ``python damages.py DAMAGE DEMO OUTPUT``.
 
-DEMO is a results folder with the data and the backbone; OUTPUT gets the run and a dsc.csv that holds it alone.
+DEMO is a results folder with the data and the backbone; the run and a dsc.csv of it are written to OUTPUT.
 """
 
 import json
@@ -9,13 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-import pipeline.evaluation.score_run as evaluating
-import pipeline.models.widths as widths
-import pipeline.training.loop as loop
-import pipeline.training.train as training
 from pipeline.config import read_study
-from pipeline.evaluation import collect
+from pipeline.evaluation import collect, score_run, scoring
+from pipeline.evaluation.runs import run_of
+from pipeline.models import widths
 from pipeline.models.kinds.telescopic import Telescopic
+from pipeline.training import loop, train
 
 ROOT = Path(__file__).parents[2]
 OVERLAYS = [ROOT / "workflow/config" / name for name in ("demo.yaml", "portable.yaml")]
@@ -23,11 +22,11 @@ DATASET, VARIANT, SEED = "kvasir_seg", "telescopic", 41
 
 
 def none() -> None:
-    """The pipeline as it is."""
+    """No fault."""
 
 
 def reversed_widths() -> None:
-    """The width schedule the wrong way round: as many parameters, elsewhere."""
+    """The width schedule in reverse: as many parameters, in other layers."""
     right = widths.telescopic_widths
     widths.telescopic_widths = lambda *given: right(*given)[::-1]
 
@@ -39,34 +38,34 @@ def double_sigmoid() -> None:
 
 def flipped_masks() -> None:
     """Training and validation masks upside down."""
-    right = training.to_device
-    training.to_device = lambda images, masks, device: right(images, masks[:, ::-1], device)
+    right = train.to_device
+    train.to_device = lambda images, masks, device: right(images, masks[:, ::-1], device)
 
 
 def flipped_predictions() -> None:
-    right = evaluating.upsample_probability
-    evaluating.upsample_probability = lambda mask, *size: right(np.ascontiguousarray(mask[::-1]), *size)
+    right = scoring.upsample_probability
+    scoring.upsample_probability = lambda mask, *size: right(np.ascontiguousarray(mask[::-1]), *size)
 
 
 def shuffled_prompts() -> None:
     """In training each case gets the prompts of another."""
-    right = training.load_split
+    right = train.load_split
 
     def load_split(folder, split):
         loaded = right(folder, split)
         loaded.cases["prompts"] = np.roll(loaded.cases["prompts"].to_numpy(), 1)
         return loaded
 
-    training.load_split = load_split
+    train.load_split = load_split
 
 
 def shuffled_test_prompts() -> None:
-    right = evaluating.evaluation_prompts
-    evaluating.evaluation_prompts = lambda *given: right(*given)[1:] + right(*given)[:1]
+    right = score_run.evaluation_prompts
+    score_run.evaluation_prompts = lambda *given: right(*given)[1:] + right(*given)[:1]
 
 
 def unfrozen_layer() -> None:
-    """A layer of the backbone is trained beside the adapters."""
+    """A layer of the backbone is trained together with the adapters."""
     right = Telescopic.attach
 
     def attach(settings, segmenter):
@@ -96,13 +95,15 @@ def train_and_score(demo: Path, output: Path) -> None:
     settings, threads = study.training_of(VARIANT), study.jobs.threads
     variant = study.variants[VARIANT].model_dump(mode="json", exclude={"label", "training"})
     tensors, backbone = demo / "tensors" / DATASET, demo / "backbone"
-    run = output / "runs" / DATASET / VARIANT / f"seed{SEED}"
-    training.train_run(tensors, backbone, variant, settings, SEED, threads, output / "state", run, VARIANT)
-    sys.argv = ["evaluate", "--tensors", tensors, "--backbone", backbone, "--weights", run / "weights.safetensors"]
-    sys.argv += ["--prompt-type", settings.prompt_type, "--seed", SEED, "--threads", threads, "--output", run]
-    sys.argv = list(map(str, sys.argv))
-    evaluating.main()
-    sys.argv = ["collect", "--runs", json.dumps([str(run)]), "--output", str(output / "dsc.csv")]
+    run = run_of(output, DATASET, VARIANT, SEED).folder
+    train.train_run(tensors, backbone, variant, settings, SEED, threads, output / "state", run, VARIANT)
+    weights, scores = run / "weights.safetensors", run / "per_case.csv"
+    command = ["score_run", "--tensors", tensors, "--backbone", backbone, "--weights", weights, "--output", scores]
+    command += ["--prompt-type", settings.prompt_type, "--seed", SEED, "--threads", threads]
+    sys.argv = list(map(str, command))
+    score_run.main()
+    grid = ["--datasets", json.dumps([DATASET]), "--seeds", json.dumps({VARIANT: [SEED]})]
+    sys.argv = ["collect", "--results", str(output), *grid, "--output", str(output / "dsc.csv")]
     collect.main()
 
 

@@ -1,8 +1,8 @@
-"""Part of the demo gives again what its baseline says, and a small damage to the pipeline is noticed.
+"""Part of the demo reproduces its baseline, and the comparison notices a single fault in the pipeline.
 
-After a change that is meant to move the demo's numbers: commit it, make the portable part of the demo
-(workflow/config/portable.yaml), ``python -m pipeline.evaluation.rebaseline --dsc results/portable/dsc.csv --output
-tests/regression/demo.json``, and commit that.
+After a change that is meant to move the demo's numbers: commit it, run the portable part of the demo
+(workflow/config/portable.yaml), ``python -m pipeline.evaluation.baseline write --dsc results/portable/dsc.csv --output
+tests/regression/demo.json``, and commit the new baseline.
 """
 
 import json
@@ -20,7 +20,7 @@ from pipeline.runtime import portable
 BASELINE = Path(__file__).with_name("demo.json")
 NAME = f"{DATASET}/{VARIANT}/seed{SEED}"
 TRAINED = "names and shapes of the trained tensors changed"
-# What of the baseline each damage must move.
+# The facts of the baseline that each damage changes.
 NOTICED = {
     "none": [],
     "reversed_widths": [TRAINED],
@@ -37,7 +37,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory) -> Path:
-    """The results folder of the part of the demo that the baseline is of."""
+    """The results folder of the part of the demo that has a baseline."""
     folder = tmp_path_factory.mktemp("demo")
     for name in ("config.yaml", "pipeline", "workflow"):
         (folder / name).symlink_to(ROOT / name)
@@ -50,19 +50,11 @@ def demo(tmp_path_factory) -> Path:
 
 
 def compare(dsc: Path, baseline: Path) -> subprocess.CompletedProcess:
-    command = [
-        sys.executable,
-        "-m",
-        "pipeline.reporting.tables.regression",
-        "--dsc",
-        str(dsc),
-        "--baseline",
-        str(baseline),
-    ]
+    command = [sys.executable, "-m", "pipeline.evaluation.baseline", "compare", "--dsc", dsc, "--baseline", baseline]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
 
 
-def test_the_demo_is_as_its_baseline(demo):
+def test_the_demo_reproduces_its_baseline(demo):
     result = compare(demo / "dsc.csv", BASELINE)
     assert result.returncode == 0, result.stderr
     study = read_study(ROOT / "config.yaml", *OVERLAYS)
@@ -71,7 +63,7 @@ def test_the_demo_is_as_its_baseline(demo):
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damage_turns_the_regression_red(demo, tmp_path, damage):
+def test_a_damage_is_noticed(demo, tmp_path, damage):
     record = json.loads(BASELINE.read_text())
     record["runs"] = [
         run for run in record["runs"] if (run["dataset"], run["variant"], run["seed"]) == (DATASET, VARIANT, SEED)

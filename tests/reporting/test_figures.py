@@ -1,15 +1,19 @@
-"""Every figure, with few and many variants: nothing overlaps, nothing is cut off, all is legible, files are written."""
+"""Every figure, with few and many variants: nothing overlaps, nothing is cut off, all is legible, numbers are right."""
 
 import json
+from unittest.mock import patch
 
 import numpy as np
+import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from reporting_support import (
     DATASETS,
     DEPTH,
     DEPTH_LABELS,
     LABELS,
     REPORTED,
+    TITLES,
     VARIANTS,
     clipped,
     overlaps,
@@ -20,36 +24,119 @@ from reporting_support import (
     write_comparison,
     write_cost,
     write_dataset,
-    write_dsc,
     write_gallery,
     write_manifests,
+    write_prompt_types,
     write_runs,
     write_transfer,
 )
 
-from pipeline.evaluation import readers as inputs
-from pipeline.evaluation.runs import parse_runs
+from pipeline.evaluation.readers import read_dsc
+from pipeline.evaluation.runs import run_of
+from pipeline.models.widths import FEATURES
 from pipeline.reporting import style
 from pipeline.reporting.figures import (
     ablation,
     ablation_depth,
     alpha_by_depth,
     casegrid,
+    cost_by_variant,
     data_efficiency,
     data_overview,
+    dots,
     failures,
+    forest,
+    panels,
     pareto,
+    prompt_types,
     qualitative,
     training_curves,
+    transfer_heatmap,
     width_schedule,
 )
-from pipeline.reporting.figures import cost_by_variant as cost
-from pipeline.reporting.figures import forest as comparison
-from pipeline.reporting.figures import transfer_heatmap as transfer
+from pipeline.reporting.figures.places import Place, adapter_widths, parse_place
+from pipeline.reporting.figures.point_labels import PointLabel, label_points
 from pipeline.runtime.errors import PipelineError
 
 NOTE = "Not comparable with the paper: phantom images; a tiny backbone pretrained on coloured shapes."
-LONG = {name: f"{label}, with a name that is much too long" for name, label in LABELS.items()}
+LONG = {name: f"{label}, with a name that is much too long" for name, label in LABELS.items()} | TITLES
+POINTS = {
+    "uniform": {"method": "Uniform", "fraction": 0.5},
+    "telescopic": {"method": "Telescopic", "fraction": 1},
+    "lora": {"method": "LoRA", "fraction": 0.05},
+}
+
+
+def write_study(root, datasets, variants, seeds, cases, epochs, gpu):
+    """Results of ``variants`` on ``datasets`` with all that figures read."""
+    runs = write_runs(root, datasets, variants, seeds, cases=cases, epochs=epochs)
+    write_cost(root, variants)
+    write_manifests(runs, gpu=gpu)
+    settings = {variant: DEPTH.get(variant, {"kind": "lora"}) for variant in variants}
+    write_alphas(runs, settings)
+    for dataset in datasets:
+        write_gallery(root, dataset, variants, failures=3, shape=(48, 64))
+        write_dataset(root, dataset, cases=12, shape=(45, 60))
+    write_transfer(root, ["telescopic", "uniform"], datasets, seeds=seeds)
+    write_comparison(root, variants, datasets)
+    write_prompt_types(root, datasets, variants)
+    return root
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """Five datasets, eight variants, three seeds."""
+    return write_study(tmp_path_factory.mktemp("study"), DATASETS, VARIANTS, [41, 42, 43], 12, 12, gpu=True)
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """One dataset, two variants, one seed."""
+    return write_study(tmp_path_factory.mktemp("demo"), ["busi"], ["uniform", "telescopic"], [41], 6, 3, gpu=False)
+
+
+def options(root, module):
+    """The command line of a figure of all that ``root`` holds, without --labels, --note and --output."""
+    dsc = read_dsc(root / "dsc.csv")
+    variants = ["--variants", list(dict.fromkeys(dsc["variant"]))]
+    datasets = ["--datasets", list(dict.fromkeys(dsc["dataset"]))]
+    results = ["--results", root]
+    runs = [*results, "--runs", root / "dsc.csv"]
+    family = [*runs, *variants, "--reference", "telescopic", "--bootstrap", 200]
+    settings = {name: DEPTH.get(name, {"kind": "lora"}) for name in [*variants[1], *DEPTH]}
+    widths = ["--settings", settings, "--backbone", "full"]
+    return {
+        pareto: ["--dsc", root / "dsc.csv", "--cost", root / "cost.csv", "--reported", REPORTED, *variants],
+        training_curves: [*runs, *variants],
+        width_schedule: [*widths, "--variants", list(DEPTH) if len(variants[1]) > 2 else ["telescopic"]],
+        qualitative: [*results, *datasets, *variants],
+        failures: [*results, *datasets, *variants],
+        ablation: [*family, "--title", "Components"],
+        ablation_depth: [*family, "--title", "Depth", *widths],
+        forest: ["--comparison", root / "comparison.csv", *variants],
+        transfer_heatmap: ["--transfer", root / "transfer.csv", "--variants", ["telescopic", "uniform"]],
+        prompt_types: ["--table", root / "prompt_sensitivity.csv", *variants],
+        cost_by_variant: [*runs, "--cost", root / "cost.csv", *variants],
+        alpha_by_depth: [*runs, *variants],
+        data_overview: [*results, *datasets],
+        data_efficiency: [*runs, "--points", POINTS],
+    }[module]
+
+
+def draw(module, *command):
+    """The figure that ``module`` draws for ``command``."""
+    with patch.object(Figure, "savefig", autospec=True) as savefig:
+        run_main(module, *command, "--output", "build/nothing")
+    return savefig.call_args.args[0]
+
+
+@pytest.fixture(autouse=True)
+def in_scratch(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def shown(figure):
+    return [content.replace("\n", " ") for content, _ in texts(figure)]
 
 
 def check(figure, *expected):
@@ -57,290 +144,306 @@ def check(figure, *expected):
     assert overlaps(figure) == []
     assert clipped(figure) == []
     assert too_small(figure) == []
-    shown = " ".join(content.replace("\n", " ") for content, _ in texts(figure))
+    words = " ".join(shown(figure))
     for text in expected:
-        assert text in shown, f"{text!r} not in {shown!r}"
+        assert text in words, f"{text!r} not in {words!r}"
     width, height = figure.get_size_inches()
     assert width <= style.TEXT_WIDTH + 0.01 and height <= style.PAGE_HEIGHT + 0.6
 
 
-@pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    """Five datasets, eight variants, three seeds."""
-    root = tmp_path_factory.mktemp("study")
-    folders = write_runs(root, DATASETS, VARIANTS, [41, 42, 43], cases=12, epochs=12)
-    write_dsc(root, folders)
-    write_cost(root)
-    return root, parse_runs(folders)
+MANY = {
+    pareto: ["Telescopic Adapters", "CRIS, reported", "DSC, % (mean over 5 datasets)"],
+    training_curves: ["CVC-ClinicDB", "BKAI-IGH NeoPolyp", "1e-3"],
+    width_schedule: ["read by the decoder", "reversed", "↓ text   vision ↑"],
+    qualitative: ["median", "target", "BKAI-IGH NeoPolyp"],
+    failures: ["prediction", "BKAI-IGH NeoPolyp"],
+    ablation: ["Average", "ISIC 2016", "one seed", "Components", "BKAI-IGH NeoPolyp"],
+    ablation_depth: ["8–32", "none", "Average", "Depth"],
+    forest: ["−50", "Average", "not significant", "BKAI-IGH NeoPolyp"],
+    transfer_heatmap: ["88.0", "Tested on", "BKAI-IGH NeoPolyp"],
+    prompt_types: ["p0", "random", "minus the row's mean", "n/a"],
+    cost_by_variant: ["613k", "151M", "Peak GPU memory", "GMAC per image", "seconds per run"],
+    alpha_by_depth: ["Vision encoder", "before training"],
+    data_overview: ["Kvasir-SEG", "Cases, %", "Foreground, % of the image", "BKAI-IGH NeoPolyp"],
+    data_efficiency: ["Training cases, %", "Average", "BKAI-IGH NeoPolyp"],
+}
+FEW = {
+    pareto: ["Uniform adapters", "DSC, % (BUSI)"],
+    width_schedule: ["conditional"],
+    ablation: ["Paired difference"],
+    forest: ["Telescopic Adapters (reference)"],
+    cost_by_variant: ["Peak host memory"],
+}
 
 
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory):
-    """One dataset, two variants, one seed."""
-    root = tmp_path_factory.mktemp("demo")
-    folders = write_runs(root, ["busi"], ["uniform", "telescopic"], [41], cases=6, epochs=3)
-    write_dsc(root, folders)
-    write_cost(root, ["uniform", "telescopic"])
-    return root, parse_runs(folders)
+@pytest.mark.parametrize("module", MANY, ids=lambda module: module.__name__.rsplit(".", 1)[1])
+def test_every_figure_is_legible(study, demo, module):
+    check(draw(module, *options(study, module), "--labels", LONG, "--note", NOTE), *MANY[module], NOTE)
+    check(draw(module, *options(demo, module), "--labels", LABELS | TITLES), *FEW.get(module, []))
 
 
-@pytest.mark.parametrize("labels", [LABELS, LONG], ids=["labels", "long"])
-def test_pareto_with_many_variants(study, labels):
-    root, _ = study
-    facts = inputs.read_reported(REPORTED)
-    figure = pareto.pareto(
-        inputs.read_dsc(root / "dsc.csv"), inputs.read_cost(root / "cost.csv"), facts, VARIANTS, labels, NOTE
-    )
-    check(figure, "Telescopic Adapters", "CRIS, reported", "DSC, % (mean over 5 datasets)", NOTE)
+@pytest.mark.slow
+def test_every_command_line_writes_pdf_and_png_the_same_twice(demo, tmp_path):
+    for module in MANY:
+        written = []
+        for attempt in ("first", "second"):
+            stem = tmp_path / attempt / "figure v1.2"
+            run_main(module, *options(demo, module), "--labels", LABELS | TITLES, "--note", NOTE, "--output", stem)
+            written.append([(tmp_path / attempt / f"figure v1.2.{kind}").read_bytes() for kind in ("pdf", "png")])
+        assert written[0] == written[1], module
+        pdf, png = written[0]
+        assert pdf.startswith(b"%PDF") and b"/Type3" not in pdf and png.startswith(b"\x89PNG"), module
 
 
-def test_pareto_with_few_variants_and_leaves_out_what_lacks_a_run(demo, capfd):
-    root, _ = demo
-    facts = inputs.read_reported(REPORTED)
-    dsc, costs = inputs.read_dsc(root / "dsc.csv"), inputs.read_cost(root / "cost.csv")
-    figure = pareto.pareto(dsc, costs, facts[:0], ["uniform", "telescopic", "lora"], LABELS)
-    check(figure, "Uniform adapters", "DSC, % (BUSI)")
-    assert "LoRA" not in " ".join(content for content, _ in texts(figure))
-    assert "lora left out" in capfd.readouterr().err
+@pytest.mark.parametrize(
+    ("module", "change", "message"),
+    [
+        (ablation, ["--variants", ["lora"]], "dsc.csv: no run of lora"),
+        (forest, ["--variants", ["lora"]], "comparison: no row for lora"),
+        (transfer_heatmap, ["--variants", ["lora"]], "transfer: no row for lora"),
+        (prompt_types, ["--variants", ["lora"]], "prompt_sensitivity: no row for lora"),
+        (cost_by_variant, ["--variants", ["lora"]], "no run of lora"),
+        (pareto, ["--variants", ["lora"]], "nothing to draw"),
+        (width_schedule, ["--variants", ["lora"]], "kind telescopic"),
+        (width_schedule, ["--variants", ["other"]], "--settings: other missing"),
+        (width_schedule, ["--labels", ["x"]], "--labels: must be a JSON object"),
+        (
+            ablation_depth,
+            ["--settings", {"uniform": {"kind": "telescopic", "schedule": "wide"}, "telescopic": DEPTH["telescopic"]}],
+            r"--settings: uniform: schedule.*should be",
+        ),
+        (qualitative, ["--variants", ["lora"]], "busi: gallery lacks variant lora"),
+        (data_efficiency, ["--points", {"uniform": {"method": "U", "fraction": 0}}], "uniform: give method and frac"),
+    ],
+)
+def test_errors_say_what_is_missing(demo, module, change, message):
+    with pytest.raises(PipelineError, match=message):
+        draw(module, *options(demo, module), *change)
 
 
-def test_pareto_without_any_complete_variant(demo):
-    root, _ = demo
-    dsc, costs = inputs.read_dsc(root / "dsc.csv"), inputs.read_cost(root / "cost.csv")
-    with pytest.raises(PipelineError, match="nothing to draw"):
-        pareto.pareto(dsc, costs[:0], inputs.read_reported(REPORTED), ["uniform"], LABELS)
+def test_pareto_leaves_out_what_lacks_a_run_or_its_cost(study, capfd):
+    command = options(study, pareto)
+    costs = pd.read_csv(study / "cost.csv")
+    costs[costs["variant"] != "lora"].to_csv("cost.csv", index=False)
+    dsc = read_dsc(study / "dsc.csv")
+    dsc[(dsc["variant"] != "uniform") | (dsc["dataset"] != "busi")].to_csv("dsc.csv", index=False)
+    words = " ".join(shown(draw(pareto, *command, "--dsc", "dsc.csv", "--cost", "cost.csv", "--labels", LABELS)))
+    assert "LoRA," not in words and "Uniform" not in words and "Telescopic Adapters" in words
+    log = capfd.readouterr().err
+    assert "lora left out: no row in cost.csv" in log and "uniform left out: no run on some of" in log
 
 
-def test_training_curves(study, demo):
-    check(training_curves.training_curves(study[1], VARIANTS, LABELS, NOTE), "CVC-ClinicDB", "1e-3", NOTE)
-    check(training_curves.training_curves(demo[1], ["uniform", "telescopic"], LONG), "BUSI", "Learning rate")
+def test_front_is_what_no_other_point_beats():
+    points = [(0, 30), (613, 85), (613, 84), (1127, 82), (3237, 85), (150_000, 86)]
+    assert pareto.front(points) == [(0, 30), (613, 85), (150_000, 86)]
+    cloud = [tuple(point) for point in np.random.default_rng(1).integers(0, 20, (60, 2))]
+    by_definition = {(x, y) for x, y in cloud if not any((a <= x and b >= y) and (a < x or b > y) for a, b in cloud)}
+    assert set(pareto.front(cloud)) == by_definition
 
 
-def test_training_curves_of_nothing(demo):
+@pytest.mark.parametrize("seed", range(4))
+def test_point_labels_keep_clear_of_each_other(seed):
+    generator = np.random.default_rng(seed)
+    figure = style.new_figure(style.TEXT_WIDTH, 3.2)
+    axes = figure.subplots()
+    # Clusters, as methods of like cost and quality form.
+    centres = generator.uniform(0.2, 0.8, (4, 2))
+    points = np.clip(centres[np.arange(12) % 4] + generator.normal(0, 0.015, (12, 2)), 0.02, 0.98)
+    axes.set(xlim=(0, 1), ylim=(0, 1))
+    axes.plot(points[:, 0], points[:, 1], "o", linestyle="none")
+    label_points(axes, [PointLabel(x, y, f"Method number {index}") for index, (x, y) in enumerate(points)])
+    assert overlaps(figure) == [] and clipped(figure) == []
+    boxes = [box for content, box in texts(figure) if content.startswith("Method")]
+    assert len(boxes) == 12
+    for x, y in axes.transData.transform(points):
+        assert not any(box.x0 < x < box.x1 and box.y0 < y < box.y1 for box in boxes)
+
+
+def test_training_curves_need_a_training(study):
+    command = options(study, training_curves)
     with pytest.raises(PipelineError, match="training history"):
-        training_curves.training_curves(demo[1], ["zero_shot"], LABELS)
+        draw(training_curves, *command, "--variants", ["zero_shot"])
+    validation, *_ = draw(training_curves, *command, "--variants", ["zero_shot", "telescopic"]).axes
+    first = [
+        pd.read_csv(run_of(study, "kvasir_seg", "telescopic", seed).folder / "history.csv")["val_dsc"][0]
+        for seed in (41, 42, 43)
+    ]
+    assert validation.lines[0].get_ydata()[0] == pytest.approx(100 * np.mean(first))
 
 
-def test_ablation(study, demo):
-    cases = inputs.read_cases([run for run in study[1] if run.dataset in ("busi", "isic16")])
-    figure = ablation.ablation(cases, VARIANTS, "telescopic", LONG, "Components", NOTE, samples=200)
-    check(figure, "Average", "ISIC 2016", "one seed", "Components", NOTE)
-    few = inputs.read_cases(demo[1])
-    figure = ablation.ablation(few, ["uniform", "telescopic"], "telescopic", LABELS, samples=200)
-    check(figure, "Paired difference")
-    assert "one seed" not in " ".join(content for content, _ in texts(figure))
-
-
-def test_ablation_says_where_there_is_no_run(study):
-    cases = inputs.read_cases([run for run in study[1] if run.dataset == "busi" and run.variant != "lora"])
-    figure = ablation.ablation(cases, ["telescopic", "lora", "uniform"], "telescopic", LABELS, samples=200)
+def test_rows_without_a_run_say_so(study):
+    dsc = read_dsc(study / "dsc.csv")
+    dsc[(dsc["dataset"] == "busi") & (dsc["variant"] != "lora")].to_csv("runs.csv", index=False)
+    figure = draw(ablation, *options(study, ablation), "--runs", "runs.csv", "--labels", LABELS)
     check(figure)
-    assert [content for content, _ in texts(figure)].count("n/a") == 2
+    assert shown(figure).count("n/a") == 2
+    assert "n/a" not in shown(draw(ablation, *options(study, ablation)))
+
+
+def test_comparison_has_one_reference_and_shows_what_was_not_tested(study):
+    table = pd.read_csv(study / "comparison.csv")
+    table = table[(table["variant"] != "lora") | (table["dataset"] != "bkai")]
+    figure = forest.forest(table, VARIANTS, LABELS)
+    assert shown(figure).count("n/a") == 1
+    with pytest.raises(PipelineError, match="one reference"):
+        forest.forest(table.assign(reference=table["variant"]), VARIANTS, LABELS)
+
+
+def test_far_rows_are_few_and_far():
+    rows = [(0, -50.5, -50.1), (0, -3.0, -2.0), (0, -1.0, 1.0), (0, -1.0, 1.0), None]
+    assert dots.far_rows(rows) == [True, False, False, False, False]
+
+    def far(*ends):
+        return dots.far_rows([(0, low, high) for low, high in ends])
+
+    assert far((-50, -49), (-45, -44), (-2, 0), (-1, 0), (-1, 0)) == [True, True, False, False, False]
+    assert far((-5, -4), (-3, 1), (-3, 1), (-3, 1)) == [False] * 4
+    # Too few others to say which is the odd one out; the reference's row of zeros does not count.
+    assert far((-50, -49), (-1, 1), (-1, 1)) == [False] * 3
+    assert far((-50, -49), (0, 0), (-1, 1), (-1, 1)) == [False] * 4
+    assert far((0, 0), (0, 0), (0, 0)) == [False] * 3
+
+
+def test_places_of_adapters():
+    assert parse_place("vision_3_mlp") == Place("vision", "mlp", 3)
+    assert parse_place("conditional") == Place("conditional", "conditional", 0)
+    assert parse_place("refinement") is None
+    widths = adapter_widths(DEPTH, ["base_256", "lora"], FEATURES["tiny"])
+    assert widths["lora"] == {}
+    # A quarter of the tiny backbone's 128 features bounds what would be 128 in layer 9.
+    assert widths["base_256"][Place("vision", "mlp", 9)] == 32
+
+
+def test_widths_are_drawn_as_built():
+    figure = draw(width_schedule, "--settings", DEPTH, "--backbone", "full", "--variants", ["telescopic"])
+    heights = [patch.get_height() for patch in figure.axes[0].patches]
+    assert heights[:18:2] == heights[1:18:2] == [8, 8, 10, 14, 17, 21, 24, 28, 32]
+    assert heights[18:] == [-16] * 7
 
 
 def test_ablation_depth_draws_every_schedule(tmp_path):
-    folders = write_runs(tmp_path, DATASETS, list(DEPTH), [41], cases=6, epochs=1)
-    cases = inputs.read_cases(parse_runs(folders))
-    figure = ablation_depth.ablation_depth(
-        cases, list(DEPTH), "telescopic", DEPTH, DEPTH_LABELS, "Depth", NOTE, samples=200
-    )
+    write_runs(tmp_path, DATASETS, list(DEPTH), [41], cases=6, epochs=1)
+    command = [*options(tmp_path, ablation_depth), "--labels", DEPTH_LABELS | TITLES, "--note", NOTE]
+    figure = draw(ablation_depth, *command)
     check(figure, "8–32", "14–128", "none", "Average")
-    side = figure.axes[0]
     # Nine layers with two adapters (7 schedules), three layers (3), one adapter a layer (2), LoRA none.
-    assert len(side.patches) == 7 * 18 + 3 * 6 + 2 * 9
-    with pytest.raises(PipelineError, match="uniform missing"):
-        ablation_depth.ablation_depth(
-            cases, ["telescopic", "uniform"], "telescopic", {"telescopic": DEPTH["telescopic"]}, {}
-        )
+    assert len(figure.axes[0].patches) == 7 * 18 + 3 * 6 + 2 * 9
 
 
-def test_width_schedule():
-    check(
-        width_schedule.width_schedule(DEPTH, list(DEPTH), DEPTH_LABELS, NOTE), "read by the decoder", "Reversed", NOTE
-    )
-    figure = width_schedule.width_schedule(DEPTH, ["telescopic"], DEPTH_LABELS)
-    check(figure, "conditional")
-    heights = [patch.get_height() for patch in figure.axes[0].patches]
-    assert heights[:9] == [8, 8, 10, 14, 17, 21, 24, 28, 32]
-    assert sorted(heights)[:7] == [-16] * 7
-
-
-def test_width_schedule_of_nothing_to_draw():
-    with pytest.raises(PipelineError, match="kind telescopic"):
-        width_schedule.width_schedule(DEPTH, ["lora"], {})
-    with pytest.raises(PipelineError, match=r"--settings: telescopic: schedule.*should be"):
-        width_schedule.width_schedule({"telescopic": {"kind": "telescopic", "schedule": "wide"}}, ["telescopic"], {})
-
-
-@pytest.mark.parametrize(("variants", "datasets"), [(VARIANTS, DATASETS[:2]), (VARIANTS[-1:], DATASETS[-1:])])
-def test_case_grids(tmp_path, variants, datasets):
-    paths = [write_gallery(tmp_path, dataset, variants, failures=2, shape=(48, 64)) for dataset in datasets]
-    cases = [case for path in paths for case in casegrid.read_gallery(path)]
-    figure = casegrid.case_grid(cases, qualitative.ROLES, variants, LABELS, NOTE)
-    check(figure, "median", "target", f"{100 * cases[0].dsc[variants[0]]:.1f}", NOTE)
+def test_case_grid_shows_every_case_of_its_roles(study):
+    figure = draw(qualitative, *options(study, qualitative), "--labels", LABELS)
+    cells = [text for text in shown(figure) if text.replace(".", "").isdigit()]
+    assert len(cells) == 3 * len(DATASETS) * len(VARIANTS)
+    case = casegrid.read_gallery(study / "gallery" / "kvasir_seg.npz")[0]
+    assert cells[: len(VARIANTS)] == [f"{100 * case.dsc[variant]:.1f}" for variant in VARIANTS]
     (picture,) = figure.axes[0].images
-    cells = [content for content, _ in texts(figure) if content.replace(".", "").isdigit()]
-    assert len(cells) == 3 * len(datasets) * len(variants)
-    coloured = np.asarray(picture.get_array()).min(axis=2) < 250
-    assert coloured.mean() > 0.35
-    check(casegrid.case_grid(cases, failures.ROLES, variants, LONG, "", name_rows_by_case=True), "prediction")
+    assert (np.asarray(picture.get_array()).min(axis=2) < 250).mean() > 0.35
 
 
 def test_gallery_errors_name_the_file(tmp_path):
     path = write_gallery(tmp_path, "busi", ["telescopic"], shape=(24, 24))
-    cases = casegrid.read_gallery(path)
-    with pytest.raises(PipelineError, match="busi: gallery lacks variant uniform"):
-        casegrid.case_grid(cases, qualitative.ROLES, ["uniform"], LABELS)
     with pytest.raises(PipelineError, match="no case with role"):
-        casegrid.case_grid(cases, {"other"}, ["telescopic"], LABELS)
+        casegrid.case_grid(casegrid.read_gallery(path), {"other"}, ["telescopic"], LABELS)
     path.write_bytes(path.read_bytes()[:300])
     with pytest.raises(PipelineError, match=r"busi.npz: not a gallery"):
         casegrid.read_gallery(path)
 
 
-def test_data_efficiency(tmp_path):
-    points = {
-        f"{method}_data_{share:02d}" if share < 100 else method: {"method": LABELS[method], "fraction": share / 100}
-        for method in ("telescopic", "uniform", "lora", "decoder_only", "end_to_end")
-        for share in (5, 10, 100)
-    }
-    folders = write_runs(tmp_path, DATASETS[:2], list(points), [41, 42], cases=5, epochs=1)
-    cases = inputs.read_cases(parse_runs(folders))
-    dsc = cases.groupby(["dataset", "variant", "seed"], as_index=False)["dsc"].mean()
-    figure = data_efficiency.data_efficiency(dsc, points, NOTE)
-    check(figure, "Training cases, %", "Average", "decoder only", NOTE)
-    check(data_efficiency.data_efficiency(dsc[dsc["dataset"] == "clinicdb"], dict(list(points.items())[:3])))
-    with pytest.raises(PipelineError, match="lora: give method and fraction"):
-        data_efficiency.data_efficiency(dsc, {"lora": {"method": "LoRA", "fraction": 0}})
+def test_data_efficiency_draws_each_method_by_share(study):
+    figure = draw(data_efficiency, *options(study, data_efficiency), "--points", POINTS)
+    assert [text.get_text() for text in figure.axes[0].get_xticklabels()] == ["5", "50", "100"]
+    dsc = read_dsc(study / "dsc.csv")
+    drawn = [container.lines[0].get_ydata().item() for container in figure.axes[1].containers]
+    expected = dsc[dsc["dataset"] == "kvasir_seg"].groupby("variant")["dsc"].mean()
+    assert drawn == pytest.approx([100 * expected[variant] for variant in POINTS])
 
 
-def test_alpha_by_depth(tmp_path, capfd):
-    settings = {
-        "telescopic": {"kind": "telescopic"},
-        "alpha_from_1": {"kind": "telescopic", "alpha": 1.0},
-        "lora": {"kind": "lora"},
-    }
-    folders = write_runs(tmp_path, DATASETS[:2], list(settings), [41, 42], cases=3, epochs=1)
-    write_alphas(folders, settings)
-    alphas = alpha_by_depth.read_alphas(parse_runs(folders))
-    # Two datasets, two seeds and two variants with 18 vision, 6 text and one conditional adapter each.
-    assert len(alphas) == 2 * 2 * 2 * 25
-    assert set(alphas.loc[alphas["variant"] == "alpha_from_1", "start"]) == {1.0}
-    check(alpha_by_depth.alpha_by_depth(alphas, list(settings), LABELS, NOTE), "Vision encoder", "alpha_from_1", NOTE)
+def test_alphas_are_read_by_layer_and_branch(tmp_path, capfd):
+    settings = {"telescopic": {"kind": "telescopic", "alpha": 0.25}, "lora": {"kind": "lora"}}
+    runs = write_runs(tmp_path, ["busi"], list(settings), [41], cases=2, epochs=1)
+    write_alphas(runs, settings)
+    alphas = alpha_by_depth.read_alphas(runs)
+    # 18 vision, 6 text and one conditional adapter.
+    assert len(alphas) == 25 and set(alphas["start"]) == {0.25}
+    vision = alphas[(alphas["branch"] == "vision") & (alphas["sublayer"] == "mlp")]
+    assert vision["layer"].tolist() == list(range(1, 10))
+    assert set(alphas.loc[alphas["branch"] == "text", "layer"]) == {10, 11, 12}
+    assert alphas.loc[alphas["branch"] == "conditional", "alpha"].item() == pytest.approx(0.40)
+    alpha_by_depth.alpha_by_depth(alphas, list(settings), LABELS)
     assert "lora left out" in capfd.readouterr().err
     with pytest.raises(PipelineError, match="residual scale"):
         alpha_by_depth.alpha_by_depth(alphas, ["lora"], LABELS)
+    path = runs[0].folder / "weights.safetensors"
+    path.write_bytes(path.read_bytes()[:40])
+    with pytest.raises(PipelineError, match=r"weights.safetensors: cannot be read"):
+        alpha_by_depth.read_alphas(runs)
 
 
-def test_transfer(tmp_path):
-    table = inputs.read_table(write_transfer(tmp_path, ["telescopic", "uniform"], DATASETS, seeds=(41, 42)), ["dsc"])
+def test_transfer_orders_columns_as_rows_and_shows_holes(study):
+    table = pd.read_csv(study / "transfer.csv")
     hole = (table["variant"] == "uniform") & (table["train_dataset"] == "busi") & (table["test_dataset"] == "bkai")
-    figure = transfer.transfer(table[~hole], ["telescopic", "uniform"], LABELS, NOTE)
-    check(figure, "88.0", "n/a", "Tested on", NOTE)
-    check(transfer.transfer(table[table["test_dataset"].isin(["busi"])], ["telescopic"], LONG))
-    with pytest.raises(PipelineError, match="no row for lora"):
-        transfer.transfer(table, ["lora"], LABELS)
+    table = table[~hole].sort_values("test_dataset", kind="stable")
+    figure = transfer_heatmap.transfer(table, ["telescopic", "uniform"], TITLES, NOTE)
+    check(figure, "88.0", "n/a")
+    names = [tick.get_text() for tick in figure.axes[0].get_yticklabels()]
+    assert names == [tick.get_text() for tick in figure.axes[0].get_xticklabels()]
+    check(transfer_heatmap.transfer(table[table["test_dataset"] == "busi"], ["telescopic"], LONG))
 
 
-def test_comparison(tmp_path):
-    table = inputs.read_table(write_comparison(tmp_path, VARIANTS, DATASETS), comparison.COLUMNS)
-    table = table[~((table["variant"] == "lora") & (table["dataset"] == "bkai"))]
-    figure = comparison.comparison(table, VARIANTS, LONG, NOTE)
-    check(figure, "n/a", "−50", "Average", NOTE)
-    one = table[table["dataset"] == "busi"]
-    check(comparison.comparison(one, ["telescopic", "uniform"], LABELS), "as Telescopic Adapters")
-    with pytest.raises(PipelineError, match="one reference"):
-        comparison.comparison(table.assign(reference=table["variant"]), VARIANTS, LABELS)
+def test_cost_of_what_trains_nothing_is_not_available(study):
+    figure = draw(cost_by_variant, *options(study, cost_by_variant))
+    # Zero-shot has neither memory nor time.
+    assert shown(figure).count("n/a") == 2
+    table = pd.read_csv(study / "cost.csv").set_index("variant")[["trainable_parameters"]]
+    runs = cost_by_variant.read_manifests([])
+    check(cost_by_variant.cost(table, runs, ["uniform", "telescopic"], LABELS), "Trained parameters")
+    with pytest.raises(PipelineError, match="nothing is known of other"):
+        cost_by_variant.cost(table, runs, ["other"], LABELS)
 
 
-def test_cost(study, demo):
-    root, runs = study
-    write_manifests([str(run.folder) for run in runs], gpu=True)
-    table = inputs.read_cost(root / "cost.csv")
-    figure = cost.cost(table, cost.read_manifests(runs), VARIANTS, LONG, NOTE)
-    check(figure, "613k", "151M", "Peak GPU memory", NOTE)
-    # Zero-shot trains nothing: no memory, no time.
-    assert [content for content, _ in texts(figure)].count("n/a") == 2
-    few = table[["trainable_parameters"]]
-    check(cost.cost(few, cost.read_manifests([]), ["uniform", "telescopic"], LABELS), "Trained parameters")
+def test_manifests_prefer_the_gpus_memory(tmp_path):
+    runs = write_runs(tmp_path, ["busi"], ["telescopic", "zero_shot"], [41], cases=2, epochs=1)
     with pytest.raises(PipelineError, match=r"manifest.json: not a run's manifest"):
-        cost.read_manifests(demo[1])
+        cost_by_variant.read_manifests(runs)
+    memory = {"host_mib": 512, "gpu_mib": 2048}
+    for run, seconds in zip(runs, (90, 0), strict=True):
+        record = {"peak_memory": memory, "training_seconds": seconds}
+        (run.folder / "manifest.json").write_text(json.dumps(record))
+    table = cost_by_variant.read_manifests(runs)
+    assert table.to_dict("records") == [{"variant": "telescopic", "memory_gib": 2.0, "seconds": 90.0, "on_gpu": True}]
 
 
-def test_data_overview(tmp_path):
-    folders = [write_dataset(tmp_path, name, cases=12, shape=(45, 60)) for name in ("kvasir_seg", "busi")]
-    figure = data_overview.data_overview(folders, NOTE)
-    check(figure, "Kvasir-SEG", "Cases, %", "Foreground, % of the image", NOTE)
-    assert sum(content.endswith("%") and content[0].isdigit() for content, _ in texts(figure)) == 10
-    check(data_overview.data_overview(folders[:1]))
-    (folders[0] / "masks" / "case05.png").write_bytes(b"no image")
+@pytest.mark.parametrize(("seconds", "unit"), [(4, "seconds"), (119, "seconds"), (120, "minutes"), (7200, "hours")])
+def test_times_have_a_fitting_unit(seconds, unit):
+    assert cost_by_variant.time_unit(seconds)[0] == unit
+
+
+def test_overview_shows_quantiles_of_the_cases_with_foreground(study, tmp_path):
+    cases = pd.DataFrame({"case": [f"c{i:02d}" for i in range(21)], "foreground": [0, *range(1, 21)]})
+    cases["share"] = cases["foreground"] / 100
+    assert data_overview.choose_cases(cases)["foreground"].tolist() == [2, 6, 11, 15, 19]
+    assert data_overview.choose_cases(cases[:3])["case"].tolist() == ["c01", "c02"]
+    assert data_overview.choose_cases(cases[:1]).empty
+    figure = draw(data_overview, *options(study, data_overview))
+    assert sum(text.endswith("%") and text[0].isdigit() for text in shown(figure)) == 5 * len(DATASETS)
+    folder = write_dataset(tmp_path, "busi", cases=12, shape=(45, 60))
+    shares = data_overview.read_shares(folder)
+    assert shares["share"].iloc[-1] == 0 and shares["share"].iloc[0] == shares["foreground"].iloc[0] / (45 * 60)
+    (folder / "masks" / "case05.png").write_bytes(b"no image")
     with pytest.raises(PipelineError, match=r"case05.png: cannot be read"):
-        data_overview.data_overview(folders[:1])
+        data_overview.data_overview(tmp_path, ["busi"], TITLES)
 
 
-def _command_lines(root, runs):
-    few = ["--variants", ["uniform", "telescopic"], "--labels", LABELS]
-    folders = ["--runs", [str(run.folder) for run in runs]]
-    settings = {name: DEPTH[name] for name in ("uniform", "telescopic")}
-    write_manifests([str(run.folder) for run in runs])
-    write_alphas([str(run.folder) for run in runs], settings)
-    gallery = write_gallery(root, "busi", ["uniform", "telescopic"], failures=1, shape=(24, 32))
-    dsc, costs = root / "dsc.csv", root / "cost.csv"
-    dataset = root / "datasets" / "busi"
-    if not dataset.exists():
-        write_dataset(root, "busi", cases=6, shape=(24, 32))
-    points = {"uniform": {"method": "Uniform", "fraction": 0.5}, "telescopic": {"method": "Telescopic", "fraction": 1}}
-    return {
-        pareto: ["--dsc", dsc, "--cost", costs, "--reported", REPORTED, *few],
-        training_curves: [*folders, *few],
-        width_schedule: ["--settings", settings, *few],
-        ablation: [*folders, *few, "--reference", "telescopic", "--title", "T", "--bootstrap", "200"],
-        ablation_depth: [*folders, *few, "--reference", "telescopic", "--settings", settings, "--bootstrap", "200"],
-        qualitative: ["--galleries", [str(gallery)], *few],
-        failures: ["--galleries", [str(gallery)], *few],
-        data_efficiency: [*folders, "--points", points],
-        alpha_by_depth: [*folders, *few],
-        transfer: ["--transfer", write_transfer(root, ["telescopic"], ["busi"]), "--variants", ["telescopic"]],
-        comparison: ["--comparison", write_comparison(root, ["uniform", "telescopic"], ["busi"]), *few],
-        cost: ["--cost", costs, *folders, *few],
-        data_overview: ["--datasets", [str(dataset)]],
-    }
+def test_prompt_types_are_ordered_and_ranges_shown(demo):
+    figure = draw(prompt_types, *options(demo, prompt_types))
+    cells, ranges = figure.axes[:2]
+    assert [tick.get_text() for tick in cells.get_xticklabels()] == ["p0", "p1", "p2", "random"]
+    table = pd.read_csv(demo / "prompt_sensitivity.csv")
+    assert [text.get_text() for text in ranges.texts] == [f"{value:.1f}" for value in table["range"]]
 
 
-@pytest.mark.slow
-def test_every_command_line_writes_pdf_and_png_the_same_twice(demo, tmp_path):
-    root, runs = demo
-    for module, options in _command_lines(root, runs).items():
-        name = module.__name__.rsplit(".", 1)[1]
-        written = []
-        for attempt in ("first", "second"):
-            output = tmp_path / attempt / f"{name}.pdf"
-            run_main(module, *options, "--note", NOTE, "--output", output)
-            written.append((output.read_bytes(), output.with_suffix(".png").read_bytes()))
-        assert written[0] == written[1], name
-        assert written[0][0].startswith(b"%PDF") and b"/Type3" not in written[0][0], name
-        assert written[0][1].startswith(b"\x89PNG"), name
-
-
-def test_runs_can_come_from_a_file(demo, tmp_path):
-    _, runs = demo
-    (tmp_path / "runs.txt").write_text("\n".join(str(run.folder) for run in runs) + "\n")
-    output = tmp_path / "curves.pdf"
-    options = ["--runs-file", tmp_path / "runs.txt", "--variants", ["telescopic"], "--output", output]
-    run_main(training_curves, *options)
-    assert output.exists()
-
-
-def test_labels_must_be_an_object(demo, tmp_path):
-    with pytest.raises(PipelineError, match="--labels: must be a JSON object"):
-        run_main(
-            width_schedule,
-            "--settings",
-            json.dumps(DEPTH),
-            "--variants",
-            ["telescopic"],
-            "--labels",
-            ["x"],
-            "--output",
-            tmp_path / "w.pdf",
-        )
+def test_panels_label_the_outer_ones():
+    figure = style.new_figure(3.0, 2.0)
+    grid = panels.panel_grid(figure, 5, 3)
+    assert len(figure.axes) == len(grid.all) == 5
+    assert grid.left == [grid.all[0], grid.all[3]] and grid.bottom == grid.all[2:]

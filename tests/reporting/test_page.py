@@ -52,6 +52,14 @@ def test_a_missing_image_is_named(tmp_path):
         page(MARKDOWN, tmp_path)
 
 
+def test_other_html_than_the_formatting_of_tables_is_shown_as_text(tmp_path):
+    markdown = "# <b>T</b>\n\n<u>1</u><img src=x>\n\n<script>\nalert(1)\n</script>\n\n| <a onclick=x> |\n| --- |\n"
+    text = page(markdown, tmp_path)
+    body = text[text.index("<body>") :]
+    assert "<u>1</u>&lt;img src=x&gt;" in body and "&lt;script&gt;\nalert(1)\n&lt;/script&gt;" in body
+    assert "<h1>&lt;b&gt;T&lt;/b&gt;</h1>" in body and "<th>&lt;a onclick=x&gt;</th>" in body
+
+
 def test_the_command_line(tmp_path):
     command = [sys.executable, "-m", "pipeline.reporting.page", "--markdown", str(tmp_path / "main.md")]
     command += ["--output", str(tmp_path / "pages/main.html")]

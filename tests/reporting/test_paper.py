@@ -8,22 +8,15 @@ from reporting_support import LABELS, REPORTED, run_main
 
 from pipeline.evaluation.readers import read_reported
 from pipeline.reporting import paper as module
-from pipeline.reporting.paper import paper, read_regression
-from pipeline.runtime.errors import PipelineError
+from pipeline.reporting.paper import paper
 
 NOTE = "Not comparable with the paper: phantom images; a tiny backbone."
 
 
 def _row(variant, value, reported, verdict, dataset="average", source="paper", method=None):
-    return {
-        "method": method or variant,
-        "variant": variant,
-        "dataset": dataset,
-        "source": source,
-        "reported": reported,
-        "value": value,
-        "verdict": verdict,
-    }
+    row = {"method": method or variant, "variant": variant, "dataset": dataset, "source": source, "reported": reported}
+    row |= {"value": value, "difference": None if value is None else value - reported, "verdict": verdict}
+    return row | {"tolerance": 1.0, "must_reproduce": False}
 
 
 def _cost(telescopic=613_297, uniform=613_297, end_to_end=150_747_746):
@@ -58,11 +51,12 @@ def _sections(**changed):
         "cost": _cost(),
         "reported_table": read_reported(REPORTED),
         "variants": ["telescopic", "uniform", "end_to_end"],
-        "labels": LABELS,
+        "labels": LABELS | {"busi": "BUSI"},
         "components": _components(-0.5),
         "comparison": _comparison(-0.6, -0.9, -0.3),
         "figures": ["pareto", "comparison", "transfer", "width_schedule"],
         "tables": ["main", "comparison", "data_audit"],
+        "note": "",
     } | changed
     page = paper(**given)
     parts = page.split("\n## ")
@@ -108,27 +102,39 @@ def test_nothing_reproduces():
     assert "**Contradicted**" in sections[6] and "-0.60 DSC points" in sections[6]
 
 
-def test_an_interval_around_zero_shows_nothing():
+def test_an_interval_around_zero_is_not_significant():
     _, sections = _sections(comparison=_comparison(-0.2, -0.6, 0.2))
-    assert "**Not shown**" in sections[6]
+    assert "**Not significant**: Telescopic Adapters minus Uniform adapters" in sections[6]
 
 
 def test_rows_are_counted_in_part_and_where_they_were_not_run():
     rows = [
         _row("telescopic", 85.5, 85.58, "reproduces"),
         _row("decoder_only", 80.0, 83.33, "differs", method="end_to_end"),
-        _row("cris", None, 86.93, "not run"),
+        _row("lora", None, 84.10, "not run"),
         _row("vlsm_dense", None, 89.10, "not run", "kvasir_seg", "vlsm-adapter"),
     ]
     _, sections = _sections(regression=rows)
     assert "**In part**: 1 of 2 measured rows within tolerance; 1 not run; largest difference -3.33" in sections[2]
-    assert "CLIPSeg, decoder only (reported as CLIPSeg, end-to-end)" in sections[2]
-    assert "| CRIS | Average | 86.93 | n/a | n/a | not run |" in sections[2]
+    assert "| CLIPSeg, decoder only (reported as CLIPSeg, end-to-end) | Average |" in sections[2]
+    assert "| LoRA | Average | 84.10 | n/a | n/a | not run |" in sections[2]
     assert "**Not run**: none of its 1 rows." in sections[3]
 
 
+def test_methods_that_are_only_reported_are_not_the_studys_to_run():
+    cris = _row("cris", None, 86.93, "not run")
+    _, sections = _sections(regression=[_row("telescopic", 85.5, 85.58, "reproduces"), cris])
+    assert "**Reproduces**: 1 of 1 measured rows within tolerance; 1 of methods that are only reported;" in sections[2]
+    assert "| CRIS | Average | 86.93 | n/a | n/a | reported only |" in sections[2]
+    _, sections = _sections(regression=[_row("telescopic", 60.0, 85.58, "not comparable"), cris], note=NOTE)
+    assert "(1 of 1 rows measured; 1 of methods that are only reported)" in sections[2]
+    assert "not run" not in sections[2]
+    _, sections = _sections(regression=[cris])
+    assert "**Not run**: the study has none of these variants." in sections[2]
+
+
 def test_a_note_makes_everything_not_comparable_and_gives_the_reason():
-    rows = [_row("telescopic", 60.0, 85.58, "not comparable"), _row("cris", None, 86.93, "not run")]
+    rows = [_row("telescopic", 60.0, 85.58, "not comparable"), _row("lora", None, 86.93, "not run")]
     head, sections = _sections(regression=rows, cost=_cost(telescopic=20_000), note=NOTE)
     assert f"> {NOTE}" in head
     for number in (1, 2, 4, 5, 6):
@@ -138,45 +144,46 @@ def test_a_note_makes_everything_not_comparable_and_gives_the_reason():
 
 
 def test_what_is_missing_is_not_run():
+    comparison = _comparison(-0.6, -0.9, -0.3).assign(variant="lora")
     _, sections = _sections(
-        regression=[], components=None, comparison=None, dsc=_dsc(0.8, 0.8, 0.8)[1:], cost=_cost().drop("telescopic")
+        regression=[], components=None, comparison=comparison, dsc=_dsc(0.8, 0.8, 0.8)[1:], cost=_cost()[1:]
     )
     for number in (1, 2, 4, 5, 6):
-        assert "Not run" in sections[number], number
+        assert "**Not run**" in sections[number], number
+
+
+@pytest.mark.parametrize(
+    ("variants", "scores", "reason"),
+    [(["telescopic", "lora"], [66.0, 66.0], "is missing"), (["telescopic", "vision"], [66.0, None], "has no run")],
+)
+def test_components_need_both_variants(variants, scores, reason):
+    _, sections = _sections(components=pd.DataFrame({"variant": variants, "busi": scores, "busi_sd": 0.1}))
+    assert f"**Not run**: the vision-only variant or the full method {reason}." in sections[5]
+
+
+def test_labels_and_notes_are_shown_as_text():
+    labels = {"telescopic": "<b>Ours</b> | *new*", "uniform": "[u](v)", "busi": "<i>"}
+    _, sections = _sections(labels=labels)
+    assert r"| \<b>Ours\</b> \| \*new\* | Average |" in sections[2]
+    assert r"\<b>Ours\</b> \| \*new\* minus [u\](v) at equal parameters" in sections[6]
+    assert r"\<b>Ours\</b>" in sections[4] and r"(\<i>)" in sections[5]
+    head, sections = _sections(regression=[_row("lora", 1.0, 2.0, "not comparable")], note="<script> & *co*.")
+    assert r"> \<script> & \*co\*." in head
+    assert r"**Not comparable**: \<script> & \*co\* (1 of 1" in sections[2]
 
 
 def test_command_line(tmp_path):
-    rows = [_row("telescopic", 85.5, 85.58, "reproduces")]
-    (tmp_path / "regression.json").write_text(json.dumps({"rows": rows}))
+    record = {"rows": [_row("telescopic", 85.5, 85.58, "reproduces")], "smallest_tolerance": 1.0}
+    (tmp_path / "regression.json").write_text(json.dumps(record))
     _dsc(0.86, 0.85, 0.87).to_csv(tmp_path / "dsc.csv", index=False)
     _cost().to_csv(tmp_path / "cost.csv")
-    options = [
-        "--regression",
-        tmp_path / "regression.json",
-        "--dsc",
-        tmp_path / "dsc.csv",
-        "--cost",
-        tmp_path / "cost.csv",
-    ]
-    options += [
-        "--reported",
-        REPORTED,
-        "--variants",
-        ["telescopic", "uniform"],
-        "--labels",
-        LABELS,
-        "--figures",
-        ["pareto"],
-    ]
-    run_main(module, *options, "--output", tmp_path / "paper.md")
-    first = (tmp_path / "paper.md").read_bytes()
-    run_main(module, *options, "--output", tmp_path / "paper.md")
-    assert (tmp_path / "paper.md").read_bytes() == first
-    assert first.decode().startswith("# The paper and this study\n") and b"(pareto.png)" in first
-
-
-@pytest.mark.parametrize("content", ["{", '{"rows": [{"verdict": "pass"}]}', "[]"])
-def test_a_broken_regression_file_is_named(tmp_path, content):
-    (tmp_path / "regression.json").write_text(content)
-    with pytest.raises(PipelineError, match=r"regression.json: cannot be read"):
-        read_regression(tmp_path / "regression.json")
+    _comparison(-0.6, -0.9, -0.3).to_csv(tmp_path / "comparison.csv", index=False)
+    options = ["--regression", tmp_path / "regression.json", "--reported", REPORTED]
+    options += [word for name in ("dsc", "cost", "comparison") for word in (f"--{name}", tmp_path / f"{name}.csv")]
+    options += ["--variants", ["telescopic", "uniform"], "--labels", LABELS, "--figures", ["pareto"], "--tables", []]
+    written = []
+    for _ in range(2):
+        run_main(module, *options, "--output", tmp_path / "paper.md")
+        written.append((tmp_path / "paper.md").read_text())
+    assert written[0] == written[1] and written[0].startswith("# The paper and this study\n")
+    assert "(pareto.png)" in written[0] and "**Not run**: the study has no ablation of the components." in written[0]

@@ -1,4 +1,4 @@
-"""The figures' style: files that repeat, fonts, footer, palette, labels that keep clear of each other."""
+"""The figures' style: files that repeat, fonts, footer, palette, text that fits."""
 
 import os
 import re
@@ -6,24 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 from matplotlib.text import Text
 from reporting_support import clipped, overlaps
 
-from pipeline.reporting.style import (
-    TEXT_WIDTH,
-    PointLabel,
-    footer_height,
-    label_points,
-    legend_columns,
-    looks,
-    new_figure,
-    save,
-    shorten,
-    text_width,
-    wrap,
-)
+from pipeline.reporting.lettering import shorten, text_width, wrap
+from pipeline.reporting.palette import marks
+from pipeline.reporting.style import TEXT_WIDTH, footer_height, legend_columns, new_figure, save
 
 NOTE = "Not comparable with the paper: phantom images; a tiny backbone pretrained on coloured shapes, not CLIPSeg's."
 
@@ -45,7 +34,7 @@ def test_files_are_the_same_in_every_process(tmp_path):
     for seed in ("1", "2"):
         environment = os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": str(root)}
         folders = [str(Path(__file__).parent), str(root / "tests/support")]
-        command = [sys.executable, "-c", script, str(tmp_path / seed / "figure.pdf"), *folders]
+        command = [sys.executable, "-c", script, str(tmp_path / seed / "figure"), *folders]
         subprocess.run(command, check=True, env=environment, cwd=tmp_path)
     for suffix in ("pdf", "png"):
         first, second = ((tmp_path / seed / f"figure.{suffix}").read_bytes() for seed in ("1", "2"))
@@ -55,7 +44,7 @@ def test_files_are_the_same_in_every_process(tmp_path):
 
 
 def test_pdf_embeds_truetype_fonts_and_holds_no_date(tmp_path):
-    save(_small_figure(), tmp_path / "figure.pdf")
+    save(_small_figure(), tmp_path / "figure")
     content = (tmp_path / "figure.pdf").read_bytes()
     assert b"/Type3" not in content
     assert b"/FontFile2" in content
@@ -67,7 +56,7 @@ def test_pdf_embeds_truetype_fonts_and_holds_no_date(tmp_path):
 def test_png_is_300_dpi_and_carries_no_version(tmp_path):
     from PIL import Image
 
-    save(_small_figure(note=""), tmp_path / "figure.pdf")
+    save(_small_figure(note=""), tmp_path / "figure")
     with Image.open(tmp_path / "figure.png") as image:
         assert image.size == (990, 480)
         assert "Software" not in image.info
@@ -90,13 +79,12 @@ def test_no_note_takes_no_room():
     assert new_figure(3.3, 1.6).get_size_inches().tolist() == [3.3, 1.6]
 
 
-def test_looks_are_distinct_stable_and_fixed_for_the_methods():
+def test_marks_are_distinct_stable_and_fixed_for_the_methods():
     many = [f"variant_{index}" for index in range(40)]
-    found = looks([*many, "telescopic", "uniform"])
+    found = marks([*many, "telescopic", "uniform"])
     assert len(set(found.values())) == 42
-    assert looks(["uniform"])["uniform"] == found["uniform"]
-    assert looks(["reversed"]) == {"reversed": looks(["zero_shot", "reversed", "lora"])["reversed"]}
-    assert found["telescopic"] != found["uniform"]
+    assert marks(["uniform"])["uniform"] == found["uniform"]
+    assert marks(["reversed"]) == {"reversed": marks(["zero_shot", "reversed", "lora"])["reversed"]}
 
 
 def test_wrap_and_shorten_keep_to_the_width():
@@ -123,24 +111,3 @@ def test_legend_columns_fit():
     # Six would fit, but four and three look better than six and one.
     assert legend_columns(["a rather long name"] * 6 + ["z"], 5 * (text_width("a rather long name", 7) + 0.4)) == 4
     assert legend_columns(["x" * 60, "y" * 60], 3.3) == 1
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_point_labels_keep_clear_of_each_other(seed):
-    generator = np.random.default_rng(seed)
-    figure = new_figure(TEXT_WIDTH, 3.2)
-    axes = figure.subplots()
-    # Clusters, as methods of like cost and quality form.
-    centres = generator.uniform(0.2, 0.8, (4, 2))
-    points = np.clip(centres[np.arange(12) % 4] + generator.normal(0, 0.015, (12, 2)), 0.02, 0.98)
-    axes.set(xlim=(0, 1), ylim=(0, 1))
-    axes.plot(points[:, 0], points[:, 1], "o", linestyle="none")
-    labels = [PointLabel(x, y, f"Method number {index}") for index, (x, y) in enumerate(points)]
-    label_points(axes, labels)
-    assert overlaps(figure) == []
-    frame = axes.get_window_extent()
-    for annotation in axes.texts:
-        box = Text.get_window_extent(annotation)
-        assert frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
-        for point in axes.transData.transform(points):
-            assert not (box.x0 < point[0] < box.x1 and box.y0 < point[1] < box.y1)

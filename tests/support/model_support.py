@@ -5,11 +5,12 @@ import functools
 from pathlib import Path
 
 import torch
+from hypothesis import strategies as st
 from torch import Tensor
 from transformers import CLIPSegConfig, CLIPSegForImageSegmentation
 
-from pipeline.demo.tiny import tiny_config, write_tokenizer
-from pipeline.models.backbone import empty_backbone, full_size_config, random_backbone
+from pipeline.demo.tiny import write_tokenizer
+from pipeline.models.backbone import empty_backbone, full_size_config, random_backbone, tiny_config
 from pipeline.models.segmenter import Segmenter
 from pipeline.models.variants import build_segmenter
 
@@ -112,8 +113,79 @@ def trained_start(variant, backbone: CLIPSegForImageSegmentation, seed: int = 0)
     return segmenter.eval()
 
 
+class Attack:
+    """Runs a function when it is unpickled in the ordinary way."""
+
+    def __init__(self, function, *arguments):
+        self.function, self.arguments = function, arguments
+
+    def __reduce__(self):
+        return self.function, self.arguments
+
+
 @functools.cache
 def full_size_counts(variant: str) -> dict[str, int]:
     """Sizes of what training updates in a named variant at full size, counted without storage."""
     segmenter = build_segmenter(variant, empty_backbone(full_size_config()))
     return {name: value.numel() for name, value in segmenter.trainable_parameters().items()}
+
+
+# ------------------------------------------------------------------ settings for hypothesis
+
+
+def _some(values, smallest=1):
+    return st.lists(st.sampled_from(values), min_size=smallest, unique=True)
+
+
+@st.composite
+def telescopic_settings(draw):
+    layers = draw(_some(range(1, 11)))
+    widths = st.lists(st.integers(8, 300), min_size=len(layers), max_size=len(layers))
+    return {
+        "kind": "telescopic",
+        "vision_layers": layers,
+        "schedule": draw(st.sampled_from(["telescopic", "uniform", "reversed"]) | widths),
+        "base_dimension": draw(st.integers(8, 512)),
+        "text_layers": draw(_some(range(1, 13))),
+        "text_width": draw(st.none() | st.integers(8, 200)),
+        "conditional_width": draw(st.none() | st.integers(8, 200)),
+        "branches": draw(_some(["vision", "text", "conditional"])),
+        "placement": draw(_some(["attention", "mlp"])),
+        "alpha_learned": draw(st.booleans()),
+        "mask_refinement": draw(st.booleans()),
+    }
+
+
+@st.composite
+def vlsm_dense_settings(draw):
+    return {
+        "kind": "vlsm_dense",
+        "branches": draw(_some(["vision", "text", "conditional"])),
+        "width": draw(st.integers(1, 300)),
+        "conditional_width": draw(st.integers(1, 300)),
+        "vision_layers": draw(_some(range(1, 11))),
+        "text_layers": draw(_some(range(1, 13))),
+    }
+
+
+@st.composite
+def vlsm_shallow_settings(draw):
+    return {
+        "kind": "vlsm_shallow",
+        "width": draw(st.integers(1, 600)),
+        "conditional_width": draw(st.integers(1, 300)),
+    }
+
+
+@st.composite
+def lora_settings(draw):
+    return {
+        "kind": "lora",
+        "rank": draw(st.integers(1, 40)),
+        "projections": draw(_some(["q_proj", "k_proj", "v_proj", "out_proj"])),
+        "vision_layers": draw(_some(range(1, 11))),
+        "text_layers": draw(_some(range(1, 13), smallest=0)),
+    }
+
+
+ADAPTED = telescopic_settings() | vlsm_dense_settings() | vlsm_shallow_settings() | lora_settings()

@@ -7,9 +7,19 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from evaluation_support import write_dsc_of, write_run
+
+from pipeline.evaluation.runs import Run
 
 REPORTED = Path(__file__).parents[2] / "workflow" / "resources" / "reported.csv"
 DATASETS = ["kvasir_seg", "clinicdb", "bkai", "isic16", "busi"]
+TITLES = {
+    "kvasir_seg": "Kvasir-SEG",
+    "clinicdb": "CVC-ClinicDB",
+    "bkai": "BKAI-IGH NeoPolyp",
+    "isic16": "ISIC 2016",
+    "busi": "BUSI",
+}
 VARIANTS = [
     "zero_shot",
     "decoder_only",
@@ -53,88 +63,44 @@ PARAMETERS = {
 HARDNESS = {"kvasir_seg": 0.03, "clinicdb": 0.05, "bkai": 0.02, "isic16": 0.07, "busi": -0.19}
 
 
-def write_runs(root: Path, datasets, variants, seeds, cases=24, quality=None, epochs=30) -> list[str]:
-    """Runs with per_case.csv, history.csv and manifest.json under ``root``/runs; returns their folders."""
-    quality = QUALITY | (quality or {})
-    folders = []
-    for dataset in datasets:
+def write_runs(root: Path, datasets, variants, seeds, cases=24, epochs=30) -> list[Run]:
+    """Runs with per_case.csv and history.csv under ``root``/runs, and dsc.csv, which lists them."""
+    runs = []
+    for dataset, (at, variant), seed in itertools.product(datasets, enumerate(variants), seeds):
         difficulty = np.random.default_rng(len(dataset)).normal(0, 0.08, cases)
-        for at, variant in enumerate(variants):
-            for seed in seeds:
-                generator = np.random.default_rng([at, seed, len(dataset)])
-                folder = root / "runs" / dataset / variant / f"seed{seed}"
-                folder.mkdir(parents=True)
-                level = quality.get(variant, 0.8) + HARDNESS[dataset] + generator.normal(0, 0.004)
-                scores = np.clip(level + difficulty + generator.normal(0, 0.02, cases), 0, 1)
-                pd.DataFrame(
-                    {
-                        "case": [f"case{index:03d}" for index in range(cases)],
-                        "prompt": "polyp",
-                        "dsc": scores,
-                        "iou": scores / (2 - scores),
-                        "hd95": 100 * (1 - scores),
-                        "target_pixels": 900,
-                        "predicted_pixels": 880,
-                    }
-                ).to_csv(folder / "per_case.csv", index=False)
-                length = 0 if variant == "zero_shot" else max(1, epochs - int(generator.integers(0, 8)))
-                epoch = np.arange(1, length + 1)
-                shape = 1 - np.exp(-epoch / 5)
-                pd.DataFrame(
-                    {
-                        "epoch": epoch,
-                        "learning_rate": 1e-3 * 0.3 ** (epoch // 14),
-                        "train_loss": 1.6 - 1.1 * shape + generator.normal(0, 0.01, length),
-                        "val_loss": 1.5 - 0.9 * shape + generator.normal(0, 0.02, length),
-                        "val_dsc": np.clip(level * shape + generator.normal(0, 0.01, length), 0, 1),
-                        "seconds": 1.0,
-                        "images_per_second": 200.0,
-                    }
-                ).to_csv(folder / "history.csv", index=False)
-                folders.append(str(folder))
-    return folders
-
-
-def write_dsc(root: Path, folders) -> Path:
-    """dsc.csv from the runs' per-case scores."""
-    rows = []
-    for text in folders:
-        folder = Path(text)
-        table = pd.read_csv(folder / "per_case.csv")
-        rows.append(
-            {
-                "dataset": folder.parts[-3],
-                "variant": folder.parts[-2],
-                "seed": int(folder.name.removeprefix("seed")),
-                "cases": len(table),
-                "dsc": table["dsc"].mean(),
-                "iou": table["iou"].mean(),
-                "hd95": table["hd95"].mean(),
-                "misses": 0,
-            }
-        )
-    path = root / "dsc.csv"
-    pd.DataFrame(rows).to_csv(path, index=False)
-    return path
+        generator = np.random.default_rng([at, seed, len(dataset)])
+        level = QUALITY.get(variant, 0.8) + HARDNESS[dataset] + generator.normal(0, 0.004)
+        scores = np.clip(level + difficulty + generator.normal(0, 0.02, cases), 0, 1)
+        runs.append(write_run(root, dataset, variant, seed, scores))
+        length = 0 if variant == "zero_shot" else max(1, epochs - int(generator.integers(0, 8)))
+        epoch = np.arange(1, length + 1)
+        shape = 1 - np.exp(-epoch / 5)
+        history = {
+            "epoch": epoch,
+            "learning_rate": 1e-3 * 0.3 ** (epoch // 14),
+            "train_loss": 1.6 - 1.1 * shape + generator.normal(0, 0.01, length),
+            "val_loss": 1.5 - 0.9 * shape + generator.normal(0, 0.02, length),
+            "val_dsc": np.clip(level * shape + generator.normal(0, 0.01, length), 0, 1),
+        }
+        pd.DataFrame(history).to_csv(runs[-1].folder / "history.csv", index=False)
+    write_dsc_of(root, runs)
+    return runs
 
 
 def write_cost(root: Path, variants=VARIANTS) -> Path:
     """cost.csv of ``variants``."""
-    rows = [
-        {
-            "variant": variant,
-            "trainable_parameters": PARAMETERS.get(variant, 613_297),
-            "total_parameters": 150_747_746 + (0 if variant == "end_to_end" else PARAMETERS.get(variant, 613_297)),
-            "trainable_percent": 100 * PARAMETERS.get(variant, 613_297) / 151_000_000,
-            "inference_gmacs": 41.86 + PARAMETERS.get(variant, 613_297) / 5e6,
-            "inference_gflops": 84.1,
-            "training_gflops": 180.0,
-        }
-        for variant in variants
-    ]
-    path = root / "cost.csv"
-    pd.DataFrame(rows).to_csv(path, index=False)
-    return path
+    trained = pd.Series([PARAMETERS.get(variant, 613_297) for variant in variants])
+    table = {
+        "variant": variants,
+        "trainable_parameters": trained,
+        "total_parameters": 150_747_746 + trained.where(trained < 150_000_000, 0),
+        "trainable_percent": 100 * trained / 151_000_000,
+        "inference_gmacs": 41.86 + trained / 5e6,
+        "inference_gflops": 84.1,
+        "training_gflops": 180.0,
+    }
+    pd.DataFrame(table).to_csv(root / "cost.csv", index=False)
+    return root / "cost.csv"
 
 
 def run_main(module, *options) -> None:
@@ -291,36 +257,33 @@ DEPTH_LABELS = {
 }
 
 
-def write_manifests(folders, gpu=False) -> None:
+def write_manifests(runs, gpu=False) -> None:
     """A manifest beside each run's scores."""
-    for index, text in enumerate(folders):
+    for index, run in enumerate(runs):
         memory = {"host_mib": 900.0 + index % 7} | ({"gpu_mib": 4000.0 + 10 * (index % 5)} if gpu else {})
-        trained = 0.0 if "/zero_shot/" in text else 75.0 + index % 11
-        record = {"training_seconds": trained, "wall_seconds": trained + 5, "peak_memory": memory}
-        (Path(text) / "manifest.json").write_text(json.dumps(record))
+        record = {"training_seconds": 0.0 if run.variant == "zero_shot" else 75.0 + index % 11, "peak_memory": memory}
+        (run.folder / "manifest.json").write_text(json.dumps(record))
 
 
-def write_alphas(folders, settings) -> None:
+def write_alphas(runs, settings) -> None:
     """weights.safetensors with the residual scales that each variant's settings imply."""
     from safetensors.numpy import save_file
 
-    for index, text in enumerate(folders):
-        folder = Path(text)
-        variant = settings[folder.parts[-2]]
+    for index, run in enumerate(runs):
+        variant = settings[run.variant]
         generator = np.random.default_rng(index)
         start = variant.get("alpha", 0.1)
-        tensors = {}
+        scales = {}
         if variant["kind"] == "telescopic":
             for place in ("attention", "mlp"):
                 for layer in variant.get("vision_layers", range(1, 10)):
-                    value = start + 0.02 * layer + generator.normal(0, 0.02)
-                    tensors[f"adapters.vision_{layer}_{place}.scale"] = np.array([value], dtype=np.float32)
+                    scales[f"vision_{layer}_{place}"] = start + 0.02 * layer + generator.normal(0, 0.02)
                 for layer in variant.get("text_layers", [10, 11, 12]):
-                    value = start + generator.normal(0, 0.02)
-                    tensors[f"adapters.text_{layer}_{place}.scale"] = np.array([value], dtype=np.float32)
-            tensors["adapters.conditional.scale"] = np.array([start + 0.15], dtype=np.float32)
+                    scales[f"text_{layer}_{place}"] = start + generator.normal(0, 0.02)
+            scales["conditional"] = start + 0.15
+        tensors = {f"adapters.{name}.scale": np.float32([value]) for name, value in scales.items()}
         tensors["adapters.other.down.weight"] = np.zeros((2, 2), dtype=np.float32)
-        save_file(tensors, folder / "weights.safetensors", metadata={"variant": json.dumps(variant)})
+        save_file(tensors, run.folder / "weights.safetensors", metadata={"variant": json.dumps(variant)})
 
 
 def write_transfer(root: Path, variants, datasets, seeds=(41,)) -> Path:
@@ -403,5 +366,24 @@ def write_comparison(root: Path, variants, datasets, reference="telescopic") -> 
                 }
             )
     path = root / "comparison.csv"
+    pd.DataFrame(rows).to_csv(path, index=False)
+    return path
+
+
+def write_prompt_types(root: Path, datasets, variants) -> Path:
+    """prompt_sensitivity.csv (points); the first dataset of several has one more prompt type than the others."""
+    generator = np.random.default_rng(6)
+    rows = []
+    for dataset in datasets:
+        for variant in variants:
+            row = {"dataset": dataset, "variant": variant}
+            types = ["p0", "p1", "p2", *(["p3"] if len(datasets) > 1 else []), "random"]
+            row |= {name: 100 * QUALITY[variant] + float(generator.normal(0, 3)) for name in types}
+            if dataset != datasets[0]:
+                row.pop("p3")
+            row |= {f"{name}_sd": 0.5 for name in types}
+            row["range"] = abs(row["p1"] - row["p2"])
+            rows.append(row)
+    path = root / "prompt_sensitivity.csv"
     pd.DataFrame(rows).to_csv(path, index=False)
     return path

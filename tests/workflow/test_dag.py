@@ -2,7 +2,6 @@
 
 import functools
 import http.server
-import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +13,9 @@ import pytest
 import yaml
 from workflow_support import ROOT, SMALL, planned, snakemake
 
+from pipeline.config import read_study
+from pipeline.plan import Plan
+
 SHARED = ROOT.parent / "shared" / "data"
 
 
@@ -23,31 +25,24 @@ def test_the_full_study_is_planned_quickly():
     seconds = time.monotonic() - start
     assert result.returncode == 0, result.stderr[-2000:]
     jobs = planned(result.stdout)
-    config = yaml.safe_load((ROOT / "config.yaml").read_text())
-    runs = {(dataset, variant) for dataset in config["datasets"] for variant in config["main"]}
-    for family in config["ablations"].values():
-        runs |= {(d, v) for d in family.get("datasets", config["datasets"]) for v in family["variants"]}
-    assert jobs["train"] == jobs["evaluate"] == 3 * len(runs)
-    assert not {"evaluate_at_input_size", "prompt_sensitivity_run"} & jobs.keys(), "these are on request only"
-    # What each family adds stands above the plan; its sum is the number of trainings.
-    counts = re.findall(r"^(\w+(?: table)?) +(\d+) +(\d+) +(\d+)$", result.stderr, re.MULTILINE)
-    assert [name for name, *_ in counts] == ["main table", *config["ablations"]]
-    assert sum(int(added) for *_, added in counts) == jobs["train"]
-    assert all(int(runs) - int(shared) == int(added) for _, runs, shared, added in counts)
+    plan = Plan(read_study(ROOT / "config.yaml"))
+    runs = set().union(*(group.runs() for group in (plan.main, *plan.families.values())))
+    assert jobs["train"] == jobs["evaluate"] == len(runs)
+    assert not {"evaluate_at_input_size", "evaluate_prompts"} & jobs.keys(), "these are on request only"
     assert seconds < 60  # 15 s on an idle machine; tests share theirs
 
 
 def test_one_figure_needs_only_its_family():
     result = snakemake(ROOT, "results/ablation_alpha.pdf", "--dry-run", "--quiet", "rules", "--nolock")
     jobs = planned(result.stdout)
-    assert (jobs["train"], jobs["ablation"]) == (5 * 3 * 3, 1)
-    assert not {"pareto", "table_main", "cost"} & jobs.keys()
+    assert (jobs["train"], jobs["figure_ablation_alpha"]) == (5 * 3 * 3, 1)
+    assert not {"figure_pareto", "table_main", "cost"} & jobs.keys()
 
 
 @pytest.mark.parametrize(
     ("option", "words"),
     [
-        ("seeds=[41,41]", "seeds: 41 given twice"),
+        ("seeds=[41,41]", "seeds: 41 is listed more than once"),
         ("datasets=[kvasir]", "'kvasir'"),
         ("trainig={}", "trainig: no such key"),
         ("main=[telescopik]", "variant 'telescopik' is unknown; allowed: zero_shot, decoder_only"),
@@ -61,16 +56,7 @@ def test_mistakes_are_refused_before_any_job(option, words):
     assert "Traceback" not in result.stderr
 
 
-def test_every_step_that_a_rule_starts_has_a_command_line():
-    rules = "\n".join(path.read_text() for path in (ROOT / "workflow/rules").glob("*.smk"))
-    started = set(re.findall(r"python -m (?:pipeline\.runtime\.start )?(pipeline\.[a-z_.]+)", rules))
-    assert len(started) > 25
-    for module in started - {"pipeline.runtime.start"}:
-        source = (ROOT / module.replace(".", "/")).with_suffix(".py").read_text()
-        assert "run_command(main)" in source, f"{module} does nothing when it is started"
-
-
-def test_lint_and_format():
+def test_lint():
     lint = snakemake(ROOT, "--lint", "--nolock")
     assert "good condition" in lint.stdout + lint.stderr, lint.stdout + lint.stderr
 
@@ -106,36 +92,66 @@ def test_what_is_made_on_request(small_study, tmp_path):
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
     prompts = pd.read_csv(folder / results / "prompt_sensitivity/busi/telescopic/seed41/per_case.csv")
     assert prompts["prompt_type"].value_counts().to_dict() == dict.fromkeys(["random", *(f"p{i}" for i in range(7))], 6)
-    verified = subprocess.run(
-        [sys.executable, "-m", "pipeline.reporting.verify", str(results)], cwd=folder, capture_output=True, text=True
-    )
-    assert verified.returncode == 0, verified.stderr
-    assert "agrees  tables/prompt_sensitivity.csv" in verified.stdout
-    assert "not checked" not in verified.stdout
+    command = [sys.executable, "-m", "pipeline.verify", "config.yaml", "small.yaml"]
+    verified = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+    assert f"agrees   {results}/tables/prompt_sensitivity.csv" in verified.stdout
+
+
+@pytest.fixture
+def changeable(small_study, tmp_path):
+    """A copy of the finished study in another place, and what a dry run of it plans."""
+    folder = tmp_path / "another place"
+    shutil.copytree(small_study.finished, folder)
+
+    def plan() -> dict[str, int]:
+        result = snakemake(folder, "all", "--dry-run", "--configfile", "small.yaml", "--quiet", "rules")
+        assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
+        return planned(result.stdout)
+
+    return folder, plan
+
+
+def append(file, text: str) -> None:
+    file.write_text(f"{file.read_text()}\n{text}\n")
 
 
 @pytest.mark.slow
-def test_a_change_recomputes_what_depends_on_it(small_study):
-    checkout, small = small_study.checkout, ("--configfile", "small.yaml", "--quiet", "rules")
-    again = snakemake(checkout, "all", "--dry-run", *small[:2])
-    assert "Nothing to be done" in again.stdout + again.stderr
+def test_a_moved_checkout_has_nothing_to_do(changeable):
+    _, plan = changeable
+    assert plan() == {}
 
-    # An edited plotting module draws its figure anew and trains nothing.
-    module = checkout / "pipeline/reporting/figures/pareto.py"
-    module.write_text(module.read_text() + "\n# edited\n")
-    jobs = planned(snakemake(checkout, "all", "--dry-run", *small).stdout)
-    assert jobs["pareto"] == 1
-    assert not {"train", "evaluate", "tensors"} & jobs.keys()
-    snakemake(checkout, "all", "--touch", *small)
 
-    # A changed setting of one variant trains that variant alone; a changed label trains nothing.
-    overlay = yaml.safe_load((checkout / "small.yaml").read_text())
-    for change, trained in (({"label": "Ours"}, 0), ({"base_dimension": 32}, 1)):
-        overlay["variants"] = {"telescopic": change}
-        (checkout / "small.yaml").write_text(yaml.safe_dump(overlay))
-        jobs = planned(snakemake(checkout, "all", "--dry-run", *small).stdout)
-        assert jobs.get("train", 0) == trained, jobs
-        assert jobs["table_main"] == 1
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("module", "edit", "jobs", "untouched"),
+    [
+        ("training/loop", "# A comment.", {}, None),
+        ("reporting/figures/pareto", "EXTRA = 1", {"figure_pareto": 1}, {"evaluate", "tensors"}),
+        ("evaluation/metrics", "EXTRA = 1", {"evaluate": 4, "table_main": 1}, {"train", "tensors"}),
+        ("models/kinds/end_to_end", "EXTRA = 1", {"train": 1, "evaluate": 1, "cost": 1}, {"tensors"}),
+        ("training/loop", "EXTRA = 1", {"train": 4, "evaluate": 4}, {"tensors"}),
+        ("data/standardise", "EXTRA = 1", {"standardise": 1, "tensors": 1, "train": 4}, {"pretrain_backbone"}),
+    ],
+    ids=["comment", "figure", "metric", "kind", "loop", "data"],
+)
+def test_an_edited_module_recomputes_what_depends_on_it(changeable, module, edit, jobs, untouched):
+    folder, plan = changeable
+    append(folder / f"pipeline/{module}.py", edit)
+    planned_jobs = plan()
+    assert {name: planned_jobs.get(name) for name in jobs} == jobs
+    assert not planned_jobs.keys() & untouched if untouched else planned_jobs == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("change", "trained"), [({"label": "Ours"}, 0), ({"base_dimension": 32}, 1)])
+def test_a_setting_trains_its_own_variant_and_a_label_none(changeable, change, trained):
+    folder, plan = changeable
+    overlay = yaml.safe_load((folder / "small.yaml").read_text())
+    (folder / "small.yaml").write_text(yaml.safe_dump(overlay | {"variants": {"telescopic": change}}))
+    jobs = plan()
+    assert jobs.get("train", 0) == trained
+    assert jobs["table_main"] == 1
 
 
 @pytest.mark.slow

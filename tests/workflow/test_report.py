@@ -203,11 +203,17 @@ def test_statistics_are_drawn(browser):
         canvas = browser.wait(lambda chart=chart: browser.find(chart))[0]
         assert browser.driver.execute_script(DRAWN, canvas) > 0.005
     rules = {row["rule"] for row in browser.driver.execute_script("return runtimes_spec.data.values")}
-    assert {"train", "evaluate", "pareto", "page"} <= rules
+    assert {"train", "evaluate", "figure_pareto", "page_main"} <= rules
 
 
 def test_nothing_is_asked_of_the_network(browser):
-    """Last, as it reads what was logged by all tests above."""
+    """Whatever a reader opens: every result, every description, the statistics."""
+    for _, count in browser.places():
+        for at in range(count):
+            browser.rows()[at].find_elements(By.TAG_NAME, "a")[0].click()
+            browser.wait(lambda: browser.driver.execute_script(SHOWN))
+    browser.menu()
+    browser.click("Statistics")
     schemes = {url.split(":")[0] for url in browser.requests()}
     assert "file" in schemes
     assert schemes <= {"file", "data", "blob", "about"}

@@ -1,30 +1,24 @@
 if STUDY.archives.phantoms:
 
     rule phantoms:
-        input:
-            code=code("pipeline.demo.phantoms"),
         output:
             archives=directory(f"{R}/phantoms/archives"),
             annotations=directory(f"{R}/phantoms/annotations"),
         log:
             f"{R}/logs/phantoms.log",
         conda:
-            "../../envs/environment.yaml"
+            ENVIRONMENT
         params:
+            code=digest("pipeline.demo.phantoms"),
             folder=subpath(output.archives, parent=True),
-            train=STUDY.archives.phantoms.train,
-            val=STUDY.archives.phantoms.val,
-            test=STUDY.archives.phantoms.test,
-            seed=STUDY.archives.phantoms.seed,
+            options=options(**STUDY.archives.phantoms.model_dump()),
         shell:
-            "python -m pipeline.demo.phantoms --train {params.train} --val {params.val} --test {params.test}"
-            " --seed {params.seed} --output {params.folder} > {log} 2>&1"
+            "python -m pipeline.runtime.start pipeline.demo.phantoms {params.options} --output {params.folder:q} > {log:q} 2>&1"
 
 
 rule fetch_archives:
     input:
-        code=code("pipeline.fetching.datasets"),
-        phantoms=f"{R}/phantoms/archives" if STUDY.archives.phantoms else [],
+        f"{R}/phantoms/archives" if STUDY.archives.phantoms else [],
     output:
         directory(f"{R}/archives/{{dataset}}"),
     log:
@@ -32,42 +26,41 @@ rule fetch_archives:
     retries: 2
     localrule: True
     conda:
-        "../../envs/environment.yaml"
+        ENVIRONMENT
     params:
+        code=digest("pipeline.fetching.datasets"),
         lock=f"{R}/archives/{{dataset}}.lock.json",
-        source=archive_options(),
+        source=source("archives", STUDY.archives.folder, STUDY.archives.base_url),
         official=str(STUDY.archives.official).lower(),
     shell:
-        "python -m pipeline.fetching.datasets --dataset {wildcards.dataset} {params.source} --official {params.official}"
-        " --lock {params.lock} --output {output} > {log} 2>&1"
+        "python -m pipeline.runtime.start pipeline.fetching.datasets --dataset {wildcards.dataset} {params.source}"
+        " --official {params.official} --lock {params.lock:q} --output {output:q} > {log:q} 2>&1"
 
 
 rule fetch_annotations:
     input:
-        code=code("pipeline.fetching.datasets"),
-        phantoms=f"{R}/phantoms/annotations" if STUDY.archives.phantoms else [],
+        f"{R}/phantoms/annotations" if STUDY.archives.phantoms else [],
     output:
-        annotations=multiext(f"{R}/annotations/{{dataset}}/", "train.json", "val.json", "test.json"),
+        directory(f"{R}/annotations/{{dataset}}"),
     log:
         f"{R}/logs/fetch_annotations_{{dataset}}.log",
     retries: 2
     localrule: True
     conda:
-        "../../envs/environment.yaml"
+        ENVIRONMENT
     params:
-        annotations=lambda wildcards, output: folder(output.annotations),
-        source=annotation_options(),
+        code=digest("pipeline.fetching.datasets"),
+        source=source("annotations", STUDY.archives.annotations_folder, STUDY.archives.annotations_url),
         official=str(not STUDY.archives.phantoms).lower(),
     shell:
-        "python -m pipeline.fetching.datasets --dataset {wildcards.dataset} --annotations {params.source}"
-        " --official {params.official} --output {params.annotations} > {log} 2>&1"
+        "python -m pipeline.runtime.start pipeline.fetching.datasets --dataset {wildcards.dataset} --annotations {params.source}"
+        " --official {params.official} --output {output:q} > {log:q} 2>&1"
 
 
 rule standardise:
     input:
-        annotations=multiext(f"{R}/annotations/{{dataset}}/", "train.json", "val.json", "test.json"),
+        annotations=f"{R}/annotations/{{dataset}}",
         archives=f"{R}/archives/{{dataset}}",
-        code=code("pipeline.data.standardise"),
     output:
         images=directory(f"{R}/datasets/{{dataset}}/images"),
         masks=directory(f"{R}/datasets/{{dataset}}/masks"),
@@ -76,21 +69,20 @@ rule standardise:
     log:
         f"{R}/logs/standardise_{{dataset}}.log",
     conda:
-        "../../envs/environment.yaml"
+        ENVIRONMENT
     threads: 2
     resources:
-        mem_mb=1500,
+        mem_mb=memory(1500),
         runtime=30,
     params:
-        annotations=lambda wildcards, input: folder(input.annotations),
-        dataset=lambda wildcards, output: folder(output.cases),
+        code=digest("pipeline.data.standardise"),
+        folder=subpath(output.cases, parent=True),
         split=STUDY.split,
         allow_missing=lambda wildcards: STUDY.archives.allow_missing.get(wildcards.dataset, 0),
     shell:
-        "python -m pipeline.data.standardise --dataset {wildcards.dataset} --archives {input.archives}"
-        " --annotations {params.annotations} --split {params.split}"
-        " --allow-missing {params.allow_missing} --threads {threads}"
-        " --output {params.dataset} > {log} 2>&1"
+        "python -m pipeline.runtime.start pipeline.data.standardise --dataset {wildcards.dataset} --archives {input.archives:q}"
+        " --annotations {input.annotations:q} --split {params.split} --allow-missing {params.allow_missing}"
+        " --threads {threads} --output {params.folder:q} > {log:q} 2>&1"
 
 
 rule verify:
@@ -98,26 +90,24 @@ rule verify:
         images=f"{R}/datasets/{{dataset}}/images",
         masks=f"{R}/datasets/{{dataset}}/masks",
         cases=f"{R}/datasets/{{dataset}}/cases.csv",
-        annotations=multiext(f"{R}/annotations/{{dataset}}/", "train.json", "val.json", "test.json"),
-        code=code("pipeline.data.integrity"),
+        annotations=f"{R}/annotations/{{dataset}}",
     output:
         f"{R}/datasets/{{dataset}}/integrity.json",
     log:
         f"{R}/logs/verify_{{dataset}}.log",
     conda:
-        "../../envs/environment.yaml"
+        ENVIRONMENT
     threads: 2
     resources:
-        mem_mb=1500,
+        mem_mb=memory(1500),
         runtime=30,
     params:
-        annotations=lambda wildcards, input: folder(input.annotations),
-        dataset=lambda wildcards, input: folder(input.cases),
+        code=digest("pipeline.data.integrity"),
+        folder=subpath(input.cases, parent=True),
         verify_boxes=str(bool(STUDY.archives.official or STUDY.archives.phantoms)).lower(),
     shell:
-        "python -m pipeline.data.integrity --dataset {wildcards.dataset} --folder {params.dataset}"
-        " --annotations {params.annotations} --verify-boxes {params.verify_boxes}"
-        " --output {output} > {log} 2>&1"
+        "python -m pipeline.runtime.start pipeline.data.integrity --dataset {wildcards.dataset} --folder {params.folder:q}"
+        " --annotations {input.annotations:q} --verify-boxes {params.verify_boxes} --output {output:q} > {log:q} 2>&1"
 
 
 rule tensors:
@@ -126,45 +116,20 @@ rule tensors:
         masks=f"{R}/datasets/{{dataset}}/masks",
         cases=f"{R}/datasets/{{dataset}}/cases.csv",
         integrity=f"{R}/datasets/{{dataset}}/integrity.json",
-        code=code("pipeline.data.tensors"),
     output:
-        tensors=multiext(f"{R}/tensors/{{dataset}}/", "images.npy", "masks.npy", "targets.npy", "cases.csv"),
+        directory(f"{R}/tensors/{{dataset}}"),
     log:
         f"{R}/logs/tensors_{{dataset}}.log",
     conda:
-        "../../envs/environment.yaml"
+        ENVIRONMENT
     threads: 2
     resources:
-        mem_mb=1500,
+        mem_mb=memory(1500),
         runtime=30,
     params:
-        tensors=lambda wildcards, output: folder(output.tensors),
-        dataset=lambda wildcards, input: folder(input.cases),
+        code=digest("pipeline.data.tensors"),
+        folder=subpath(input.cases, parent=True),
         size=STUDY.image_size,
     shell:
-        "python -m pipeline.data.tensors --folder {params.dataset} --size {params.size}"
-        " --threads {threads} --output {params.tensors} > {log} 2>&1"
-
-
-rule audit:
-    input:
-        facts=expand(
-            f"{R}/datasets/{{dataset}}/{{name}}",
-            dataset=STUDY.datasets,
-            name=["integrity.json", "provenance.json", "cases.csv"],
-        ),
-        code=code("pipeline.data.audit"),
-    output:
-        csv=f"{R}/tables/data_audit.csv",
-        markdown=f"{R}/tables/data_audit.md",
-    log:
-        f"{R}/logs/audit.log",
-    conda:
-        "../../envs/environment.yaml"
-    params:
-        folder=lambda wildcards, input: folder(input.facts).parent,
-        datasets=compact(STUDY.datasets),
-        note=note(),
-    shell:
-        "python -m pipeline.data.audit --datasets {params.datasets:q} --folder {params.folder} --note {params.note:q}"
-        " --output-markdown {output.markdown} --output-csv {output.csv} > {log} 2>&1"
+        "python -m pipeline.runtime.start pipeline.data.tensors --folder {params.folder:q} --size {params.size} --threads {threads}"
+        " --output {output:q} > {log:q} 2>&1"

@@ -1,87 +1,73 @@
 if STUDY.backbone.source == "phantom":
 
     rule pretrain_backbone:
-        input:
-            code=code("pipeline.demo.pretrain"),
         output:
-            backbone=multiext(f"{R}/backbone/", "config.json", "model.safetensors", "vocab.json", "merges.txt"),
+            directory(f"{R}/backbone"),
         log:
             f"{R}/logs/backbone.log",
-        benchmark:
-            f"{R}/benchmarks/backbone.tsv"
         priority: 10
         conda:
-            "../../envs/environment.yaml"
+            ENVIRONMENT
         threads: 1
         resources:
-            mem_mb=2000,
+            mem_mb=memory(2000),
             runtime=10,
         params:
-            backbone=lambda wildcards, output: folder(output.backbone),
-            settings=compact(STUDY.backbone.model_dump(mode="json")),
+            code=digest("pipeline.demo.pretrain"),
+            options=options(**STUDY.backbone.model_dump(exclude={"source"})),
         shell:
-            "python -m pipeline.runtime.start pipeline.demo.pretrain --settings {params.settings:q}"
-            " --threads {threads}"
-            " --output {params.backbone} > {log} 2>&1"
+            "python -m pipeline.runtime.start pipeline.demo.pretrain {params.options} --threads {threads}"
+            " --output {output:q} > {log:q} 2>&1"
 
 else:
 
     rule fetch_backbone:
         input:
             facts="workflow/resources/backbone_files.csv",
-            code=code("pipeline.fetching.clipseg"),
         output:
-            backbone=multiext(f"{R}/backbone/", "config.json", "model.safetensors", "vocab.json", "merges.txt"),
+            directory(f"{R}/backbone"),
         log:
             f"{R}/logs/backbone.log",
         retries: 2
         localrule: True
         conda:
-            "../../envs/environment.yaml"
+            ENVIRONMENT
         resources:
-            mem_mb=4000,
+            mem_mb=memory(4000),
             runtime=60,
         params:
-            backbone=lambda wildcards, output: folder(output.backbone),
-            settings=compact(STUDY.backbone.model_dump(mode="json")),
+            code=digest("pipeline.fetching.clipseg"),
+            options=options(**STUDY.backbone.model_dump(exclude={"source"})),
         shell:
-            "python -m pipeline.runtime.start pipeline.fetching.clipseg --settings {params.settings:q} --facts {input.facts}"
-            " --output {params.backbone} > {log} 2>&1"
+            "python -m pipeline.runtime.start pipeline.fetching.clipseg {params.options} --facts {input.facts:q}"
+            " --output {output:q} > {log:q} 2>&1"
 
 
 rule train:
     input:
-        tensors=multiext(f"{R}/tensors/{{dataset}}/", "images.npy", "masks.npy", "cases.csv"),
-        backbone=multiext(f"{R}/backbone/", "config.json", "model.safetensors", "vocab.json", "merges.txt"),
-        code=lambda wildcards: code("pipeline.training.train", variant_code(wildcards.variant)),
+        tensors=f"{R}/tensors/{{dataset}}",
+        backbone=f"{R}/backbone",
     output:
-        multiext(
-            f"{R}/runs/{{dataset}}/{{variant}}/seed{{seed}}/", "weights.safetensors", "history.csv", "manifest.json"
-        ),
+        multiext(f"{R}/runs/{RUN}/", "weights.safetensors", "history.csv", "manifest.json"),
     log:
-        f"{R}/logs/train/{{dataset}}/{{variant}}/seed{{seed}}.log",
-    benchmark:
-        f"{R}/benchmarks/train/{{dataset}}/{{variant}}/seed{{seed}}.tsv"
+        f"{R}/logs/train/{RUN}.log",
     conda:
-        "../../envs/environment.yaml"
+        ENVIRONMENT
     threads: STUDY.jobs.threads
     resources:
-        mem_mb=STUDY.jobs.memory_mb,
+        mem_mb=memory(STUDY.jobs.memory_mb),
         runtime=240,
-        gpu=min(1, gpus()),
+        gpu=gpu,
     params:
-        tensors=lambda wildcards, input: folder(input.tensors),
-        state=f"{R}/state/{{dataset}}/{{variant}}/seed{{seed}}",
-        backbone=lambda wildcards, input: folder(input.backbone),
-        variant=lambda wildcards: compact(variant_settings(wildcards.variant)),
-        training=lambda wildcards: compact(training_settings(wildcards.variant)),
+        code=code("pipeline.training.train"),
+        state=f"{R}/state/{RUN}",
+        variant=lambda wildcards: compact(PLAN.settings(wildcards.variant)),
+        training=lambda wildcards: compact(PLAN.training(wildcards.variant)),
         threads=STUDY.jobs.threads,
-        folder=lambda wildcards, output: folder(output),
+        folder=subpath(output[0], parent=True),
     shell:
-        "python -m pipeline.runtime.start pipeline.training.train"
+        "python -m pipeline.runtime.start --gpus {resources.gpu} pipeline.training.train"
         " --name {wildcards.dataset}/{wildcards.variant}/seed{wildcards.seed}"
-        " --tensors {params.tensors} --backbone {params.backbone}"
-        " --variant {params.variant:q} --training {params.training:q}"
-        " --seed {wildcards.seed} --threads {params.threads}"
-        " --state {params.state}"
-        " --output {params.folder} > {log} 2>&1"
+        " --tensors {input.tensors:q} --backbone {input.backbone:q} --variant {params.variant:q}"
+        " --training {params.training:q} --seed {wildcards.seed} --threads {params.threads} --state {params.state:q}"
+        " --output {params.folder:q} > {log:q} 2>&1"

@@ -1,16 +1,13 @@
 """The registry of variant kinds: what each one is configured by, and how it changes a frozen CLIPSeg.
 
-A kind is one module in this folder with one registered settings class; it is found by being there.
+A kind is one module in this folder with a registered settings class; it is discovered automatically.
 """
 
 import importlib
 import pkgutil
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
-from pydantic.fields import FieldInfo
-
-from pipeline.training.settings import TrainingSettings
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 if TYPE_CHECKING:
     from pipeline.models.segmenter import Segmenter
@@ -20,7 +17,7 @@ _KINDS: dict[str, type["VariantSettings"]] = {}
 
 def _each_once(values: list) -> list:
     if len(set(values)) != len(values):
-        raise ValueError(f"{values} names one twice")
+        raise ValueError(f"{values}: an entry is listed more than once")
     return values
 
 
@@ -32,32 +29,15 @@ SubLayers = Annotated[list[Literal["attention", "mlp"]], AfterValidator(_each_on
 Projections = Annotated[list[Literal["q_proj", "k_proj", "v_proj", "out_proj"]], AfterValidator(_each_once)]
 
 
-def _constrained(field: FieldInfo) -> Any:
-    return Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
-
-
-# Every field of the training settings, each optional: what a variant does not set comes from the study.
-TrainingOverrides: type[BaseModel] = create_model(
-    "TrainingOverrides",
-    __config__=ConfigDict(extra="forbid", frozen=True),
-    __doc__="Training settings of one variant that differ from the study's.",
-    **{
-        name: (_constrained(field) | None, Field(None, description=field.description))
-        for name, field in TrainingSettings.model_fields.items()
-    },
-)
-
-
 class VariantSettings(BaseModel):
-    """What all kinds share. Subclasses add their own settings and :meth:`attach`."""
+    """What all kinds share. Subclasses add their own settings and :meth:`attach`.
+
+    What a variant is called and how it is trained are the study's (:class:`pipeline.config.Variant`), not the kind's.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: str
-    label: str | None = Field(None, description="Name in tables and figures; the key in `variants` if absent")
-    training: TrainingOverrides = Field(  # type: ignore[valid-type]
-        default_factory=TrainingOverrides, description="Training settings in which this variant differs from the study"
-    )
 
     def attach(self, segmenter: "Segmenter") -> None:
         """Add this kind's modules to ``segmenter`` and mark what training updates. All else stays frozen."""
@@ -88,7 +68,11 @@ def kinds() -> dict[str, type[VariantSettings]]:
 
 
 def parse_variant(value: dict[str, Any]) -> VariantSettings:
-    """Validate one entry of ``variants``; the key ``kind`` says which class it is checked against."""
+    """Validate a variant's settings; the key ``kind`` says which class they are checked against.
+
+    Raises:
+        ValueError: there is no such kind; pydantic's ValidationError, which is one, if a setting is not valid.
+    """
     known = kinds()
     kind = value.get("kind")
     if kind not in known:
@@ -101,7 +85,6 @@ __all__ = [
     "Projections",
     "SubLayers",
     "TextLayers",
-    "TrainingOverrides",
     "VariantSettings",
     "VisionLayers",
     "kinds",

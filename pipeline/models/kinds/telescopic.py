@@ -5,9 +5,9 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from pipeline.models.kinds import Branches, SubLayers, TextLayers, VariantSettings, VisionLayers, register
-from pipeline.models.widths import resolve_widths
+from pipeline.models.widths import Features, clamp_width, resolve_widths
 
-Width = Annotated[int, Field(ge=8)]
+Width = Annotated[int, Field(ge=8, le=8192)]
 
 
 @register("telescopic")
@@ -16,9 +16,9 @@ class Telescopic(VariantSettings):
 
     kind: Literal["telescopic"] = "telescopic"
     branches: Branches = Field(
-        ["vision", "text", "conditional"], min_length=1, description="Where adapters stand [studied]"
+        ["vision", "text", "conditional"], min_length=1, description="Adapted branches [studied]"
     )
-    base_dimension: int = Field(64, ge=8, description="D, from which the widths are derived [studied]")
+    base_dimension: int = Field(64, ge=8, le=8192, description="D, from which the widths are derived [studied]")
     schedule: Literal["telescopic", "uniform", "reversed"] | list[Width] = Field(
         "telescopic", description="Widths of the vision adapters by depth, or one width for each vision layer [studied]"
     )
@@ -40,28 +40,36 @@ class Telescopic(VariantSettings):
         return self
 
     def vision_widths(self) -> list[int]:
-        """Width of each adapted vision layer, in the order of ``vision_layers``, before clamping to the model."""
+        """Width of each adapted vision layer, in the order of ``vision_layers``, not yet bounded."""
         return resolve_widths(self.schedule, len(self.vision_layers), self.base_dimension)
+
+    def adapter_widths(self, features: Features) -> dict[str, int]:
+        """Bottleneck width, as built, of each adapter by its place (``vision_3_mlp``, ``text_12_attention``, ...).
+
+        Args:
+            features: sizes of the backbone's states; a width is at most a quarter of its state's (authors' module).
+
+        Returns:
+            Places in the order in which their adapters are initialised: vision by layer, text by layer, conditional.
+        """
+        requested = {}
+        if "vision" in self.branches:
+            for layer, width in zip(self.vision_layers, self.vision_widths(), strict=True):
+                requested |= {f"vision_{layer}_{part}": width for part in self.placement}
+        if "text" in self.branches:
+            width = self.text_width or max(8, self.base_dimension // 4)
+            requested |= {f"text_{layer}_{part}": width for layer in self.text_layers for part in self.placement}
+        if "conditional" in self.branches:
+            requested["conditional"] = self.conditional_width or max(16, self.base_dimension // 8)
+        return {place: clamp_width(width, features.at(place)) for place, width in requested.items()}
 
     def attach(self, segmenter) -> None:
         # torch stays out of this module's import: Snakemake reads the settings each time it parses the workflow.
         from pipeline.models.adapters import MaskRefinement, TelescopicAdapter
 
-        def adapter(features: int, width: int) -> TelescopicAdapter:
-            return TelescopicAdapter(features, width, self.alpha, self.alpha_learned, self.dropout)
-
-        config = segmenter.clipseg.config
-        if "vision" in self.branches:
-            for layer, width in zip(self.vision_layers, self.vision_widths(), strict=True):
-                for place in self.placement:
-                    segmenter.add_adapter(f"vision_{layer}_{place}", adapter(config.vision_config.hidden_size, width))
-        if "text" in self.branches:
-            width = self.text_width or max(8, self.base_dimension // 4)
-            for layer in self.text_layers:
-                for place in self.placement:
-                    segmenter.add_adapter(f"text_{layer}_{place}", adapter(config.text_config.hidden_size, width))
-        if "conditional" in self.branches:
-            width = self.conditional_width or max(16, self.base_dimension // 8)
-            segmenter.add_adapter("conditional", adapter(config.projection_dim, width))
+        features = segmenter.features()
+        for place, width in self.adapter_widths(features).items():
+            adapter = TelescopicAdapter(features.at(place), width, self.alpha, self.alpha_learned, self.dropout)
+            segmenter.add_adapter(place, adapter)
         if self.mask_refinement:
             segmenter.add_adapter("refinement", MaskRefinement())

@@ -1,17 +1,11 @@
-"""Figure: the failure gallery, cases of each dataset from the low end of DSC.
-
-python -m pipeline.reporting.figures.failures --galleries '["results/gallery/busi.npz"]' --variants '["telescopic"]'
-    --output results/failures.pdf
-"""
+"""Figure: the failure gallery, cases of each dataset from the low end of DSC."""
 
 from pipeline.reporting.figures.casegrid import gallery_figure
 from pipeline.runtime.errors import run_command
 
-ROLES = {"failure"}
-
 
 def main() -> None:
-    gallery_figure(__doc__, ROLES, name_rows_by_case=True)
+    gallery_figure(__doc__, {"failure"}, name_rows_by_case=True)
 
 
 if __name__ == "__main__":

@@ -1,38 +1,46 @@
 """A heat map with its numbers in it, for the figures that have one."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import seaborn
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Colormap
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from pipeline.reporting.style import BLACK, GREY, SMALL_FONT_SIZE
+from pipeline.reporting.lettering import SMALL_FONT_SIZE
+from pipeline.reporting.palette import BLACK, GREY
 
 
 def heat_map(
     axes: Axes,
     numbers: NDArray[np.float64],
     shades: NDArray[np.float64],
-    colours: Colormap,
+    colours: str,
     limits: tuple[float, float],
+    rows: Sequence[str],
+    columns: Sequence[str],
 ) -> ScalarMappable:
     """Fill ``axes`` with one cell a number; cell (row, column) spans column..column + 1 and row..row + 1 downwards.
 
     Args:
         numbers: (rows, columns), printed with one decimal; ``n/a`` and grey where NaN.
         shades: of the same shape, what the colours show.
+        colours: name of a matplotlib colour map.
         limits: of ``shades``; what lies beyond has the colour of the limit.
+        rows, columns: labels of the ticks.
 
     Returns:
-        What a colour bar takes.
+        What :func:`colour_bar` takes.
     """
     missing = np.isnan(numbers)
     seaborn.heatmap(
         shades,
         ax=axes,
         mask=missing,
-        cmap=colours,
+        cmap=colormaps[colours],
         vmin=limits[0],
         vmax=limits[1],
         annot=numbers,
@@ -51,4 +59,13 @@ def heat_map(
     for row, column in np.argwhere(missing):
         axes.text(column + 0.5, row + 0.5, "n/a", ha="center", va="center", color=GREY, size=SMALL_FONT_SIZE)
     axes.tick_params(length=0)
+    axes.set_xticks(np.arange(len(columns)) + 0.5, columns)
+    axes.set_yticks(np.arange(len(rows)) + 0.5, rows, rotation=0)
     return image
+
+
+def colour_bar(figure: Figure, image: ScalarMappable, panels: Sequence[Axes], text: str, **place) -> None:
+    """A colour bar beside ``panels`` with ``text``; ``place`` as :meth:`matplotlib.figure.Figure.colorbar` takes it."""
+    bar = figure.colorbar(image, ax=list(panels), **place)
+    bar.set_label(text)
+    bar.outline.set_visible(False)

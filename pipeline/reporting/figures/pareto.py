@@ -1,42 +1,34 @@
-"""Figure: DSC against trained parameters, with the Pareto front.
+"""Figure: DSC against trained parameters, with the Pareto front."""
 
-python -m pipeline.reporting.figures.pareto --dsc results/dsc.csv --cost results/cost.csv --reported reported.csv
-    --variants '["zero_shot", "telescopic"]' --output results/pareto.pdf
-"""
-
-import argparse
 import itertools
 import math
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.ticker import MaxNLocator
 
 from pipeline.evaluation.aggregate import measured, reported, reported_parameters
-from pipeline.evaluation.readers import (
-    AVERAGE,
-    REPORTED_ONLY,
-    add_figure_options,
-    dataset_label,
-    dataset_order,
-    read_cost,
-    read_dsc,
-    read_reported,
-    variant_label,
-)
-from pipeline.reporting.style import BLACK, GREY, TEXT_WIDTH, PointLabel, label_points, looks, new_figure, save
+from pipeline.evaluation.readers import AVERAGE, dataset_order, read_cost, read_dsc, read_reported
+from pipeline.reporting.figures.command import parse_options
+from pipeline.reporting.figures.point_labels import PointLabel, label_points
+from pipeline.reporting.formats import si
+from pipeline.reporting.options import REPORTED_ONLY, label
+from pipeline.reporting.palette import BLACK, GREY, marks
+from pipeline.reporting.style import TEXT_WIDTH, new_figure, save
 from pipeline.runtime.errors import PipelineError, run_command
 from pipeline.runtime.progress import log
 
 
-def count(value: float) -> str:
-    """``613297`` as ``613k``, ``1127009`` as ``1.13M``, zero as ``0``."""
-    for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= limit * 0.9995:
-            return f"{value / limit:.3g}{unit}"
-    return f"{value:.0f}"
+class Point(NamedTuple):
+    """A method: trained parameters, DSC (%) and its standard deviation over seeds, 0 where there is none."""
+
+    x: float
+    y: float
+    sd: float = 0.0
 
 
 def front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -58,17 +50,57 @@ def _staircase(points: Sequence[tuple[float, float]], right: float) -> list[tupl
     return [*line, (right, line[-1][1])]
 
 
-def _parts(values: Sequence[float]) -> list[tuple[float, float]]:
+def _parts(points: Sequence[Point]) -> list[tuple[float, float]]:
     """Ranges of the vertical axis, top first: two where a gap takes more than a third of the range, else one."""
-    ordered = sorted(values)
-    span = ordered[-1] - ordered[0]
-    gaps = [(high - low, low, high) for low, high in itertools.pairwise(ordered)]
-    margin = max(1.0, 0.05 * span)
-    if gaps and span > 20 and max(gaps)[0] > span / 3:
-        _, low, high = max(gaps)
-        margin = max(1.0, 0.08 * max(ordered[-1] - high, low - ordered[0]))
-        return [(high - margin, ordered[-1] + margin), (ordered[0] - margin, low + margin)]
-    return [(ordered[0] - margin, ordered[-1] + margin)]
+    ordered = sorted(end for _, y, sd in points for end in (y - sd, y + sd))
+    low, high = ordered[0], ordered[-1]
+    _, below, above = max((upper - lower, lower, upper) for lower, upper in itertools.pairwise(ordered))
+    if high - low > 20 and above - below > (high - low) / 3:
+        margin = max(1.0, 0.08 * max(high - above, below - low))
+        return [(above - margin, high + margin), (low - margin, below + margin)]
+    margin = max(1.0, 0.05 * (high - low))
+    return [(low - margin, high + margin)]
+
+
+def _measured_points(
+    dsc: pd.DataFrame, cost: pd.DataFrame, variants: Sequence[str], datasets: Sequence[str]
+) -> dict[str, Point]:
+    """The point of each of ``variants``; one that lacks a dataset or its cost is left out, which the log says."""
+    points = {}
+    for variant in variants:
+        score = measured(dsc, variant, datasets)[AVERAGE]
+        if score is None or variant not in cost.index:
+            reason = f"no run on some of {', '.join(datasets)}" if score is None else "no row in cost.csv"
+            log(f"pareto: {variant} left out: {reason}")
+            continue
+        points[variant] = Point(float(cost.loc[variant, "trainable_parameters"]), score.mean, score.sd or 0.0)
+    if not points:
+        raise PipelineError("pareto: no variant has a run on every dataset and a row in cost.csv; nothing to draw")
+    return points
+
+
+def _reported_points(table: pd.DataFrame, methods: Sequence[str]) -> dict[str, Point]:
+    """The point of each of ``methods`` whose average DSC and parameters the paper states."""
+    points = {}
+    for method in methods:
+        score, parameters = reported(table, method, AVERAGE), reported_parameters(table, method)
+        if score is not None and score.source == "paper" and parameters is not None:
+            points[method] = Point(float(parameters), score.value)
+    return points
+
+
+def _scale_parameters(panels: Sequence[Axes], values: Sequence[float]) -> float:
+    """A symmetric log axis from zero with a tick at each power of ten that ``values`` span; returns its right end."""
+    decade = max(0, math.floor(math.log10(min((value for value in values if value > 0), default=1.0))))
+    last = max(decade + 1, math.floor(math.log10(max(*values, 1.0))))
+    right = 3 * max(*values, 10**last)
+    for axes in panels:
+        axes.set_xscale("symlog", linthresh=10**decade, linscale=0.6)
+        axes.set_xlim(-(10**decade) * 0.3, right)
+    ticks = [0, *(10**power for power in range(decade, last + 1))]
+    panels[-1].set_xticks(ticks, map(si, ticks))
+    panels[-1].set_xticks([], minor=True)
+    return right
 
 
 def pareto(
@@ -79,123 +111,77 @@ def pareto(
     labels: Mapping[str, str],
     note: str = "",
 ) -> Figure:
-    """Draw it.
+    """DSC (%), averaged over datasets, against trained parameters (symmetric log axis), measured and reported.
+
+    Lines are the fronts of both; the vertical axis is broken where a gap would take most of it.
 
     Args:
-        dsc: as dsc.csv. cost: as cost.csv, by variant. reported_table: as reported.csv.
+        dsc: as dsc.csv.
+        cost: as cost.csv, by variant.
+        reported_table: as reported.csv.
         variants: measured variants; one that lacks a dataset is left out, which the log says.
-        labels: names of variants.
-        note: provenance.
+        labels: display names of variants and datasets.
+
+    Raises:
+        PipelineError: no variant is complete.
     """
     datasets = dataset_order(dsc.loc[dsc["variant"].isin(variants), "dataset"])
-    look = looks([*variants, *REPORTED_ONLY])
-    ours: dict[str, tuple[float, float, float | None]] = {}
-    for variant in variants:
-        score = measured(dsc, variant, datasets)[AVERAGE]
-        if score is None or variant not in cost.index:
-            reason = f"no run on some of {', '.join(datasets)}" if score is None else "no row in cost.csv"
-            log(f"pareto: {variant} left out: {reason}")
-            continue
-        ours[variant] = (float(cost.loc[variant, "trainable_parameters"]), score.mean, score.sd)
-    if not ours:
-        raise PipelineError("pareto: no variant has a run on every dataset and a row in cost.csv; nothing to draw")
-    theirs: dict[str, tuple[float, float]] = {}
-    for method in dict.fromkeys([*variants, *REPORTED_ONLY]):
-        value, parameters = reported(reported_table, method, AVERAGE), reported_parameters(reported_table, method)
-        if value is not None and value.source == "paper" and parameters is not None:
-            theirs[method] = (float(parameters), value.value)
-
-    lows = [y - (sd or 0) for _, y, sd in ours.values()] + [y for _, y in theirs.values()]
-    highs = [y + (sd or 0) for _, y, sd in ours.values()] + [y for _, y in theirs.values()]
-    parts = _parts(lows + highs)
-    largest = max([x for x, *_ in ours.values()] + [x for x, _ in theirs.values()])
-    smallest = min([x for x, *_ in ours.values() if x > 0] + [x for x, _ in theirs.values() if x > 0], default=1.0)
-    decade = max(0, math.floor(math.log10(smallest)))
-    last = max(decade + 1, math.floor(math.log10(max(largest, 1.0))))
-    right = max(largest, 10**last) * 3
+    methods = list(dict.fromkeys([*variants, *REPORTED_ONLY]))
+    mark = marks(methods)
+    ours, published = _measured_points(dsc, cost, variants, datasets), _reported_points(reported_table, methods)
+    points = [*ours.values(), *published.values()]
+    parts = _parts(points)
 
     figure = new_figure(TEXT_WIDTH, 3.7, note)
     spans = [high - low for low, high in parts]
     shares = [max(span, 0.22 * max(spans)) for span in spans]
     panels = figure.subplots(len(parts), 1, sharex=True, squeeze=False, height_ratios=shares)[:, 0]
-    fronts = [_staircase([(x, y) for x, y, _ in ours.values()], right)]
-    if theirs:
-        fronts.append(_staircase(list(theirs.values()), right))
+    right = _scale_parameters(panels, [point.x for point in points])
+    fronts = [_staircase([point[:2] for point in group.values()], right) for group in (ours, published) if group]
     for axes, (low, high) in zip(panels, parts, strict=True):
         axes.grid(True, axis="y")
-        axes.set_xscale("symlog", linthresh=10**decade, linscale=0.6)
-        axes.set_xlim(-(10**decade) * 0.3, right)
         axes.set_ylim(max(0, low) if low > -5 else low, high)
         axes.yaxis.set_major_locator(MaxNLocator(7 if high - low >= 0.5 * max(spans) else 2, min_n_ticks=1))
         for line, style, colour in zip(fronts, ("-", ":"), (BLACK, GREY), strict=False):
             axes.plot(*zip(*line, strict=True), linestyle=style, color=colour, linewidth=0.8, zorder=1)
-        for method, (x, y) in theirs.items():
-            axes.plot(x, y, look[method].marker, markeredgecolor=look[method].colour, markerfacecolor="white", zorder=2)
+        for method, (x, y, _) in published.items():
+            axes.plot(x, y, mark[method].marker, markeredgecolor=mark[method].colour, markerfacecolor="white", zorder=2)
         for variant, (x, y, sd) in ours.items():
-            style = {"color": look[variant].colour, "markersize": 5.5, "capsize": 2, "elinewidth": 0.8}
-            axes.errorbar(x, y, sd, fmt=look[variant].marker, zorder=3, **style)
-    for axes in panels[:-1]:
-        axes.spines["bottom"].set_visible(False)
-        axes.tick_params(axis="x", bottom=False)
+            style = {"color": mark[variant].colour, "markersize": 5.5, "capsize": 2, "elinewidth": 0.8}
+            axes.errorbar(x, y, sd or None, fmt=mark[variant].marker, zorder=3, **style)
     if len(panels) > 1:
-        slant = {
-            "marker": [(-1, -0.6), (1, 0.6)],
-            "markersize": 6,
-            "linestyle": "none",
-            "color": BLACK,
-            "clip_on": False,
-        }
-        panels[0].plot([0], [0], transform=panels[0].transAxes, **slant)
-        panels[1].plot([0], [1], transform=panels[1].transAxes, **slant)
-    bottom = panels[-1]
-    bottom.xaxis.set_major_locator(FixedLocator([0, *(10**power for power in range(decade, last + 1))]))
-    bottom.xaxis.set_minor_locator(NullLocator())
-    bottom.xaxis.set_major_formatter(FuncFormatter(lambda value, _: count(value)))
-    bottom.set_xlabel("Trained parameters (symmetric log axis)")
-    over = f"mean over {len(datasets)} datasets" if len(datasets) > 1 else dataset_label(datasets[0])
+        upper, lower = panels
+        upper.spines["bottom"].set_visible(False)
+        upper.tick_params(axis="x", bottom=False)
+        slant = {"marker": [(-1, -0.6), (1, 0.6)], "markersize": 6, "linestyle": "none", "color": BLACK}
+        upper.plot([0], [0], transform=upper.transAxes, clip_on=False, **slant)
+        lower.plot([0], [1], transform=lower.transAxes, clip_on=False, **slant)
+    panels[-1].set_xlabel("Trained parameters (symmetric log axis)")
+    over = f"mean over {len(datasets)} datasets" if len(datasets) > 1 else label(labels, datasets[0])
     panels[0].set_ylabel(f"DSC, % ({over})")
     style = {"marker": "o", "linewidth": 0.8}
     handles = [
         Line2D([], [], color=BLACK, linestyle="-", label="measured (± sd over seeds) and its front", **style),
         Line2D([], [], color=GREY, markerfacecolor="white", linestyle=":", label="reported and its front", **style),
     ]
-    panels[0].legend(handles=handles if theirs else handles[:1], loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
+    panels[0].legend(handles=handles[: len(fronts)], loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
 
-    texts = [PointLabel(x, y, variant_label(labels, variant)) for variant, (x, y, _) in ours.items()]
-    named = set(ours)
-    texts += [
-        PointLabel(*point, f"{variant_label(labels, method)}, reported", "#5A5A5A")
-        for method, point in theirs.items()
-        if method not in named
-    ]
-    others = [point for method, point in theirs.items() if method in named]
+    texts = [PointLabel(x, y, label(labels, variant)) for variant, (x, y, _) in ours.items()]
+    new = [(f"{label(labels, method)}, reported", point) for method, point in published.items() if method not in ours]
+    texts += [PointLabel(x, y, text, "#5A5A5A") for text, (x, y, _) in new]
+    others = [point[:2] for method, point in published.items() if method in ours]
     bars = [[(x, y - sd), (x, y + sd)] for x, y, sd in ours.values() if sd]
     for axes, (low, high) in zip(panels, parts, strict=True):
-        label_points(
-            axes,
-            [text for text in texts if low <= text.y <= high],
-            [point for point in others if low <= point[1] <= high],
-            [*fronts, *bars],
-        )
+        inside, crowding = ([place for place in places if low <= place[1] <= high] for places in (texts, others))
+        label_points(axes, inside, crowding, [*fronts, *bars])
     return figure
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dsc", required=True, help="dsc.csv")
-    parser.add_argument("--cost", required=True, help="cost.csv")
-    parser.add_argument("--reported", required=True, help="reported.csv")
-    add_figure_options(parser)
-    arguments = parser.parse_args()
-    figure = pareto(
-        read_dsc(arguments.dsc),
-        read_cost(arguments.cost),
-        read_reported(arguments.reported),
-        arguments.variants,
-        arguments.labels,
-        arguments.note,
-    )
-    save(figure, arguments.output)
+    files = {"dsc": "dsc.csv", "cost": "cost.csv", "reported": "reported.csv"}
+    options = parse_options(__doc__, files=files)
+    dsc, cost, table = read_dsc(options.dsc), read_cost(options.cost), read_reported(options.reported)
+    save(pareto(dsc, cost, table, options.variants, options.labels, options.note), options.output)
 
 
 if __name__ == "__main__":

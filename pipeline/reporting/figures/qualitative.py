@@ -1,17 +1,11 @@
-"""Figure: the best, the median and the worst case of each dataset, as the variants segment them.
-
-python -m pipeline.reporting.figures.qualitative --galleries '["results/gallery/busi.npz"]' --variants '["telescopic"]'
-    --output results/qualitative.pdf
-"""
+"""Figure: the best, the median and the worst case of each dataset, as the variants segment them."""
 
 from pipeline.reporting.figures.casegrid import gallery_figure
 from pipeline.runtime.errors import run_command
 
-ROLES = {"best", "median", "worst"}
-
 
 def main() -> None:
-    gallery_figure(__doc__, ROLES)
+    gallery_figure(__doc__, {"best", "median", "worst"})
 
 
 if __name__ == "__main__":

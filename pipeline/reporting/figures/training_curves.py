@@ -1,28 +1,23 @@
-"""Figure: validation DSC, losses and learning rate by epoch, one column a dataset and one line a variant.
+"""Figure: validation DSC, losses and learning rate by epoch, one column a dataset and one line a variant."""
 
-python -m pipeline.reporting.figures.training_curves --runs '["results/runs/busi/telescopic/seed41"]'
-    --variants '["telescopic"]' --output results/training_curves.pdf
-"""
-
-import argparse
 import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from pipeline.evaluation.readers import (
-    add_figure_options,
-    dataset_label,
-    dataset_order,
-    read_table,
-    variant_label,
-)
-from pipeline.evaluation.runs import Run, add_run_options, chosen_runs
-from pipeline.reporting.style import COLUMN_WIDTH, TEXT_WIDTH, legend_columns, looks, new_figure, save
+from pipeline.evaluation.readers import dataset_order, read_table
+from pipeline.evaluation.runs import Run, add_run_options
+from pipeline.reporting.figures.command import parse_options, runs_of
+from pipeline.reporting.figures.panels import title_panels, wrapped_labels
+from pipeline.reporting.lettering import line_count
+from pipeline.reporting.options import label
+from pipeline.reporting.palette import marks
+from pipeline.reporting.style import COLUMN_WIDTH, TEXT_WIDTH, legend_height, new_figure, save, top_legend
 from pipeline.runtime.errors import PipelineError, run_command
 
 QUANTITIES = {
@@ -33,66 +28,76 @@ QUANTITIES = {
 }
 
 
-def _histories(runs: Sequence[Run]) -> dict[tuple[str, str], list[pd.DataFrame]]:
-    """History of each run that trained, by dataset and variant."""
+def read_histories(runs: Sequence[Run]) -> dict[tuple[str, str], list[pd.DataFrame]]:
+    """history.csv of each run that trained, by epoch, for each dataset and variant; validation DSC in percent.
+
+    Raises:
+        PipelineError: a history is missing or broken.
+    """
     result: dict[tuple[str, str], list[pd.DataFrame]] = {}
     for run in runs:
         history = read_table(run.folder / "history.csv", ["epoch", *QUANTITIES])
         if len(history):
+            history["val_dsc"] *= 100
             result.setdefault((run.dataset, run.variant), []).append(history.set_index("epoch"))
     return result
 
 
-def _draw(axes, histories: Sequence[pd.DataFrame], quantity: str, colour: str) -> None:
-    factor = 100 if quantity == "val_dsc" else 1
-    table = factor * pd.concat([history[quantity] for history in histories], axis=1)
+def _draw(axes: Axes, histories: Sequence[pd.DataFrame], quantity: str, colour: str) -> None:
+    """``quantity`` by epoch: the mean over seeds in their range."""
+    table = pd.concat([history[quantity] for history in histories], axis=1)
     # A mean over fewer seeds would jump where one stops early: from there on each seed has its own thin line.
     common = table.dropna()
-    style = "steps-post" if quantity == "learning_rate" else "default"
-    axes.plot(common.index, common.mean(axis=1), color=colour, linewidth=1.1, drawstyle=style)
+    style = {"color": colour, "drawstyle": "steps-post" if quantity == "learning_rate" else "default"}
+    axes.plot(common.index, common.mean(axis=1), linewidth=1.1, **style)
     if table.shape[1] > 1:
         axes.fill_between(common.index, common.min(axis=1), common.max(axis=1), color=colour, alpha=0.22, linewidth=0)
         for column in range(table.shape[1]):
             rest = table.iloc[max(0, len(common) - 1) :, column].dropna()
-            axes.plot(rest.index, rest, color=colour, linewidth=0.4, alpha=0.8, drawstyle=style)
+            axes.plot(rest.index, rest, linewidth=0.4, alpha=0.8, **style)
 
 
-def training_curves(runs: Sequence[Run], variants: Sequence[str], labels: Mapping[str, str], note: str = "") -> Figure:
-    """Draw it: lines are means over seeds, bands their range; variants that train nothing have no line.
+def training_curves(
+    histories: Mapping[tuple[str, str], Sequence[pd.DataFrame]],
+    variants: Sequence[str],
+    labels: Mapping[str, str],
+    note: str = "",
+) -> Figure:
+    """Validation DSC (%), losses and learning rate by epoch: lines are means over seeds, bands their range.
+
+    Args:
+        histories: as :func:`read_histories` gives them; variants that train nothing have none, and no line.
+        variants: in the legend's order.
+        labels: display names of variants and datasets.
 
     Raises:
-        PipelineError: a history is missing or damaged, or none of the runs trained.
+        PipelineError: there is no history.
     """
-    histories = _histories([run for run in runs if run.variant in variants])
     if not histories:
         raise PipelineError("none of the runs has a training history; give runs of variants that train")
     datasets = dataset_order(dataset for dataset, _ in histories)
     drawn = [variant for variant in variants if any(variant == name for _, name in histories)]
-    look = looks(variants)
+    mark = marks(variants)
     width = TEXT_WIDTH if len(datasets) > 1 else COLUMN_WIDTH
-    names = [variant_label(labels, variant) for variant in drawn]
-    columns = legend_columns(names, width)
-    height = 0.95 * len(QUANTITIES) + 0.35 + 0.14 * -(-len(drawn) // columns)
-    figure = new_figure(width, height, note)
+    titles = wrapped_labels(labels, datasets, (width - 0.6) / len(datasets))
+    handles = [Line2D([], [], color=mark[variant].colour, label=label(labels, variant)) for variant in drawn]
+    legend = legend_height([handle.get_label() for handle in handles], width)
+    figure = new_figure(width, 0.95 * len(QUANTITIES) + 0.23 + 0.12 * line_count(titles) + legend, note)
     panels = figure.subplots(len(QUANTITIES), len(datasets), squeeze=False, sharex="col", sharey="row")
-    for row, (quantity, name) in enumerate(QUANTITIES.items()):
-        panels[row, 0].set_ylabel(name)
-        for axes, dataset in zip(panels[row], datasets, strict=True):
+    for row, (quantity, name) in zip(panels, QUANTITIES.items(), strict=True):
+        row[0].set_ylabel(name)
+        for axes, dataset in zip(row, datasets, strict=True):
             axes.grid(True, axis="y")
             for variant in drawn:
                 if (dataset, variant) in histories:
-                    _draw(axes, histories[dataset, variant], quantity, look[variant].colour)
-        _scale(panels[row], quantity, [history for group in histories.values() for history in group])
-    for axes, dataset in zip(panels[0], datasets, strict=True):
-        axes.set_title(dataset_label(dataset))
+                    _draw(axes, histories[dataset, variant], quantity, mark[variant].colour)
+        _scale(row[0], quantity, np.concatenate([run[quantity] for group in histories.values() for run in group]))
+    title_panels(panels[0], datasets, titles)
     for axes in panels[-1]:
         axes.set_xlabel("Epoch")
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     figure.align_ylabels(panels[:, 0])
-    handles = [
-        Line2D([], [], color=look[variant].colour, label=label) for variant, label in zip(drawn, names, strict=True)
-    ]
-    figure.legend(handles=handles, loc="outside upper left", ncols=columns, columnspacing=1.2)
+    top_legend(figure, handles)
     return figure
 
 
@@ -102,34 +107,29 @@ def _power(value: float, _: int) -> str:
     return f"{value / 10**exponent:.0f}e{exponent}"
 
 
-def _scale(panels, quantity: str, histories: Sequence[pd.DataFrame]) -> None:
-    values = np.concatenate([history[quantity].to_numpy(dtype=float) for history in histories])
-    values = values[np.isfinite(values)] * (100 if quantity == "val_dsc" else 1)
+def _scale(axes: Axes, quantity: str, values: np.ndarray) -> None:
+    """The vertical axis of a row: limits that fit all ``values`` but outliers, logarithmic for learning rates."""
+    values = values[np.isfinite(values)]
     if not len(values):
         return
     if quantity == "learning_rate" and (values > 0).all():
-        axis = panels[0].yaxis
-        panels[0].set_yscale("log")
-        panels[0].set_ylim(values.min() / 1.6, values.max() * 1.6)
-        axis.set_major_locator(LogLocator(subs=(1, 3) if values.max() / values.min() < 50 else (1,)))
-        axis.set_major_formatter(FuncFormatter(_power))
-        axis.set_minor_locator(NullLocator())
+        axes.set_yscale("log")
+        axes.set_ylim(values.min() / 1.6, values.max() * 1.6)
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 3) if values.max() / values.min() < 50 else (1,)))
+        axes.yaxis.set_major_formatter(FuncFormatter(_power))
+        axes.yaxis.set_minor_locator(NullLocator())
         return
     # The first epochs may be far from the rest and would flatten everything else.
     low, high = np.nanquantile(values, [0.04, 1.0] if quantity == "val_dsc" else [0.0, 0.97])
     margin = 0.06 * max(high - low, 1e-6)
-    panels[0].set_ylim(low - margin, high + margin)
-    panels[0].yaxis.set_major_locator(MaxNLocator(4))
+    axes.set_ylim(low - margin, high + margin)
+    axes.yaxis.set_major_locator(MaxNLocator(4))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_run_options(parser)
-    add_figure_options(parser)
-    arguments = parser.parse_args()
-    save(
-        training_curves(chosen_runs(arguments), arguments.variants, arguments.labels, arguments.note), arguments.output
-    )
+    options = parse_options(__doc__, add_run_options)
+    histories = read_histories(runs_of(options, options.variants))
+    save(training_curves(histories, options.variants, options.labels, options.note), options.output)
 
 
 if __name__ == "__main__":

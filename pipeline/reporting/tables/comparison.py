@@ -1,8 +1,4 @@
-"""Table ``comparison``: each variant against a reference, with intervals, tests and what they cannot show.
-
-python -m pipeline.reporting.tables.comparison --runs-file runs.txt --reference telescopic
-    --output-csv comparison.csv --output-md comparison.md --output-tex comparison.tex
-"""
+"""Table ``comparison``: each variant against a reference, with intervals, tests and what they cannot show."""
 
 import argparse
 from collections.abc import Mapping, Sequence
@@ -11,12 +7,12 @@ import pandas as pd
 
 from pipeline.evaluation.pairing import pair_cases
 from pipeline.evaluation.provenance import describe_runs
-from pipeline.evaluation.readers import add_labels, dataset_label, variant_label
-from pipeline.evaluation.runs import Run, add_run_options, chosen_runs
+from pipeline.evaluation.runs import Run, add_run_options, listed_runs
 from pipeline.evaluation.statistics import compare
-from pipeline.reporting.markup import Cell, Table, latex, markdown, number
+from pipeline.reporting.formats import number
+from pipeline.reporting.markup import Cell, Table, rules_between, write
+from pipeline.reporting.options import add_table_options, label
 from pipeline.reporting.tables.remarks import explanation, format_p, limits
-from pipeline.runtime.atomic import write_csv, write_text
 from pipeline.runtime.errors import PipelineError, run_command
 
 HEADER = ["Variant", "Dataset", "Cases", "DSC (%) [95% CI]", "Difference [95% CI]", "p", "p (Holm)", "r", "d_z"]
@@ -24,14 +20,11 @@ HEADER = ["Variant", "Dataset", "Cases", "DSC (%) [95% CI]", "Difference [95% CI
 
 def render(table: pd.DataFrame, labels: Mapping[str, str], footnotes: Sequence[str], note: str) -> Table:
     """The table for print; variants in the order of the runs, the average last."""
-    rows, rules, previous = [], set(), None
+    rows = []
     for row in table.itertuples():
-        if previous not in (None, row.dataset):
-            rules.add(len(rows))
-        previous = row.dataset
         gap = f"{row.difference:+.2f} [{row.difference_low:+.2f}, {row.difference_high:+.2f}]"
         cells = [
-            dataset_label(row.dataset),
+            label(labels, row.dataset),
             str(row.cases),
             f"{row.mean:.2f} [{row.mean_low:.2f}, {row.mean_high:.2f}]",
             "reference" if row.variant == row.reference else gap,
@@ -40,15 +33,15 @@ def render(table: pd.DataFrame, labels: Mapping[str, str], footnotes: Sequence[s
             number(row.rank_biserial, "+.2f"),
             number(row.cohens_dz, "+.2f"),
         ]
-        rows.append((variant_label(labels, row.variant), [Cell(cell) for cell in cells]))
+        rows.append((label(labels, row.variant), [Cell(cell) for cell in cells]))
     return Table(
-        title=f"DSC against {variant_label(labels, table['reference'].iloc[0])}, paired by case",
+        title=f"DSC against {label(labels, table['reference'].iloc[0])}, paired by case",
         header=HEADER,
         rows=rows,
         footnotes=footnotes,
         note=note,
         label="comparison",
-        rules=frozenset(rules),
+        rules=rules_between(table["dataset"]),
     )
 
 
@@ -61,28 +54,28 @@ def _rounded(table: pd.DataFrame) -> pd.DataFrame:
 def build(
     runs: Sequence[Run], reference: str, labels: Mapping[str, str], samples: int, note: str
 ) -> tuple[pd.DataFrame, Table]:
-    """The table ``comparison`` of ``runs``, for machines and for print.
+    """The table of ``runs``, machine-readable and for print.
 
     Args:
         runs: Run folders with per_case.csv and manifest.json; datasets and variants keep their order.
         reference: The variant that all others are compared with.
-        labels: Name of each variant in print.
+        labels: Display names of variants and datasets.
         samples: Bootstrap resamples.
         note: Provenance that the table shows; may be empty.
 
     Returns:
-        As :func:`pipeline.evaluation.statistics.compare`, and the same with remarks below it.
+        As :func:`pipeline.evaluation.statistics.compare`, and the table for print with remarks below it.
 
     Raises:
         PipelineError: a run's files are missing or damaged, or the reference has no run.
     """
     if reference not in {run.variant for run in runs}:
-        raise PipelineError(f"--reference: no run of {reference!r} is given; name a variant that has runs")
+        raise PipelineError(f"--reference: {reference!r} has no run; name a variant that has runs")
     paired = pair_cases(runs)
     table = compare(paired, reference, samples)
     footnotes = [
         *explanation(table, paired, labels, samples),
-        "What cannot be concluded: " + " ".join(limits(paired, variant_label(labels, reference))),
+        "What cannot be concluded: " + " ".join(limits(paired, labels, reference)),
         describe_runs(runs),
     ]
     return _rounded(table), render(table, labels, footnotes, note)
@@ -92,19 +85,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_run_options(parser)
     parser.add_argument("--reference", required=True, help="variant that all others are compared with")
-    add_labels(parser)
     parser.add_argument("--bootstrap", type=int, default=10_000, help="resamples for the 95%% intervals")
-    parser.add_argument("--note", default="", help="provenance that the table shows; may be empty")
-    parser.add_argument("--output-csv", required=True)
-    parser.add_argument("--output-md", required=True)
-    parser.add_argument("--output-tex", required=True)
+    add_table_options(parser)
     arguments = parser.parse_args()
-    table, printed = build(
-        chosen_runs(arguments), arguments.reference, arguments.labels, arguments.bootstrap, arguments.note
+    frame, table = build(
+        listed_runs(arguments.results, arguments.runs),
+        arguments.reference,
+        arguments.labels,
+        arguments.bootstrap,
+        arguments.note,
     )
-    write_csv(arguments.output_csv, table)
-    write_text(arguments.output_md, markdown(printed))
-    write_text(arguments.output_tex, latex(printed))
+    write(frame, table, arguments.output, missing="")
 
 
 if __name__ == "__main__":

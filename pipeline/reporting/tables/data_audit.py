@@ -5,11 +5,11 @@ import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from pipeline.data.audit import SAME_SCENE, Finding, audit_dataset, split_order
 from pipeline.data.fingerprints import HASH_DISTANCE, SIMILARITY, THUMBNAIL
 from pipeline.data.sources import SPLITS
+from pipeline.reporting import markdown
 from pipeline.reporting.options import add_datasets, add_labels, add_output, label
 from pipeline.runtime.atomic import write_text
 from pipeline.runtime.errors import run_command
@@ -49,21 +49,14 @@ def to_csv(findings: Iterable[Finding]) -> str:
     return text.getvalue()
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
-    lines = [f"| {' | '.join(header)} |", f"|{' --- |' * len(header)}"]
-    return lines + [f"| {' | '.join(str(value) for value in row)} |" for row in rows]
-
-
 def _first(cases: Sequence[str]) -> str:
     more = f", and {len(cases) - LISTED} more" if len(cases) > LISTED else ""
-    return ", ".join(cases[:LISTED]) + more
+    return markdown.escape(", ".join(cases[:LISTED]) + more)
 
 
-def to_markdown(
-    datasets: Sequence[str], findings: Sequence[Finding], note: str = "", labels: Mapping[str, str] | None = None
-) -> str:
+def to_markdown(datasets: Sequence[str], findings: Sequence[Finding], note: str, labels: Mapping[str, str]) -> str:
     """The audit as text; datasets in the order of ``datasets``, under their names in ``labels``."""
-    titles = {dataset: label(labels or {}, dataset) for dataset in datasets}
+    titles = {dataset: markdown.escape(label(labels, dataset)) for dataset in datasets}
     values = {(row.dataset, row.finding, row.splits): f"{row.value:g}" for row in findings}
 
     def cells(dataset: str, splits: str, names: Iterable[str]) -> list[str]:
@@ -75,20 +68,21 @@ def to_markdown(
         return f"{median} ({low} to {high})"
 
     counts = ("records_listed", "missing", "left_out", "records_used", "empty_masks")
-    text = ["# Data audit", "", *([f"**{note}**", ""] if note else [])]
+    text = ["# Data audit", "", *([f"**{markdown.escape(note)}**", ""] if note else [])]
     text += ["## Records", ""]
     text += ["Foreground: median share of the image (5th to 95th percentile), without empty masks.", ""]
-    text += _table(
+    text += markdown.table(
         ["dataset", "split", "listed", "missing", "left out", "used", "empty masks", "foreground, %"],
         [
             [titles[dataset], split, *cells(dataset, split, counts), share(dataset, split)]
             for dataset in datasets
             for split in SPLITS
         ],
+        "ll" + "r" * 6,
     )
     text += ["", "## Cases that appear more than once", "", REPEATED_TEXT, ""]
     places = sorted({row.splits for row in findings if row.finding in REPEATED}, key=split_order)
-    text += _table(
+    text += markdown.table(
         ["dataset", "splits", "listed more than once", "identical pairs", "near-duplicate pairs"],
         [
             [titles[dataset], splits, *row]
@@ -96,13 +90,15 @@ def to_markdown(
             for splits in places
             if set(row := cells(dataset, splits, REPEATED)) != {"0"}
         ],
+        "llrrr",
     )
     frames = [row for row in findings if row.finding == "frames_with_a_train_neighbour"]
     if frames:
         text += ["", "## Video frames", "", FRAMES_TEXT, ""]
-        text += _table(
+        text += markdown.table(
             ["dataset", "split", "frames", "of"],
             [[titles[r.dataset], r.splits, f"{r.value:g}", *cells(r.dataset, r.splits, counts[3:4])] for r in frames],
+            "llrr",
         )
     lines = [
         f"- {titles[dataset]}, {row.splits}, {title} ({row.value:g}): {_first(row.cases)}"

@@ -1,8 +1,4 @@
-"""Table ``prompt_sensitivity``: DSC of trained runs by the type of the prompt they are evaluated with.
-
-python -m pipeline.reporting.tables.prompt_sensitivity --runs '["results/runs/busi/telescopic/seed41"]'
-    --scores results/prompt_sensitivity --output results/tables/prompt_sensitivity
-"""
+"""Table ``prompt_sensitivity``: DSC of trained runs by the type of the prompt they are evaluated with."""
 
 import argparse
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,14 +8,12 @@ from typing import Any
 import pandas as pd
 
 from pipeline.evaluation.per_case import read_per_case
-from pipeline.evaluation.readers import (
-    add_scores_options,
-    dataset_label,
-    variant_label,
-)
-from pipeline.evaluation.runs import Run, chosen_runs
-from pipeline.reporting.markup import NOT_AVAILABLE, Cell, Table, number, ranks
-from pipeline.reporting.tables.scores import DECIMALS, with_provenance, write
+from pipeline.evaluation.provenance import describe_runs
+from pipeline.evaluation.runs import Run, listed_runs
+from pipeline.reporting.formats import NOT_AVAILABLE, number
+from pipeline.reporting.markup import Cell, Table, ranks, rules_between, write
+from pipeline.reporting.options import add_scores_options, label
+from pipeline.reporting.tables.scores import DECIMALS
 from pipeline.runtime.errors import PipelineError, run_command
 
 EMPTY, RANDOM = "p0", "random"
@@ -27,9 +21,9 @@ NOTE = (
     "Mean over seeds of the test set's mean DSC, in percent, of runs evaluated with one prompt type for all cases; "
     "their standard deviations over seeds are in the CSV. p0: the empty prompt; random: one of p1 and up, drawn for "
     "each case and seed. Where a type has several wordings, one is drawn for each case and seed, as everywhere in "
-    "the evaluation. Range: largest less smallest over p1 and up, points. SD by case: standard deviation over the "
+    "the evaluation. Range: largest minus smallest over p1 and up, points. SD by case: standard deviation over the "
     "same types of each case's DSC, averaged over cases, then seeds, points. Best of p1 and up bold, second "
-    f"underlined. {NOT_AVAILABLE}: the dataset has no such type."
+    f"best underlined. {NOT_AVAILABLE}: the dataset has no such type."
 )
 
 
@@ -75,68 +69,64 @@ def _record(tables: Sequence[pd.DataFrame], types: Sequence[str]) -> dict[str, A
     return record
 
 
-def _example(run: Run, case: str, prompts: Mapping[str, str]) -> str:
+def _example(dataset: str, run: Run, case: str, prompts: Mapping[str, str]) -> str:
     wordings = "; ".join(f'{name} "{prompts[name]}"' for name in worded(type_order(prompts)))
-    return f"Prompts of {dataset_label(run.dataset)}, case {case}, seed {run.seed}: {wordings}."
+    return f"Prompts of {dataset}, case {case}, seed {run.seed}: {wordings}."
 
 
-def build(runs: Sequence[Run], scores: str | Path, labels: Mapping[str, str], note: str) -> tuple[pd.DataFrame, Table]:
-    """The table of ``runs``, for machines and for print; datasets and variants keep the order of the runs.
+def build(runs: Sequence[Run], scores: Path, labels: Mapping[str, str], note: str) -> tuple[pd.DataFrame, Table]:
+    """The table of ``runs``, machine-readable and for print; datasets and variants keep the order of the runs.
 
     Args:
         scores: folder with DATASET/VARIANT/seedN/per_case.csv of each run
             (:mod:`pipeline.evaluation.score_prompts`).
-        labels: name of each variant in print.
+        labels: display names of variants and datasets.
         note: provenance that the table shows; may be empty.
 
     Returns:
-        One row a dataset and variant, points: a column and its standard deviation (``_sd``) for each prompt type,
+        One row per dataset and variant, points: a column and its standard deviation (``_sd``) for each prompt type,
         ``range`` and ``sd_by_case``; and the same for print, with one case's prompts for each set of types.
 
     Raises:
         PipelineError: the scores or the manifest of a run are missing or damaged.
     """
-    scores = Path(scores)
     tables: dict[tuple[str, str], list[pd.DataFrame]] = {}
     examples: dict[tuple[str, ...], str] = {}
     for run in runs:
         table, case, prompts = _by_case(run, scores)
         tables.setdefault((run.dataset, run.variant), []).append(table)
-        examples.setdefault(tuple(type_order(prompts)), _example(run, case, prompts))
+        examples.setdefault(tuple(type_order(prompts)), _example(label(labels, run.dataset), run, case, prompts))
     types = type_order(name for group in tables.values() for table in group for name in table.columns)
-    records, printed, rules = [], [], set()
-    order = {dataset: at for at, dataset in enumerate(dict.fromkeys(run.dataset for run in runs))}
-    previous = None
-    for dataset, variant in sorted(tables, key=lambda key: order[key[0]]):
+    records, printed = [], []
+    order = list(dict.fromkeys(dataset for dataset, _ in tables))
+    for dataset, variant in sorted(tables, key=lambda key: order.index(key[0])):
         record = _record(tables[dataset, variant], types)
-        if previous not in (None, dataset):
-            rules.add(len(printed))
-        previous = dataset
         chosen = worded(types)
         marks = dict(zip(chosen, ranks([record[name] for name in chosen], DECIMALS), strict=True))
         cells = [
             Cell(number(record[name], f".{DECIMALS}f"), rank=marks.get(name))
             for name in (*types, "range", "sd_by_case")
         ]
-        printed.append((variant_label(labels, variant), [Cell(dataset_label(dataset)), *cells]))
-        records.append({"dataset": dataset, "variant": variant, "label": variant_label(labels, variant), **record})
+        printed.append((label(labels, variant), [Cell(label(labels, dataset)), *cells]))
+        records.append({"dataset": dataset, "variant": variant, "label": label(labels, variant), **record})
     table = Table(
         title="DSC (%) by prompt type",
         header=["Variant", "Dataset", *types, "Range", "SD by case"],
         rows=printed,
-        footnotes=[NOTE, *examples.values()],
+        footnotes=[NOTE, *examples.values(), describe_runs(runs, lambda run: [run.within(scores)])],
         note=note,
         label="prompt_sensitivity",
-        rules=frozenset(rules),
+        rules=rules_between(record["dataset"] for record in records),
     )
-    return pd.DataFrame(records), with_provenance(table, runs, lambda run: [run.within(scores)])
+    return pd.DataFrame(records), table
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_scores_options(parser, "by prompt type")
     arguments = parser.parse_args()
-    frame, table = build(chosen_runs(arguments), arguments.scores, arguments.labels, arguments.note)
+    runs = listed_runs(arguments.results, arguments.runs)
+    frame, table = build(runs, arguments.scores, arguments.labels, arguments.note)
     write(frame, table, arguments.output)
 
 

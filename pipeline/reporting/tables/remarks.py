@@ -1,4 +1,4 @@
-"""What stands below the comparison table: how its numbers came about, and what they cannot show."""
+"""Footnotes of the comparison table: how its numbers were computed, and what they cannot show."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,9 +7,10 @@ import pandas as pd
 from scipy.stats import chi2, t
 
 from pipeline.evaluation.pairing import Paired
-from pipeline.evaluation.readers import dataset_label, variant_label
-from pipeline.evaluation.statistics import AVERAGE, friedman_p, smallest_p
-from pipeline.reporting.markup import NOT_AVAILABLE
+from pipeline.evaluation.readers import AVERAGE
+from pipeline.evaluation.statistics import friedman_p, smallest_p
+from pipeline.reporting.formats import NOT_AVAILABLE
+from pipeline.reporting.options import label
 
 SIGNIFICANT = 0.05
 
@@ -28,11 +29,11 @@ def _and(names: Sequence[str]) -> str:
 def explanation(
     table: pd.DataFrame, paired: Mapping[str, Paired], labels: Mapping[str, str], samples: int
 ) -> list[str]:
-    """How the numbers of ``table`` (:func:`pipeline.evaluation.statistics.compare`) came about."""
-    reference = variant_label(labels, table["reference"].iloc[0])
+    """How the numbers of ``table`` (:func:`pipeline.evaluation.statistics.compare`) were computed."""
+    reference = label(labels, table["reference"].iloc[0])
     tests = int(((table["dataset"] != AVERAGE) & table["p"].notna()).sum())
     lines = [
-        "DSC: mean over test cases of the case's score averaged over seeds. Difference: variant less "
+        "DSC: mean over test cases of the case's score averaged over seeds. Difference: variant minus "
         f"{reference}, paired by case. Intervals: percentile bootstrap over cases, {samples} resamples.",
         "p: Wilcoxon's signed-rank test over cases, two-sided; p (Holm): corrected for the "
         f"{tests} comparison{'s' if tests != 1 else ''} within datasets. r: matched-pairs rank-biserial correlation; "
@@ -41,9 +42,9 @@ def explanation(
     ranked = table[(table["dataset"] == AVERAGE) & table["average_rank"].notna()].sort_values("average_rank")
     if len(ranked):
         lines.append(
-            "Rows of the average weigh datasets equally; their tests have the dataset for a unit and a correction of "
-            "their own. Average ranks over datasets (1 is best): "
-            + ", ".join(f"{variant_label(labels, row.variant)} {row.average_rank:.2f}" for row in ranked.itertuples())
+            "Rows of the average weigh datasets equally; their tests use the dataset as the unit and are corrected "
+            "separately. Average ranks over datasets (1 is best): "
+            + ", ".join(f"{label(labels, row.variant)} {row.average_rank:.2f}" for row in ranked.itertuples())
             + "."
         )
         everywhere = list(ranked["variant"])
@@ -51,14 +52,14 @@ def explanation(
         p = friedman_p(means.to_numpy())
         if p is not None:
             lines.append(
-                f"Friedman's test that all {len(everywhere)} rank alike: p = {format_p(p)} (chi-squared approximation, "
-                f"rough for {len(means)} datasets)."
+                f"Friedman's test of equal ranks of all {len(everywhere)} variants: p = {format_p(p)} (chi-squared "
+                f"approximation, rough for {len(means)} datasets)."
             )
     return lines
 
 
-def limits(paired: Mapping[str, Paired], reference: str) -> list[str]:
-    """What the comparison cannot show, from the numbers of its datasets, cases, seeds and comparisons."""
+def limits(paired: Mapping[str, Paired], labels: Mapping[str, str], reference: str) -> list[str]:
+    """What a comparison with ``reference`` cannot show, given how many datasets, cases, seeds and tests it has."""
     lines = []
     tests = sum(len(pair.scores.columns) - 1 for pair in paired.values())
     sizes = {dataset: len(pair.scores) for dataset, pair in paired.items()}
@@ -69,8 +70,8 @@ def limits(paired: Mapping[str, Paired], reference: str) -> list[str]:
     elif lowest >= SIGNIFICANT:
         lines.append(
             f"With {datasets} datasets no test across datasets can give p below {lowest:.4g}, even if one variant wins "
-            f"on all of them: no difference of the averages can be called significant at {SIGNIFICANT}, and an average "
-            "rank is a description, not evidence."
+            f"on all of them: no difference between averages can be significant at {SIGNIFICANT}, and an average rank "
+            "is a description, not evidence."
         )
     else:
         lines.append(
@@ -80,33 +81,34 @@ def limits(paired: Mapping[str, Paired], reference: str) -> list[str]:
     small = [dataset for dataset, cases in sizes.items() if smallest_p(cases) * tests >= SIGNIFICANT]
     if tests and small:
         lines.append(
-            f"On {_and([f'{dataset_label(name)} ({sizes[name]} cases)' for name in small])} no comparison can reach "
-            f"p (Holm) below {SIGNIFICANT} alone, whatever the scores: the smallest p is "
+            f"On {_and([f'{label(labels, name)} ({sizes[name]} cases)' for name in small])} no comparison can reach "
+            f"p (Holm) below {SIGNIFICANT} by itself, whatever the scores: the smallest p is "
             f"{max(smallest_p(sizes[name]) for name in small):.2g}, times {tests} comparisons."
         )
     fewest = min(min(pair.seeds.values()) for pair in paired.values())
     if fewest == 1:
         lines.append(
-            "With one seed the spread between trainings is unknown: a difference may be the luck of one "
-            "initialisation, and neither the intervals nor the tests can tell."
+            "With one seed the variation between trainings is unknown: a difference may come from one lucky "
+            "initialisation, which neither the intervals nor the tests account for."
         )
     else:
         freedom = fewest - 1
         narrow, wide = (math.sqrt(freedom / chi2.ppf(q, freedom)) for q in (0.975, 0.025))
         half_width = t.ppf(0.975, freedom) / math.sqrt(fewest)
         lines.append(
-            f"With {fewest} seeds the spread between trainings is hardly known: the true standard deviation lies "
-            f"anywhere from {narrow:.2f} to {wide:.1f} times the one seen (95%), and a mean over seeds is certain to "
-            f"±{half_width:.2f} of it only. Averaging over seeds does not put that spread into the intervals or tests."
+            f"With {fewest} seeds the variation between trainings is poorly known: the true standard deviation lies "
+            f"between {narrow:.2f} and {wide:.1f} times the observed one (95%), and a mean over seeds is known only to "
+            f"within ±{half_width:.2f} of it. Averaging over seeds does not add this variation to the intervals or "
+            "tests."
         )
     lines.append(
-        "The tests and intervals say what other images of the same sources would change, with these trained weights. "
-        "They say nothing about other hospitals or devices, and p (Holm) above "
-        f"{SIGNIFICANT} does not show that a variant equals {reference}."
+        "The tests and intervals account for the choice of test images from the same sources, given these trained "
+        "weights. They say nothing about other hospitals or devices, and p (Holm) above "
+        f"{SIGNIFICANT} does not show that a variant equals {label(labels, reference)}."
     )
     if "clinicdb" in paired:
         lines.append(
-            f"{dataset_label('clinicdb')}'s frames come from 29 videos that training and test share: its cases are not "
+            f"{label(labels, 'clinicdb')}'s frames come from 29 videos that training and test share: its cases are not "
             "independent, so its intervals are too narrow and its p-values too small."
         )
     return lines

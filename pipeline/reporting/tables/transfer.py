@@ -1,8 +1,4 @@
-"""Table ``transfer``: DSC of runs on the test cases of every dataset, trained on one and tested on another.
-
-python -m pipeline.reporting.tables.transfer --runs '["results/runs/busi/telescopic/seed41"]' --scores results/transfer
-    --output results/tables/transfer
-"""
+"""Table ``transfer``: DSC of runs on the test cases of every dataset, trained on one and tested on another."""
 
 import argparse
 from collections.abc import Mapping, Sequence
@@ -12,30 +8,26 @@ import pandas as pd
 
 from pipeline.evaluation.aggregate import Score, measured
 from pipeline.evaluation.per_case import read_per_case, summarise
-from pipeline.evaluation.readers import (
-    AVERAGE,
-    add_scores_options,
-    dataset_label,
-    dataset_order,
-    variant_label,
-)
-from pipeline.evaluation.runs import Run, chosen_runs
-from pipeline.reporting.markup import Table, ranks
-from pipeline.reporting.tables.scores import DECIMALS, dsc_cell, with_provenance, write
+from pipeline.evaluation.provenance import describe_runs
+from pipeline.evaluation.readers import AVERAGE
+from pipeline.evaluation.runs import Run, listed_runs
+from pipeline.reporting.markup import Table, ranks, rules_between, write
+from pipeline.reporting.options import add_list, add_scores_options, label
+from pipeline.reporting.tables.scores import DECIMALS, dsc_cell
 from pipeline.runtime.errors import run_command
 
 FIGURES = ("cases", "dsc", "iou", "hd95", "misses")
 OTHERS = "Mean of the others"
 NOTE = (
-    "Mean ± standard deviation over seeds of the test set's mean DSC, in percent; no ± where there is one seed. "
+    "Mean ± standard deviation over seeds of the test set's mean DSC, in percent; no ± for a single seed. "
     f"Each test set keeps its own prompts. On the diagonal: trained and tested on the same dataset. {OTHERS}: over "
     "the datasets that the model was not trained on, within each seed, then over seeds. Best of each column bold, "
-    "second underlined; values equal as shown share the mark."
+    "second best underlined; values equal as shown share the mark."
 )
 
 
 def collect(runs: Sequence[Run], scores: Path) -> pd.DataFrame:
-    """One row a run and test dataset: variant, train_dataset, test_dataset, seed and the figures of dsc.csv (0..1)."""
+    """One row per run and test dataset: its identity, and :data:`FIGURES` as in dsc.csv (0..1; hd95 in pixels)."""
     rows = []
     for run in runs:
         per_case = read_per_case(run.within(scores), ["test_dataset"])
@@ -59,60 +51,62 @@ def _row(rows: pd.DataFrame, variant: str, trained_on: str, columns: Sequence[st
     return [*(scores[column] for column in columns), measured(rows, variant, others)[AVERAGE] if others else None]
 
 
-def build(runs: Sequence[Run], scores: str | Path, labels: Mapping[str, str], note: str) -> tuple[pd.DataFrame, Table]:
-    """The table of ``runs``, for machines and for print.
+def build(runs: Sequence[Run], scores: Path, labels: Mapping[str, str], note: str) -> tuple[pd.DataFrame, Table]:
+    """The table of ``runs``, machine-readable and for print.
 
     Args:
         scores: folder with DATASET/VARIANT/seedN/per_case.csv of each run (:mod:`pipeline.evaluation.score_transfer`).
-        labels: name of each variant in print.
+        labels: display names of variants and datasets.
         note: provenance that the table shows; may be empty.
 
     Returns:
-        One row a run and test dataset; and means over seeds, a row for each training dataset.
+        One row per run and test dataset; and means over seeds, one row per training dataset.
 
     Raises:
         PipelineError: the scores or the manifest of a run are missing or damaged.
     """
-    scores = Path(scores)
     frame = collect(runs, scores)
-    columns = dataset_order(frame["test_dataset"])
+    # Datasets in the order of the runs, then those that are only tested on.
+    tested = set(frame["test_dataset"])
+    columns = [name for name in dict.fromkeys([*frame["train_dataset"], *frame["test_dataset"]]) if name in tested]
     groups = [
         (variant, dataset)
         for variant in dict.fromkeys(frame["variant"])
-        for dataset in dataset_order(frame.loc[frame["variant"] == variant, "train_dataset"])
+        for dataset in dict.fromkeys(frame.loc[frame["variant"] == variant, "train_dataset"])
     ]
     cells = [
         _row(frame[(frame["variant"] == variant) & (frame["train_dataset"] == dataset)], variant, dataset, columns)
         for variant, dataset in groups
     ]
-    marks = [
-        ranks([None if score is None else score.mean for score in column], DECIMALS)
-        for column in zip(*cells, strict=True)
-    ]
+    marks = [ranks([score and score.mean for score in column], DECIMALS) for column in zip(*cells, strict=True)]
     printed = [
         (
-            f"{variant_label(labels, variant)}, {dataset_label(dataset)}",
+            f"{label(labels, variant)}, {label(labels, dataset)}",
             [dsc_cell(score, mark[at]) for score, mark in zip(row, marks, strict=True)],
         )
         for at, ((variant, dataset), row) in enumerate(zip(groups, cells, strict=True))
     ]
     table = Table(
         title="Cross-dataset transfer: DSC (%) of a model trained on one dataset (row) and tested on another (column)",
-        header=["Trained on", *map(dataset_label, columns), OTHERS],
+        header=["Trained on", *(label(labels, column) for column in columns), OTHERS],
         rows=printed,
-        footnotes=[NOTE],
+        footnotes=[NOTE, describe_runs(runs, lambda run: [run.within(scores)])],
         note=note,
         label="transfer",
-        rules=frozenset(at for at in range(1, len(groups)) if groups[at][0] != groups[at - 1][0]),
+        rules=rules_between(variant for variant, _ in groups),
     )
-    return frame, with_provenance(table, runs, lambda run: [run.within(scores)])
+    return frame, table
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_scores_options(parser, "on every dataset")
+    add_list(parser, "--variants", "variants whose runs are shown; all that are listed if not given", required=False)
     arguments = parser.parse_args()
-    frame, table = build(chosen_runs(arguments), arguments.scores, arguments.labels, arguments.note)
+    runs = listed_runs(arguments.results, arguments.runs)
+    if arguments.variants is not None:
+        runs = [run for run in runs if run.variant in arguments.variants]
+    frame, table = build(runs, arguments.scores, arguments.labels, arguments.note)
     write(frame, table, arguments.output)
 
 

@@ -42,7 +42,14 @@ def test_the_text():
     assert "- Kvasir-SEG, train-test, identical (2): a = b, c = d\n" in text
     assert "a11 = b, and 1 more" in text
     assert "Video" not in text
-    assert "| kvasir_seg | train | 8 |" in to_markdown(["kvasir_seg"], FINDINGS)
+    assert "| kvasir_seg | train | 8 |" in to_markdown(["kvasir_seg"], FINDINGS, "", {})
+
+
+def test_names_of_cases_and_datasets_are_shown_as_text():
+    findings = [Finding("busi", "identical_pairs", "train", 1, ("<img src=x> = *b*",))]
+    text = to_markdown(["busi"], findings, "A *note*", {"busi": "B|U"})
+    assert r"**A \*note\***" in text and r"| B\|U | train | 0 | 1 | 0 |" in text
+    assert r"- B\|U, train, identical (1): \<img src=x> = \*b\*" in text
 
 
 def test_video_frames_have_a_table_of_their_own():

@@ -1,0 +1,412 @@
+"""The plan of a study: its runs, and one entry for each table and figure that is made from them.
+
+    python -m pipeline.plan config.yaml [overlay.yaml ...]     counts the runs, new and shared, by family
+
+The rules in workflow/rules are loops over what stands here, and pipeline.verify renders the same entries again. To add
+a figure or table: one entry in :meth:`Plan._figures` or :meth:`Plan._tables`, one module, one caption.
+"""
+
+import argparse
+import json
+import shlex
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any
+
+from pipeline.config import Ablation, Study, read_study
+from pipeline.data.sources import dataset_facts
+from pipeline.runtime.errors import run_command
+
+REPORTED = "workflow/resources/reported.csv"
+FIGURES, TABLES = "pipeline.reporting.figures", "pipeline.reporting.tables"
+# The report sorts its categories by name.
+PAPER, TABLE, FIGURE, ABLATION, DATA = "1 Paper", "2 Tables", "3 Figures", "4 Ablations", "5 Data"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where Snakemake's report shows a result. One label: of a second one with two values it makes a broken switch."""
+
+    category: str
+    labels: Mapping[str, str]
+    caption: str
+    subcategory: str | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a step is made from; ``a | b`` joins two.
+
+    Attributes:
+        inputs: files by the option that names them.
+        reads: files that the module finds by itself, below the results folder.
+        options: other options; None leaves one out, what is neither text nor number is given as JSON.
+    """
+
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    reads: Sequence[str] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __or__(self, other: "Source") -> "Source":
+        return Source({**self.inputs, **other.inputs}, [*self.reads, *other.reads], {**self.options, **other.options})
+
+
+@dataclass(frozen=True)
+class Step:
+    """A file or set of files that one command makes from scores, facts and other steps' files.
+
+    Attributes:
+        name: of its rule and its log.
+        module: run with ``python -m``; ``subcommand`` is its first argument, if it has any.
+        outputs: the files by kind.
+        output: value of ``--output``.
+        entry: where the report shows it, if it does.
+        on_request: whether ``snakemake all`` leaves it out.
+    """
+
+    name: str
+    module: str
+    source: Source
+    outputs: Mapping[str, str]
+    output: str
+    entry: Entry | None = None
+    on_request: bool = False
+    subcommand: str | None = None
+
+    def arguments(self, locate: Callable[[str], str] = str) -> list[str]:
+        """The command line after ``python -m MODULE``; ``locate`` may move inputs and the output elsewhere."""
+        values = {name: locate(path) for name, path in self.source.inputs.items()}
+        values |= {name: _text(value) for name, value in self.source.options.items() if value is not None}
+        values["output"] = locate(self.output)
+        words = [word for name, value in values.items() for word in (f"--{name.replace('_', '-')}", value)]
+        return [self.subcommand, *words] if self.subcommand else words
+
+    def command(self) -> str:
+        """The arguments as a shell reads them."""
+        return shlex.join(self.arguments())
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, str | int | float) else compact(value)
+
+
+def compact(value: Any) -> str:
+    """``value`` as JSON on one line, for command lines and for the rerun trigger on parameters."""
+    return json.dumps(value, separators=(",", ":"))
+
+
+def files(folders: Iterable[str], *names: str) -> list[str]:
+    """The files of these names in each of ``folders``."""
+    return [f"{folder}/{name}" for folder in folders for name in names]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that are compared: a grid of variants, datasets and seeds, and the table that lists its runs."""
+
+    name: str
+    table: str
+    variants: Sequence[str]
+    datasets: Sequence[str]
+    seeds: Sequence[int]
+
+    def runs(self) -> set[tuple[str, str, int]]:
+        """Dataset, variant and seed of each run."""
+        return set(product(self.datasets, self.variants, self.seeds))
+
+
+class Plan:
+    """Everything that a study computes."""
+
+    def __init__(self, study: Study):
+        root = study.results
+        self.study = study
+        self.reference = study.evaluation.comparisons_reference
+        self.main = Group("main table", f"{root}/dsc.csv", study.main, study.datasets, study.seeds)
+        # Transfer and learned scales are shown for one variant; the data have none.
+        self.alone = Group("reference", f"{root}/reference.csv", [self.reference], study.datasets, study.seeds)
+        self.data = Group("data", "", (), study.datasets, ())
+        self.families = {name: self._family(name, entry) for name, entry in study.ablations.items()}
+        tables, figures = list(self._tables()), list(self._figures())
+        wanted = ([step for step in steps if not step.on_request] for steps in (tables, figures))
+        steps = (*self._collected(), *tables, *figures, *self._paper(*wanted))
+        self.steps = {step.name: step for step in steps}
+
+    def _family(self, name: str, entry: Ablation) -> Group:
+        table = f"{self.study.results}/ablations/{name}.csv"
+        return Group(
+            name, table, entry.variants, entry.datasets or self.study.datasets, entry.seeds or self.study.seeds
+        )
+
+    # ---------------------------------------------------------------- names and settings
+
+    def run_folder(self, dataset: str, variant: str, seed: int) -> str:
+        """Where a run's files lie."""
+        return f"{self.study.results}/runs/{dataset}/{variant}/seed{seed}"
+
+    def folders(self, group: Group, below: str = "runs") -> list[str]:
+        """Folders of the runs of ``group``, or of further scores that are laid out as they are."""
+        root = f"{self.study.results}/{below}"
+        grid = product(group.datasets, group.variants, group.seeds)
+        return [f"{root}/{dataset}/{variant}/seed{seed}" for dataset, variant, seed in grid]
+
+    def settings(self, variant: str) -> dict[str, Any]:
+        """What determines the model of ``variant``; neither its label nor how it is trained."""
+        return self.study.variants[variant].settings.model_dump(mode="json")
+
+    def training(self, variant: str) -> dict[str, Any]:
+        """What determines how ``variant`` is trained; not what only decides how a run is saved."""
+        return self.study.training_of(variant).model_dump(mode="json", exclude={"save_every"})
+
+    def backbone(self) -> str:
+        """The size of the backbone: of the demo's, of clipseg-rd64-refined, or of the one in a folder."""
+        backbone = self.study.backbone
+        return {"phantom": "tiny", "hub": "full"}.get(backbone.source) or backbone.folder
+
+    def note(self) -> str:
+        """What every table and figure says when its numbers cannot be compared with the paper's; else nothing."""
+        archives, backbone = self.study.archives, self.study.backbone
+        parts = []
+        if archives.phantoms:
+            parts.append("phantom images")
+        elif not archives.official:
+            parts.append(archives.description)
+        if backbone.source == "phantom":
+            parts.append("a tiny backbone pretrained on coloured shapes, not CLIPSeg's weights")
+        elif backbone.source == "folder":
+            parts.append(f"the backbone of {backbone.folder}")
+        return f"Not comparable with the paper: {'; '.join(parts)}." if parts else ""
+
+    def gallery_variants(self) -> list[str]:
+        """The main table's variants; the one that others are compared with comes first."""
+        return [self.reference, *(variant for variant in self.study.main if variant != self.reference)]
+
+    def _schedules(self) -> list[str]:
+        """The variants whose widths are drawn: the depth family's telescopic ones, or the main table's."""
+        variants = self.families.get("depth", self.main).variants
+        return [variant for variant in variants if self.study.variants[variant].settings.kind == "telescopic"]
+
+    def _data_points(self) -> dict[str, dict[str, Any]]:
+        """Method and share of the training cases of each variant of the data family."""
+        study, variants = self.study, self.families["data"].variants
+        fractions = {variant: study.training_of(variant).train_fraction for variant in variants}
+        whole = [variant for variant in variants if fractions[variant] == 1]
+
+        def method(variant: str) -> str:
+            same = (other for other in whole if self.settings(other) == self.settings(variant))
+            return study.label(next(same, variant))
+
+        return {variant: {"method": method(variant), "fraction": fractions[variant]} for variant in variants}
+
+    # ---------------------------------------------------------------- what entries are made from
+
+    def _file(self, **names: str) -> Source:
+        """Files below the results folder, by option."""
+        return Source({option: f"{self.study.results}/{name}" for option, name in names.items()})
+
+    def _runs(self, group: Group, *names: str) -> Source:
+        """The list of a group's runs, and these files of each of them."""
+        reads = files(self.folders(group), *names)
+        return Source({"runs": group.table}, reads, {"results": self.study.results})
+
+    def _further(self, group: Group, below: str) -> Source:
+        """The same with further scores by case, laid out in the folder ``below`` as the runs are."""
+        scores = files(self.folders(group, below), "per_case.csv")
+        options = {"scores": f"{self.study.results}/{below}"}
+        return self._runs(group, "manifest.json") | Source({}, scores, options)
+
+    def _datasets(self, *names: str) -> Source:
+        """These files of each standardised dataset."""
+        folders = [f"{self.study.results}/datasets/{dataset}" for dataset in self.study.datasets]
+        return Source({}, files(folders, *names), {"results": self.study.results}) | self._in_order()
+
+    def _in_order(self, group: Group | None = None) -> Source:
+        return Source(options={"datasets": list((group or self.main).datasets)})
+
+    def _against(self, reference: str) -> Source:
+        return Source(options={"reference": reference, "bootstrap": self.study.evaluation.bootstrap_samples})
+
+    def _names(self, group: Group) -> Source:
+        """Display names of what is shown, and the note."""
+        names = {variant: self.study.label(variant) for variant in group.variants}
+        names |= {dataset: dataset_facts(dataset).title for dataset in group.datasets}
+        return Source(options={"labels": names, "note": self.note()})
+
+    def _rows(self, group: Group) -> Source:
+        """The same with the rows in their order."""
+        return Source(options={"variants": list(group.variants)}) | self._names(group)
+
+    def _widths(self, variants: Iterable[str]) -> Source:
+        settings = {variant: self.settings(variant) for variant in variants}
+        return Source(options={"settings": settings, "backbone": self.backbone()})
+
+    # ---------------------------------------------------------------- entries
+
+    def _collected(self) -> Iterator[Step]:
+        """The tables of runs: dsc.csv and those of the families."""
+        for group in (self.main, self.alone, *self.families.values()):
+            seeds = {variant: list(group.seeds) for variant in group.variants}
+            options = {"results": self.study.results, "datasets": list(group.datasets), "seeds": seeds}
+            source = Source({}, files(self.folders(group), "per_case.csv"), options)
+            name = "collect" if group is self.main else f"collect_{group.name}"
+            yield Step(name, "pipeline.evaluation.collect", source, {"csv": group.table}, group.table)
+
+    def _tables(self) -> Iterator[Step]:
+        study, main = self.study, self.main
+        runs = self._runs(main, "per_case.csv", "manifest.json")
+        scores, cost = self._file(dsc="dsc.csv"), self._file(cost="cost.csv")
+        comparison, regression = (
+            self._file(comparison="tables/comparison.csv"),
+            self._file(regression="regression.json"),
+        )
+        reported, ordered = Source({"reported": REPORTED}), self._in_order() | self._rows(main)
+
+        compared = runs | self._against(self.reference) | self._names(main)
+        yield from self._table("comparison", "Paired differences", compared)
+        table = runs | scores | comparison | reported | ordered
+        yield from self._table("main", "DSC by method and dataset", table)
+        yield from self._table("efficiency", "Cost and DSC", runs | scores | cost | reported | ordered)
+        for name, family in self.families.items():
+            entry = study.ablations[name]
+            of_family = self._runs(family, "per_case.csv", "manifest.json") | Source({"dsc": family.table}) | cost
+            options = Source(options={"reference": entry.reference, "title": entry.title}) | self._in_order(family)
+            shown = Entry(ABLATION, {"result": "Table: DSC by variant"}, "page_ablation", entry.title)
+            yield from self._table(f"ablation_{name}", shown, of_family | options | self._rows(family), "family")
+        transfer = self._further(self.alone, "transfer") | self._names(self.alone)
+        yield from self._table("transfer", "Transfer between datasets", transfer)
+        choices = self._further(main, "evaluation_choices") | Source(options={"side": study.image_size})
+        choices |= self._names(main)
+        yield from self._table("evaluation_choices", "DSC by choices of the evaluation", choices, on_request=True)
+        prompts = self._further(main, "prompt_sensitivity") | self._names(main)
+        yield from self._table("prompt_sensitivity", "DSC by prompt type", prompts, on_request=True)
+
+        judged = {"must_reproduce": study.regression.must_reproduce, "tolerance": study.regression.tolerance}
+        judged |= {"bootstrap": study.evaluation.bootstrap_samples, "comparable": not self.note(), "note": self.note()}
+        source = runs | scores | reported | self._in_order() | Source(options=judged)
+        output, module = f"{study.results}/regression.json", "pipeline.evaluation.reproduction"
+        yield Step("reproduction", module, source, {"json": output}, output, subcommand="judge")
+        shown = Entry(PAPER, {"page": "Reported against measured DSC"}, "page_regression")
+        yield from self._table("regression", shown, runs | regression | self._names(main), kinds=("md",))
+        audit = self._datasets("integrity.json", "provenance.json", "cases.csv") | self._names(self.data)
+        shown = Entry(DATA, {"result": "Table: audit"}, "page_data_audit")
+        yield from self._table("data_audit", shown, audit, kinds=("csv", "md"))
+
+    def _table(
+        self,
+        name: str,
+        shown: str | Entry,
+        source: Source,
+        module: str | None = None,
+        kinds: Sequence[str] = ("csv", "md", "tex"),
+        on_request: bool = False,
+    ) -> Iterator[Step]:
+        """A table and its page; ``shown`` is the page's place in the report, or its label among the tables."""
+        stem, place = f"{self.study.results}/tables/{name}", f"{TABLES}.{module or name}"
+        outputs = {kind: f"{stem}.{kind}" for kind in kinds}
+        yield Step(f"table_{name}", place, source, outputs, stem, on_request=on_request)
+        entry = Entry(TABLE, {"table": shown}, f"page_{name}") if isinstance(shown, str) else shown
+        yield self._page(f"tables/{name}", entry, Source(), on_request)
+
+    def _figures(self) -> Iterator[Step]:
+        study, main, alone = self.study, self.main, self.alone
+        scores, cost, reported = self._file(dsc="dsc.csv"), self._file(cost="cost.csv"), Source({"reported": REPORTED})
+        rows = self._rows(main)
+
+        yield self._figure("pareto", "DSC against trained parameters", scores | cost | reported | rows)
+        comparison = self._file(comparison="tables/comparison.csv")
+        yield self._figure("comparison", "Paired differences", comparison | rows, "forest")
+        galleries = Source({}, [f"{study.results}/gallery/{dataset}.npz" for dataset in study.datasets])
+        galleries |= Source(options={"results": study.results}) | self._in_order()
+        yield self._figure("qualitative", "Best, median and worst cases", galleries | rows)
+        yield self._figure("failures", "Failures", galleries | rows)
+        yield self._figure("training_curves", "Training curves", self._runs(main, "history.csv") | rows)
+        schedules = Group("schedules", "", self._schedules(), (), ())
+        widths = self._widths(schedules.variants) | self._rows(schedules)
+        yield self._figure("width_schedule", "Widths by layer", widths)
+        yield self._figure("cost", "Cost", self._runs(main, "manifest.json") | cost | rows, "cost_by_variant")
+        overview = self._datasets("integrity.json") | self._names(self.data)
+        shown = Entry(DATA, {"result": "Figure: overview"}, "data_overview")
+        yield self._figure("data_overview", shown, overview)
+        transfer = self._file(transfer="tables/transfer.csv") | self._rows(alone)
+        yield self._figure("transfer", "Transfer between datasets", transfer, "transfer_heatmap")
+        if getattr(study.variants[self.reference].settings, "alpha_learned", False):
+            scales = self._runs(alone, "weights.safetensors") | self._rows(alone)
+            yield self._figure("alpha_by_depth", "Learned residual scales", scales)
+        prompts = self._file(table="tables/prompt_sensitivity.csv") | rows
+        yield self._figure("prompt_sensitivity", "DSC by prompt type", prompts, "prompt_types", on_request=True)
+        for name, family in self.families.items():
+            ablation = study.ablations[name]
+            source = self._runs(family, "per_case.csv") | self._against(ablation.reference) | self._rows(family)
+            module, label, more = "ablation", "Figure: DSC by variant", Source(options={"title": ablation.title})
+            if name == "depth":
+                module, label, more = "ablation_depth", "Figure: DSC by width schedule", self._widths(family.variants)
+            shown = Entry(ABLATION, {"result": label}, module, ablation.title)
+            yield self._figure(f"ablation_{name}", shown, source | more, module)
+        if "data" in self.families:
+            family = self.families["data"]
+            source = self._runs(family, "per_case.csv") | Source(options={"points": self._data_points()})
+            label = {"result": "Figure: DSC by share of the cases"}
+            shown = Entry(ABLATION, label, "data_efficiency", study.ablations["data"].title)
+            yield self._figure("data_efficiency", shown, source | self._names(family))
+
+    def _figure(
+        self, name: str, shown: str | Entry, source: Source, module: str | None = None, on_request: bool = False
+    ) -> Step:
+        """A figure; ``shown`` is its place in the report, or its label among the figures."""
+        stem = f"{self.study.results}/{name}"
+        outputs = {kind: f"{stem}.{kind}" for kind in ("pdf", "png")}
+        entry = Entry(FIGURE, {"figure": shown}, name) if isinstance(shown, str) else shown
+        return Step(f"figure_{name}", f"{FIGURES}.{module or name}", source, outputs, stem, entry, on_request)
+
+    def _paper(self, tables: Sequence[Step], figures: Sequence[Step]) -> Iterator[Step]:
+        """paper.md, which links to all tables and figures, and its page."""
+        names = {
+            kind: [step.name.removeprefix(f"{kind}_") for step in steps if step.name.startswith(f"{kind}_")]
+            for kind, steps in (("figure", figures), ("table", tables))
+        }
+        source = self._file(regression="regression.json", dsc="dsc.csv", cost="cost.csv") | Source(
+            {"reported": REPORTED}
+        )
+        source |= self._file(comparison="tables/comparison.csv")
+        if "components" in self.families:
+            source |= self._file(components="tables/ablation_components.csv")
+        source |= Source(options={"figures": names["figure"], "tables": names["table"]}) | self._rows(self.main)
+        output = f"{self.study.results}/paper.md"
+        yield Step("paper", "pipeline.reporting.paper", source, {"md": output}, output)
+        shown = Entry(PAPER, {"page": "Paper and study, figure by figure"}, "page_paper")
+        yield self._page("paper", shown, Source({}, [step.outputs["png"] for step in figures]))
+
+    def _page(self, name: str, entry: Entry, pictures: Source, on_request: bool = False) -> Step:
+        """A browser shows Markdown as it is typed: what the report has of tables and texts are pages made of it."""
+        html, rule = f"{self.study.results}/pages/{name}.html", f"page_{name.removeprefix('tables/')}"
+        source = self._file(markdown=f"{name}.md") | pictures
+        return Step(rule, "pipeline.reporting.page", source, {"html": html}, html, entry, on_request)
+
+    # ---------------------------------------------------------------- the whole
+
+    def targets(self) -> list[str]:
+        """All that ``snakemake all`` makes."""
+        wanted = [step for step in self.steps.values() if not step.on_request]
+        return [path for step in wanted for path in step.outputs.values()] + [f"{self.study.results}/regression.passed"]
+
+    def summary(self) -> str:
+        """Runs of the main table and of each family: all, shared with those above, and new."""
+        lines, planned = [f"{'':20} {'runs':>6} {'shared':>7} {'new':>6}"], set()
+        for group in (self.main, *self.families.values()):
+            runs = group.runs()
+            lines.append(f"{group.name:20} {len(runs):6} {len(runs & planned):7} {len(runs - planned):6}")
+            planned |= runs
+        return "\n".join([*lines, f"{'total':20} {'':6} {'':7} {len(planned):6}"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("files", nargs="+", help="config.yaml, then overlays")
+    print(Plan(read_study(*parser.parse_args().files)).summary())
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,67 @@
+"""The cases of a gallery and their predictions."""
+
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from evaluation_support import call
+from scoring_support import RUN, SEED
+
+from pipeline.evaluation import gallery, score_run
+from pipeline.evaluation.gallery import choose_cases
+from pipeline.evaluation.per_case import read_per_case
+from pipeline.runtime.errors import PipelineError
+
+
+@pytest.fixture
+def results(study, tmp_path, monkeypatch):
+    """The study with a run that is scored under the empty prompt."""
+    results = shutil.copytree(study.results, tmp_path / "results")
+    options = ["--tensors", results / "tensors/busi", *study.options, "--prompt-type", "p0"]
+    call(monkeypatch, score_run.main, *options, "--output", results / RUN / "per_case.csv")
+    return results
+
+
+def _gallery(monkeypatch, results, threshold):
+    options = ["--results", results, "--dataset", "busi", "--variants", '["telescopic"]', "--seed", SEED]
+    options += [
+        "--backbone",
+        results / "backbone",
+        "--threshold",
+        threshold,
+        "--threads",
+        1,
+        "--output",
+        results / "busi.npz",
+    ]
+    call(monkeypatch, gallery.main, *options)
+    return np.load(results / "busi.npz")
+
+
+def test_the_gallery_shows_what_was_scored(results, study, monkeypatch):
+    shown, scored = _gallery(monkeypatch, results, study.threshold), read_per_case(results / RUN).set_index("case")
+    assert shown["roles"].tolist() == ["best", "median", "worst", *["failure"] * 3]
+    assert set(shown["prompts"]) == {""} and shown["variants"].tolist() == ["telescopic"]
+    for index, case in enumerate(shown["cases"]):
+        target, prediction = shown[f"target_{index}"], shown[f"prediction_{index}"][0]
+        assert shown[f"image_{index}"].shape == (*target.shape, 3)
+        dsc = 2 * (target & prediction).sum() / (target.sum() + prediction.sum())
+        assert shown["dsc"][index, 0] == pytest.approx(scored.loc[case, "dsc"]) == pytest.approx(dsc)
+
+
+def test_scores_of_other_cases_are_refused(results, study, monkeypatch):
+    path = results / RUN / "per_case.csv"
+    path.write_text(path.read_text().replace("\n003,", "\n004,", 1))
+    with pytest.raises(PipelineError, match=r"seed41/per_case\.csv: its cases differ from .*tensors/busi"):
+        _gallery(monkeypatch, results, study.threshold)
+
+
+def test_chosen_cases():
+    scores = pd.DataFrame({"case": list("abcdef"), "dsc": [0.5, 0.9, 0.1, 1.0, 0.9, 0.3], "target_pixels": 9})
+    scores.loc[3, "target_pixels"] = 0  # cases without a target do not count
+    assert choose_cases(scores) == [
+        *((1, "best"), (0, "median"), (2, "worst")),
+        *((5, "failure"), (0, "failure"), (4, "failure")),
+    ]
+    assert choose_cases(scores[3:4]) == []

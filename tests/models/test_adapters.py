@@ -1,0 +1,23 @@
+"""How far the modules that variants add start from the identity."""
+
+import torch
+
+from pipeline.models.adapters import MaskRefinement, TelescopicAdapter
+
+
+def test_how_far_an_adapter_starts_from_the_identity():
+    """SiLU shrinks, layer norm gives a vector of length sqrt(width), and rows of ``up`` start shorter than one."""
+    torch.manual_seed(0)
+    for features, width in ((768, 8), (768, 32), (512, 16), (128, 18)):
+        adapter = TelescopicAdapter(features, width).eval()
+        x = 10 * torch.randn(50, features)
+        moved = (adapter(x) - x).abs().max().item()
+        assert 0.01 < moved <= 0.1 * width**0.5
+
+
+def test_how_far_refinement_starts_from_the_identity():
+    """It scales a logit by 1 to 2 and so never changes its sign: the mask at 0.5 stays the same."""
+    torch.manual_seed(0)
+    logits = 5 * torch.randn(4, 1, 32, 32)
+    factor = MaskRefinement().eval()(logits) / logits
+    assert factor.min() > 1 and factor.max() < 2

@@ -1,0 +1,403 @@
+"""The one forward: equal to transformers' own, whatever is cached, recomputed, compiled or cast; and what is trained.
+
+Every trained tensor gets a gradient and moves; everything else stays as it is, bit for bit.
+"""
+
+import copy
+import shutil
+
+import pytest
+import torch
+from model_support import VARIANTS, inputs, scaled_backbone, tiny, trained_start
+from torch import nn
+
+from pipeline.models.backbone import full_size_config
+from pipeline.models.preprocessing import crop_to_longest
+from pipeline.models.segmenter import Segmenter
+from pipeline.models.variants import build_segmenter
+from pipeline.training.loss import dice_bce_loss
+
+PLAIN = ["zero_shot", "decoder_only", "end_to_end"]
+TRAINED = [name for name in VARIANTS if name != "zero_shot"]
+STEPS = 10
+
+
+def released(clipseg, batch):
+    """Logits of transformers' own forward, (batch, height, width)."""
+    with torch.no_grad():
+        return clipseg(**batch).logits
+
+
+@pytest.fixture
+def batch():
+    """Two images larger than the position table's, and two prompts of different length."""
+    return inputs(tiny().config, batch=2, size=96)
+
+
+@pytest.fixture(scope="module")
+def full_size():
+    """A full-size CLIPSeg at random, one image of 352 pixels and a prompt padded to 77 tokens."""
+    model = scaled_backbone(full_size_config())
+    return model, inputs(model.config, batch=1)
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("variant", PLAIN)
+def test_without_adapters_equal_to_transformers(batch, variant, attention):
+    expected = released(tiny(attention), batch)
+    with torch.no_grad():
+        logits = build_segmenter(variant, tiny(attention)).eval()(**batch)
+    assert logits.shape == (2, 1, 96, 96)
+    assert (logits[:, 0] - expected).abs().max() <= 1e-5
+    assert expected.std() > 0.1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_without_adapters_equal_to_transformers_at_full_size(full_size, attention):
+    model, batch = full_size
+    for module in model.modules():
+        if hasattr(module, "config"):
+            module.config._attn_implementation = attention
+    # transformers' form for one image leaves out the channel.
+    expected = released(model, batch)
+    with torch.no_grad():
+        logits = build_segmenter("zero_shot", model).eval()(**batch)
+    assert (logits[:, 0] - expected).abs().max() <= 1e-5
+    assert expected.std() > 0.1
+
+
+def test_an_image_of_the_tables_own_size(batch):
+    batch["pixel_values"] = batch["pixel_values"][..., :64, :64]
+    expected = released(tiny(), batch)
+    logits = build_segmenter("zero_shot", tiny()).eval()(**batch)
+    assert (logits[:, 0] - expected).abs().max() <= 1e-5
+
+
+def test_an_oblong_image_gives_an_oblong_mask(batch):
+    logits = build_segmenter("telescopic", tiny()).eval()(batch["pixel_values"][..., :64, :], batch["input_ids"])
+    assert logits.shape == (2, 1, 64, 96)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_cached_text_gives_the_same_logits(batch, variant):
+    segmenter = trained_start(VARIANTS[variant], tiny())
+    with torch.no_grad():
+        expected = segmenter(**batch)
+        prefix = segmenter.text_prefix(crop_to_longest(batch["input_ids"]))
+        logits = segmenter(batch["pixel_values"], text=prefix)
+    assert (logits - expected).abs().max() <= 1e-5
+    frozen = segmenter.first_trained_layer("text")
+    expected_key = "input_ids" if frozen < 0 else "hidden" if frozen < 12 else "pooled"
+    assert expected_key in prefix
+
+
+@pytest.mark.parametrize("variant", ["telescopic", "vlsm_dense", "vlsm_shallow", "end_to_end"])
+def test_cached_text_gives_the_same_gradients(batch, variant):
+    segmenter = trained_start(variant, tiny())
+    gradients = []
+    for text in ({"input_ids": batch["input_ids"]}, {"text": segmenter.text_prefix(batch["input_ids"])}):
+        segmenter.zero_grad()
+        segmenter(batch["pixel_values"], **text).square().mean().backward()
+        gradients.append({name: value.grad.clone() for name, value in segmenter.trainable_parameters().items()})
+    for name, expected in gradients[0].items():
+        assert torch.equal(gradients[1][name], expected), name
+
+
+def test_which_part_of_the_text_branch_is_cached():
+    def start(variant):
+        return build_segmenter(VARIANTS[variant], tiny()).first_trained_layer("text")
+
+    expected = {"zero_shot": 12, "decoder_only": 12, "vlsm_shallow": 12, "telescopic": 9, "lora": 9, "text_1_3": 0}
+    assert {name: start(name) for name in expected} == expected
+    assert start("end_to_end") == -1
+
+
+def test_cached_vision_gives_the_same_logits(batch):
+    segmenter = trained_start("vlsm_shallow", tiny())
+    with torch.no_grad():
+        states = segmenter.vision_states(batch["pixel_values"])
+        assert torch.equal(segmenter(input_ids=batch["input_ids"], vision=states), segmenter(**batch))
+
+
+def test_padding_does_not_matter(batch):
+    segmenter = trained_start("telescopic", tiny())
+    changed = batch | {"attention_mask": torch.ones_like(batch["attention_mask"])}
+    # Anything below the EOS token's id may stand behind it.
+    changed["input_ids"] = torch.where(batch["attention_mask"].bool(), batch["input_ids"], torch.tensor(5))
+    with torch.no_grad():
+        assert (segmenter(**changed) - segmenter(**batch)).abs().max() <= 1e-5
+
+
+@pytest.mark.parametrize("variant", ["telescopic", "end_to_end", "lora"])
+def test_gradient_checkpointing_changes_nothing(batch, variant):
+    gradients = {}
+    for checkpointing in (False, True):
+        torch.manual_seed(0)
+        segmenter = trained_start(VARIANTS[variant], tiny()).train()
+        segmenter.gradient_checkpointing = checkpointing
+        torch.manual_seed(5)
+        logits = segmenter(**batch)
+        logits.square().mean().backward()
+        gradients[checkpointing] = {name: value.grad for name, value in segmenter.trainable_parameters().items()}
+        gradients[checkpointing]["logits"] = logits.detach()
+    for name, expected in gradients[False].items():
+        assert torch.equal(gradients[True][name], expected), name
+
+
+@pytest.mark.parametrize("variant", ["telescopic", "vlsm_shallow", "end_to_end"])
+def test_autocast_is_close_and_keeps_gradients_in_float32(batch, variant):
+    segmenter = build_segmenter(variant, tiny()).train()
+    for module in segmenter.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0
+    with torch.no_grad():
+        expected = segmenter(**batch)
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = segmenter(**batch)
+    logits.float().mean().backward()
+    # bfloat16 has 8 bits of precision; the logits span several units.
+    assert (logits.float() - expected).norm() / expected.norm() < 0.05
+    for name, value in segmenter.trainable_parameters().items():
+        assert value.dtype == value.grad.dtype == torch.float32, name
+        assert value.grad.isfinite().all(), name
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile on the CPU needs a C++ compiler")
+@pytest.mark.parametrize("variant", ["telescopic", "lora"])
+def test_compiled_gives_the_same_logits_and_gradients(batch, variant):
+    segmenter = trained_start(variant, tiny())
+    compiled = torch.compile(copy.deepcopy(segmenter))
+    results = []
+    for model, plain in ((segmenter, segmenter), (compiled, compiled._orig_mod)):
+        logits = model(batch["pixel_values"], text=plain.text_prefix(batch["input_ids"]))
+        logits.square().mean().backward()
+        results.append([logits.detach(), *(value.grad for value in plain.trainable_parameters().values())])
+    for expected, actual in zip(*results, strict=True):
+        assert (actual - expected).norm() <= 1e-4 * expected.norm() + 1e-6
+
+
+def test_starting_at_zero_scale_is_zero_shot(batch):
+    expected = released(tiny(), batch)
+    for settings in ({"alpha": 0}, {"alpha": 0, "schedule": "uniform"}, {"alpha": 0, "alpha_learned": False}):
+        variant = {"kind": "telescopic", "mask_refinement": False, **settings}
+        logits = build_segmenter(variant, tiny()).eval()(**batch)
+        assert (logits[:, 0] - expected).abs().max() <= 1e-5
+    torch.manual_seed(0)
+    logits = build_segmenter({"kind": "telescopic", "mask_refinement": False}, tiny()).eval()(**batch)
+    assert (logits[:, 0] - expected).abs().max() > 1e-3
+
+
+def test_lora_starts_at_zero_shot(batch):
+    expected = released(tiny(), batch)
+    logits = build_segmenter("lora", tiny()).eval()(**batch)
+    assert (logits[:, 0] - expected).abs().max() <= 1e-5
+
+
+@pytest.mark.parametrize("schedule", ["telescopic", "uniform"])
+def test_how_far_variants_start_from_zero_shot(batch, schedule):
+    expected = released(tiny(), batch)[:, None]
+    for seed in range(3):
+        torch.manual_seed(seed)
+        segmenter = build_segmenter({"kind": "telescopic", "schedule": schedule}, tiny()).eval()
+        with torch.no_grad():
+            refined = segmenter(**batch)
+            refinement = segmenter.adapters.pop("refinement")
+            adapted = segmenter(**batch)
+        # Adapters only: a fraction of the logits' own spread.
+        distance = ((adapted - expected).std() / expected.std()).item()
+        assert 1e-3 < distance < 0.5
+        # Refinement on top: less than twice, with the same sign.
+        assert torch.equal(refinement(adapted), refined)
+        assert (refined.abs() <= 2 * adapted.abs()).all() and torch.equal(refined > 0, adapted > 0)
+
+
+def test_the_forward_asks_for_what_it_needs(batch):
+    segmenter = build_segmenter("zero_shot", tiny())
+    with pytest.raises(ValueError, match="input_ids or text"):
+        segmenter(batch["pixel_values"])
+    with pytest.raises(ValueError, match="pixel_values or vision"):
+        segmenter(input_ids=batch["input_ids"])
+
+
+# ------------------------------------------------------------------ what is trained
+
+
+def shift_invariant(name: str) -> bool:
+    """A key's bias adds the same number to all scores of a query, and softmax does not see what all have in common.
+
+    Its gradient is zero in exact arithmetic, and a rounding error in floating point: it cannot influence the mask.
+    """
+    return name.endswith("self_attn.k_proj.bias")
+
+
+def train(segmenter: Segmenter, batch: dict, steps: int) -> list[dict[str, torch.Tensor]]:
+    """Some steps of AdamW without weight decay (which moves tensors by itself); the gradients of each step."""
+    target = (batch["pixel_values"][:, :1] > 0.3).float()
+    optimizer = torch.optim.AdamW(segmenter.trainable_parameters().values(), lr=1e-3, weight_decay=0)
+    history = []
+    segmenter.train()
+    for _ in range(steps):
+        optimizer.zero_grad()
+        dice_bce_loss(segmenter(**batch), target, 1.5, 1.0).backward()
+        history.append({name: value.grad.clone() for name, value in segmenter.trainable_parameters().items()})
+        optimizer.step()
+    return history
+
+
+@pytest.mark.parametrize("variant", TRAINED)
+def test_trained_tensors_move_and_frozen_ones_do_not(batch, variant):
+    torch.manual_seed(0)
+    segmenter = build_segmenter(VARIANTS[variant], tiny())
+    before = {name: value.clone() for name, value in segmenter.state_dict().items()}
+    trained = segmenter.trainable_parameters().keys()
+    first, second, *_ = train(segmenter, batch, STEPS)
+    assert first.keys() == trained
+    for name, gradient in first.items():
+        # Behind a factor that starts at zero (LoRA's second matrix, a scale of 0) the first gradient is exactly zero.
+        behind = ".lora_A." in name or (variant == "alpha_from_0" and not name.endswith(".scale"))
+        later = second[name] if behind else gradient
+        assert later.isfinite().all() and (shift_invariant(name) or later.any()), name
+    # The refinement's batch norm counts and averages what it has seen.
+    statistics = tuple(f"adapters.refinement.cnn.1.{name}" for name in ("running_", "num_batches_tracked"))
+    for name, value in segmenter.state_dict().items():
+        if name in trained or name.startswith(statistics):
+            assert shift_invariant(name) or not torch.equal(value, before[name]), f"{name} did not move"
+        else:
+            assert torch.equal(value, before[name]), f"frozen {name} changed"
+    for name, value in segmenter.named_parameters():
+        assert value.requires_grad == (name in trained)
+        assert value.requires_grad or value.grad is None, f"frozen {name} has a gradient"
+
+
+def test_a_scale_that_starts_at_zero_learns_first(batch):
+    """With alpha = 0 nothing behind it has a gradient in the first step; once it has moved, everything has."""
+    torch.manual_seed(0)
+    segmenter = build_segmenter({"kind": "telescopic", "alpha": 0}, tiny())
+    first, second = train(segmenter, batch, 2)
+    for name, gradient in first.items():
+        moves = name.endswith(".scale") or ".refinement." in name
+        assert bool(gradient.any()) == moves, name
+    assert all(gradient.any() for gradient in second.values())
+
+
+# ------------------------------------------------------------------ end to end
+
+
+@pytest.fixture(scope="module")
+def all_gradients():
+    """Gradients of every parameter of CLIPSeg in float64, with all of them unfrozen, influential or not."""
+    segmenter = Segmenter(tiny().double())
+    segmenter.requires_grad_(True)
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randn(2, 3, 96, 96, generator=generator, dtype=torch.float64)
+    ids = torch.randint(1, 400, (2, 77), generator=generator)
+    ids[:, -1] = segmenter.clipseg.config.text_config.vocab_size - 1
+    weight = torch.randn(2, 1, 96, 96, generator=generator, dtype=torch.float64)
+    (segmenter(pixels, ids) * weight).sum().backward()
+    return segmenter, {name: value.grad for name, value in segmenter.clipseg.named_parameters()}
+
+
+def test_every_parameter_that_can_influence_the_mask_has_a_gradient(all_gradients):
+    segmenter, gradients = all_gradients
+    influential = segmenter.influential_parameters()
+    assert len(influential) > 300
+    largest = max(gradients[name].norm().item() for name in influential)
+    for name in influential:
+        size = gradients[name].norm().item() / largest
+        if shift_invariant(name):
+            # Rounding of float64, far below the smallest gradient that means something.
+            assert size < 1e-13, name
+        else:
+            assert size > 1e-10, name
+    assert sum(shift_invariant(name) for name in influential) == 10 + 12 + 3
+
+
+def test_deterministic_positions_equal_interpolated_ones(batch):
+    """Interpolation of the position table has no deterministic gradient on CUDA; its replacement is the same map."""
+    results = []
+    for deterministic in (False, True):
+        segmenter = build_segmenter("end_to_end", tiny())
+        torch.use_deterministic_algorithms(deterministic)
+        try:
+            logits = segmenter(**batch)
+            dice_bce_loss(logits, (batch["pixel_values"][:, :1] > 0.3).float()).backward()
+        finally:
+            torch.use_deterministic_algorithms(False)
+        embeddings = segmenter.clipseg.clip.vision_model.embeddings
+        gradients = (embeddings.position_embedding, embeddings.patch_embedding)
+        results.append([logits.detach(), *(module.weight.grad for module in gradients)])
+    for interpolated, product in zip(*results, strict=True):
+        assert ((interpolated - product).norm() / interpolated.norm()).item() < 1e-5
+    assert not torch.equal(results[0][1], results[1][1]), "both came by the same way"
+
+
+def test_nothing_else_has_a_gradient(all_gradients):
+    segmenter, gradients = all_gradients
+    without = {name for name, gradient in gradients.items() if gradient is None}
+    assert without == gradients.keys() - segmenter.influential_parameters().keys()
+    vision = "clip.vision_model"
+    unread = (f"{vision}.encoder.layers.10.", f"{vision}.encoder.layers.11.", f"{vision}.post_layernorm.")
+    others = {name for name in without if not name.startswith(unread)}
+    assert others == {"clip.visual_projection.weight", "clip.logit_scale"}
+    # Two layers of sixteen tensors each.
+    assert len(without) == 2 * 16 + 2 + 2
+
+
+def test_a_keys_bias_cannot_influence_the_mask(batch):
+    """What makes its gradient zero: any value of it gives the same logits."""
+    segmenter = Segmenter(tiny().double()).eval()
+    pixels = batch["pixel_values"].double()
+    with torch.no_grad():
+        expected = segmenter(pixels, batch["input_ids"])
+        for name, value in segmenter.named_parameters():
+            if shift_invariant(name):
+                value += torch.randn(value.shape, generator=torch.Generator().manual_seed(1)).double()
+        moved = (segmenter(pixels, batch["input_ids"]) - expected).abs().max()
+        segmenter.clipseg.clip.vision_model.encoder.layers[9].self_attn.q_proj.bias += 1
+        other = (segmenter(pixels, batch["input_ids"]) - expected).abs().max()
+    assert moved < 1e-10 < 1e-4 < other
+
+
+def test_the_released_forward_trains_no_encoder(batch):
+    """The trap of the protocol: transformers runs both encoders without gradients, so only the decoder learns."""
+    model = tiny().requires_grad_(True)
+    model(**batch).logits.sum().backward()
+    reached = {name for name, value in model.named_parameters() if value.grad is not None}
+    decoder = {f"decoder.{name}" for name, _ in model.decoder.named_parameters()}
+    assert decoder <= reached
+    assert {name for name in reached - decoder if ".encoder." in name} == set()
+
+
+# ------------------------------------------------------------------ places
+
+
+def test_an_adapter_stands_where_it_can_be_trained():
+    segmenter = Segmenter(tiny())
+    with pytest.raises(
+        ValueError, match="no place 'vision_11_mlp' that influences the mask; places: vision_1_attention"
+    ):
+        segmenter.add_adapter("vision_11_mlp", nn.Identity())
+    segmenter.add_adapter("vision_10_mlp", nn.Identity())
+    with pytest.raises(ValueError, match="two adapters at 'vision_10_mlp'"):
+        segmenter.add_adapter("vision_10_mlp", nn.Identity())
+
+
+def test_every_place_changes_the_mask(batch):
+    """An adapter at any place is applied: the logits depend on it."""
+
+    class Double(nn.Module):
+        def forward(self, x):
+            return 2 * x
+
+    segmenter = Segmenter(tiny()).eval()
+    with torch.no_grad():
+        expected = segmenter(**batch)
+        # Extracted text states are added to the feature, all three of them or none.
+        places = [place for place in segmenter.places() if not place.startswith("text_extract_")]
+        assert len(places) == 2 * 10 + 2 * 12 + 3 + 2
+        for place in places:
+            segmenter.adapters.clear()
+            segmenter.add_adapter(place, Double())
+            assert (segmenter(**batch) - expected).abs().max() > 1e-3, place

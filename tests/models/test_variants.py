@@ -1,0 +1,181 @@
+"""What each variant adds and trains: exact parameter counts at full size, from the configuration only."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from model_support import ADAPTED, full_size_counts
+
+from pipeline.config import read_study
+from pipeline.models.backbone import empty_backbone, full_size_config
+from pipeline.models.kinds import parse_variant
+from pipeline.models.variants import build_segmenter
+from pipeline.models.widths import resolve_widths
+
+FULL_SIZE = 150_747_746
+VISION, TEXT, JOINT = 768, 512, 512
+BRANCHES = {
+    "vision": ("adapters.vision_", "clipseg.clip.vision_model."),
+    "text": ("adapters.text_", "clipseg.clip.text_model."),
+    "conditional": ("adapters.conditional.", "clipseg.clip.text_projection."),
+    "decoder": ("clipseg.decoder.",),
+    "refinement": ("adapters.refinement.",),
+}
+
+TELESCOPIC = {"vision": 498_330, "text": 98_502, "conditional": 16_417, "refinement": 48}
+
+# Settings, what a table calls trainable, and what training updates, by branch.
+COUNTS = {
+    "zero_shot": ({"kind": "zero_shot"}, 0, {}),
+    "decoder_only": ({"kind": "decoder_only"}, 1_127_009, {"decoder": 1_127_009}),
+    "end_to_end": (
+        {"kind": "end_to_end"},
+        150_747_746,
+        {"vision": 71_622_144, "text": 63_165_952, "conditional": 262_144, "decoder": 1_127_009},
+    ),
+    "telescopic": ({"kind": "telescopic"}, 613_297, TELESCOPIC),
+    "uniform": ({"kind": "telescopic", "schedule": "uniform"}, 613_297, TELESCOPIC),
+    "reversed": ({"kind": "telescopic", "schedule": "reversed"}, 613_297, TELESCOPIC),
+    "conditional_width_8": (
+        {"kind": "telescopic", "conditional_width": 8},
+        605_089,
+        {"vision": 498_330, "text": 98_502, "conditional": 8_209, "refinement": 48},
+    ),
+    "paper_text_layers": ({"kind": "telescopic", "text_layers": [7, 8, 9]}, 613_297, TELESCOPIC),
+    "fixed_alpha": (
+        # One scale fewer in each of 18 + 6 + 1 adapters.
+        {"kind": "telescopic", "alpha_learned": False},
+        613_272,
+        {"vision": 498_312, "text": 98_496, "conditional": 16_416, "refinement": 48},
+    ),
+    "vlsm_dense": (
+        {"kind": "vlsm_dense"},
+        3_237_376,
+        {"vision": 1_784_448, "text": 1_190_016, "conditional": 262_912},
+    ),
+    "vlsm_dense_vision": ({"kind": "vlsm_dense", "branches": ["vision"]}, 1_784_448, {"vision": 1_784_448}),
+    "vlsm_shallow": (
+        {"kind": "vlsm_shallow"},
+        4_201_984,
+        {"vision": 2_363_136, "text": 1_575_936, "conditional": 262_912},
+    ),
+    # Rank 9 on four projections: 9 layers of 2 * 768 * 9 each, 3 of 2 * 512 * 9 each. Rank 10 would be further off.
+    "lora": ({"kind": "lora"}, 608_256, {"vision": 497_664, "text": 110_592}),
+}
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_parameters_at_full_size(name):
+    variant, trainable, branches = COUNTS[name]
+    parsed = parse_variant(variant)
+    segmenter = build_segmenter(parsed, empty_backbone(full_size_config()))
+    assert parsed.trainable_parameters(segmenter) == trainable
+    counts = Counter()
+    for name, value in segmenter.trainable_parameters().items():
+        (branch,) = (branch for branch, prefixes in BRANCHES.items() if name.startswith(prefixes))
+        counts[branch] += value.numel()
+    assert counts == branches
+    added = 0 if variant["kind"] in ("zero_shot", "decoder_only", "end_to_end") else trainable
+    assert sum(value.numel() for value in segmenter.parameters()) == FULL_SIZE + added
+    # Nothing was allocated for that.
+    assert all(value.is_meta for value in segmenter.parameters())
+
+
+def expected_parameters(variant) -> int:
+    """The count by hand, at full size."""
+    if variant["kind"] == "lora":
+        layers = len(variant["vision_layers"]) * 2 * VISION + len(variant["text_layers"]) * 2 * TEXT
+        return variant["rank"] * len(variant["projections"]) * layers
+    if variant["kind"].startswith("vlsm"):
+
+        def bottleneck(features, width):
+            return 2 * features * width + features + width
+
+        conditional = bottleneck(JOINT, variant["conditional_width"])
+        if variant["kind"] == "vlsm_shallow":
+            return 3 * (bottleneck(VISION, variant["width"]) + bottleneck(TEXT, variant["width"])) + conditional
+        total = conditional if "conditional" in variant["branches"] else 0
+        for branch, features in (("vision", VISION), ("text", TEXT)):
+            if branch in variant["branches"]:
+                total += 2 * len(variant[f"{branch}_layers"]) * bottleneck(features, variant["width"])
+        return total
+
+    def adapter(features, width):
+        width = max(8, min(width, features // 4))
+        return 2 * features * width + 2 * width + variant["alpha_learned"]
+
+    places, base = len(variant["placement"]), variant["base_dimension"]
+    total = 48 if variant["mask_refinement"] else 0
+    if "vision" in variant["branches"]:
+        widths = resolve_widths(variant["schedule"], len(variant["vision_layers"]), base)
+        total += places * sum(adapter(VISION, width) for width in widths)
+    if "text" in variant["branches"]:
+        width = variant["text_width"] or max(8, base // 4)
+        total += places * len(variant["text_layers"]) * adapter(TEXT, width)
+    if "conditional" in variant["branches"]:
+        total += adapter(JOINT, variant["conditional_width"] or max(16, base // 8))
+    return total
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(ADAPTED)
+def test_the_count_is_the_formula(variant):
+    segmenter = build_segmenter(variant, empty_backbone(full_size_config()))
+    count = sum(value.numel() for value in segmenter.trainable_parameters().values())
+    assert count == expected_parameters(variant)
+    # Nothing of the backbone but LoRA's own matrices is trained.
+    assert all(name.startswith("adapters.") or ".lora_" in name for name in segmenter.trainable_parameters())
+
+
+def test_end_to_end_updates_what_can_influence_the_mask():
+    assert sum(full_size_counts("end_to_end").values()) == 136_177_249
+    # Vision layers 11 and 12 of 7,087,872 each, post_layernorm, visual_projection, logit_scale.
+    assert FULL_SIZE - 136_177_249 == 2 * 7_087_872 + 2 * 768 + 768 * 512 + 1
+
+
+def total(variant) -> int:
+    """How many parameters training updates at full size."""
+    segmenter = build_segmenter(variant, empty_backbone(full_size_config()))
+    return sum(value.numel() for value in segmenter.trainable_parameters().values())
+
+
+def test_lora_rank_is_the_closest_to_the_telescopic_total():
+    totals = {rank: total({"kind": "lora", "rank": rank}) for rank in (8, 9, 10)}
+    assert min(totals, key=lambda rank: abs(totals[rank] - 613_297)) == parse_variant({"kind": "lora"}).rank == 9
+
+
+def test_lora_changes_exactly_the_named_modules():
+    counts = full_size_counts("lora")
+    changed = {name.rsplit(".lora_", 1)[0] for name in counts}
+    assert len(changed) == (9 + 3) * 4
+    assert len(counts) == 2 * len(changed)
+    by_encoder = Counter(name.split(".")[2] for name in changed)
+    assert by_encoder == {"vision_model": 36, "text_model": 12}
+    layers = {int(name.split(".layers.")[1].split(".")[0]) for name in changed if ".text_model." in name}
+    assert layers == {9, 10, 11}
+
+
+def test_lora_refuses_layers_that_are_not_there():
+    config = full_size_config()
+    config.vision_config.num_hidden_layers = 5
+    config.extract_layers = [1, 2, 3]
+    with pytest.raises(ValueError, match=r"lora: 32 modules match .* name 48"):
+        build_segmenter("lora", empty_backbone(config))
+
+
+def test_equal_budgets_of_the_study_are_equal():
+    """Variants of config.yaml that are compared at equal parameters differ by scales and normalisations only."""
+    study = read_study(Path(__file__).parents[2] / "config.yaml")
+    names = ("telescopic", "reversed", "layers_1_3", "layers_4_6", "layers_7_9", "after_attention", "after_mlp")
+    totals = {name: total(study.variants[name].settings) for name in names}
+    # Twelve vision adapters fewer, each with one scale.
+    assert {totals[f"layers_{layers}"] for layers in ("1_3", "4_6", "7_9")} == {613_297 - 12}
+    # Half the adapters, 9 + 3, at twice the width: as many weights and normalisations, 12 scales fewer.
+    assert totals["after_attention"] == totals["after_mlp"] == 613_297 - 12
+    assert totals["reversed"] == totals["telescopic"] == 613_297
+
+
+def test_an_unknown_variant_is_named():
+    with pytest.raises(ValueError, match="variant 'telescopical' is unknown; allowed: decoder_only, end_to_end, lora"):
+        build_segmenter("telescopical", empty_backbone(full_size_config()))

@@ -1,0 +1,38 @@
+"""Table ``evaluation_choices`` from literal scores."""
+
+import pandas as pd
+import pytest
+
+from pipeline.reporting.tables import evaluation_choices
+from pipeline.runtime.errors import PipelineError
+
+
+def test_cells(study, render):
+    table, text = render(evaluation_choices, study, "--side", "96")
+    table = table.set_index(["dataset", "variant"])
+    busi = table.loc[("busi", "telescopic")]
+    # Seed 41: 0.7, 0.8 and 1 without a target; seed 42: 0.72, 0.82 and 1.
+    assert busi["original"] == pytest.approx(100 * (2.5 + 2.54) / 6)
+    assert busi["original_sd"] == pytest.approx(100 * (0.04 / 3) / 2**0.5, abs=1e-5)
+    assert busi["input_size"] == pytest.approx(100 * (2.6 + 2.64) / 6, abs=1e-5)
+    assert busi["with_target"] == pytest.approx(76) and busi["without_target"] == 100
+    assert (busi["cases"], busi["cases_with_target"], busi["seeds"], busi["input_side"]) == (3, 2, 2, 96)
+    assert table.loc[("busi", "zero_shot"), "without_target"] == 0
+    bkai = table.loc[("bkai", "telescopic")]
+    assert pd.isna(bkai["without_target"]) and bkai["with_target"] == bkai["original"]
+    average = table.loc[("average", "telescopic")]
+    assert average["original"] == pytest.approx(84) and average["with_target"] == pytest.approx(80)
+    assert average["cases"] == 6 and average["cases_with_target"] == 5 and pd.isna(average["without_target"])
+    row = next(line for line in text.splitlines() if line.startswith("| Telescopic, ours | BUSI"))
+    assert "| **84.00** ± 0.94 | **87.33** ± 0.94 | +3.33 | 2 | **76.00** ± 1.41 | -8.00 | 1 | **100.00** ± 0.00" in row
+    # No difference is shown where all cases have a target.
+    row = next(line for line in text.splitlines() if line.startswith("| Telescopic, ours | BKAI"))
+    assert row.endswith("| +3.33 | 3 | n/a | n/a | 0 | n/a |")
+    assert "Input size (96 x 96)" in text and "Made from 8 runs" in text
+
+
+def test_scores_that_do_not_belong_together(damaged, render):
+    path = damaged / "evaluation_choices/busi/telescopic/seed41/per_case.csv"
+    path.write_text(path.read_text().replace("001,", "009,"))
+    with pytest.raises(PipelineError, match=r"its cases are not those of .*evaluate both again"):
+        render(evaluation_choices, damaged, "--side", "96")

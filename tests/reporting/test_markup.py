@@ -1,0 +1,100 @@
+"""Tables as Markdown and LaTeX, exactly; marks; text that must not be taken for markup."""
+
+import pandas as pd
+import pytest
+
+from pipeline.reporting.markup import Cell, Table, escape, latex, markdown, ranks, rules_between, write
+from pipeline.reporting.page import page
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([85.581, 85.584, 80.0, None], ["best", "best", "second", None]),
+        ([1.0, 2.0, 2.0, 3.0], [None, "second", "second", "best"]),
+        ([2.0, 2.0], [None, None]),
+        ([None, None], [None, None]),
+        ([5.0], [None]),
+    ],
+)
+def test_ranks_mark_ties_alike(values, expected):
+    assert ranks(values, 2) == expected
+
+
+def test_ranks_of_costs_prefer_small():
+    assert ranks([3.0, 1.0, 2.0], 2, largest=False) == [None, "best", "second"]
+
+
+def test_rules_stand_between_groups():
+    assert rules_between(["a", "a", "b", "a"]) == {2, 3} and rules_between([]) == set()
+
+
+TABLE = Table(
+    title="DSC (%)",
+    header=["Method", "A_1"],
+    rows=[
+        ("50% & more", [Cell("91.20", "0.30", "best", "**", "90.00", "a")]),
+        ("x|y", [Cell("90.00", rank="second")]),
+        ("z", [Cell()]),
+    ],
+    footnotes=["Mean ± sd.", "*: p < 0.05."],
+    note="Demo: 1 < 2.",
+    label="test",
+    rules=frozenset({2}),
+)
+
+
+def test_markdown_is_exactly_this():
+    assert markdown(TABLE) == (
+        "**DSC (%)**\n\n> Demo: 1 < 2.\n\n"
+        "| Method | A_1 |\n| --- | ---: |\n"
+        "| 50% & more | **91.20** ± 0.30<sup>\\*\\*</sup> [90.00<sup>a</sup>] |\n"
+        "| x\\|y | <u>90.00</u> |\n"
+        "| z | n/a |\n\nMean ± sd.\n\n\\*: p < 0.05.\n"
+    )
+
+
+def test_latex_is_exactly_this():
+    assert latex(TABLE) == (
+        "% needs \\usepackage{booktabs} and \\usepackage{graphicx}\n"
+        "\\begin{table*}\n  \\centering\n"
+        "  \\caption{DSC (\\%). Mean $\\pm$ sd. *: p $<$ 0.05. Demo: 1 $<$ 2.}\n  \\label{tab:test}\n"
+        "  \\resizebox{\\textwidth}{!}{%\n  \\begin{tabular}{lr}\n    \\toprule\n"
+        "    Method & A\\_1 \\\\\n    \\midrule\n"
+        "    50\\% \\& more & \\textbf{91.20}\\,$\\pm$\\,0.30$^{**}$ [90.00$^{\\mathrm{a}}$] \\\\\n"
+        "    x|y & \\underline{90.00} \\\\\n    \\midrule\n"
+        "    z & n/a \\\\\n    \\bottomrule\n  \\end{tabular}}\n\\end{table*}\n"
+    )
+
+
+def test_latex_escapes_what_would_break_a_document():
+    assert escape("a_b 5% $x$ {y} \\z α\n≥ 1") == (r"a\_b 5\% \$x\$ \{y\} \textbackslash{}z $\alpha$ $\geq$ 1")
+
+
+HOSTILE = "<script>alert('x')</script> | **b** [c](javascript:d) ![e](f.png) `g` &lt; _h_ ~~i~~\n\n# j <img src=k>"
+
+
+def test_hostile_text_stays_text_from_table_to_page(tmp_path):
+    table = Table(
+        title=HOSTILE,
+        header=["Method", HOSTILE],
+        rows=[(HOSTILE, [Cell(HOSTILE, rank="best")])],
+        footnotes=["# " + HOSTILE, "1. " + HOSTILE],
+        note="- " + HOSTILE,
+        label="test",
+    )
+    write(pd.DataFrame({"label": [HOSTILE]}), table, tmp_path / "test")
+    assert pd.read_csv(tmp_path / "test.csv")["label"].tolist() == [HOSTILE]
+    text = page((tmp_path / "test.md").read_text(), tmp_path)
+    # As the text of one cell, one title and so on; nothing of it is an element.
+    shown = (
+        "&lt;script&gt;alert('x')&lt;/script&gt; | **b** [c](javascript:d) ![e](f.png) `g` &amp;lt; _h_ ~~i~~ "
+        "# j &lt;img src=k&gt;"
+    )
+    body = text[text.index("<body>") :]
+    assert body.count(shown) == 7 and body.count("<tr>") == 2 and body.count("<td") == 2
+    for element in ("<script", "<img", "<a ", "<em", "<code", "<h1", "<li", "<s>"):
+        assert element not in body
+    assert f"<td>{shown}</td>" in body and f"<strong>{shown}</strong></td>" in body
+    assert f"<p># {shown}</p>" in body and f"<p>1. {shown}</p>" in body and f"<p>- {shown}</p>" in body
+    assert "<title>&lt;script&gt;" in text

@@ -1,0 +1,112 @@
+"""The plan: which runs a study has, and what is made of them."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline.config import load_study, read_study
+from pipeline.plan import Plan
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def full() -> Plan:
+    return Plan(read_study(ROOT / "config.yaml"))
+
+
+@pytest.fixture(scope="module")
+def demo() -> Plan:
+    return Plan(read_study(ROOT / "config.yaml", ROOT / "workflow/config/demo.yaml"))
+
+
+def changed(**values) -> Plan:
+    return Plan(load_study(yaml.safe_load((ROOT / "config.yaml").read_text()) | values))
+
+
+def counts(plan: Plan) -> dict[str, list[int]]:
+    """Runs, shared and new, by family."""
+    lines = [line.rsplit(maxsplit=3) for line in plan.summary().splitlines()[1:-1]]
+    return {name: [int(number) for number in numbers] for name, *numbers in lines}
+
+
+def test_runs_that_families_share_are_counted_once(full, demo):
+    assert counts(full)["main table"] == [120, 0, 120]
+    assert counts(full)["depth"] == [180, 30, 150]
+    # The demo's families are of one dataset and seed, and hold variants of the main table.
+    assert counts(demo)["components"] == [6, 1, 5]
+    for plan in (full, demo):
+        assert all(runs == shared + new for runs, shared, new in counts(plan).values())
+        total = sum(new for *_, new in counts(plan).values())
+        assert plan.summary().splitlines()[-1].split() == ["total", str(total)]
+        assert len(set().union(*(group.runs() for group in (plan.main, *plan.families.values())))) == total
+
+
+def test_no_two_steps_write_the_same_file(full):
+    paths = [path for step in full.steps.values() for path in step.outputs.values()]
+    assert len(paths) == len(set(paths))
+    assert set(full.targets()) <= {*paths, "results/regression.passed"}
+    assert "results/tables/evaluation_choices.csv" in paths
+    assert "results/tables/evaluation_choices.csv" not in full.targets()
+
+
+def test_every_step_can_be_made_from_files_that_others_make(full):
+    """Inputs are the runs' files, other steps' outputs, or what the data and cost rules make."""
+    made = {path for step in full.steps.values() for path in step.outputs.values()}
+    others = ("results/runs/", "results/transfer/", "results/evaluation_choices/", "results/prompt_sensitivity/")
+    others += ("results/datasets/", "results/gallery/", "results/cost.csv", "workflow/resources/")
+    for step in full.steps.values():
+        for path in (*step.source.reads, *step.source.inputs.values()):
+            assert path in made or path.startswith(others), f"{step.name}: nothing makes {path}"
+
+
+def test_every_result_of_the_report_has_a_caption(full):
+    shown = [step.entry for step in full.steps.values() if step.entry]
+    assert len(shown) > 30
+    for entry in shown:
+        assert len((ROOT / f"workflow/report/{entry.caption}.rst").read_text()) > 60
+    used = {entry.caption for entry in shown}
+    written = {path.stem for path in (ROOT / "workflow/report").glob("*.rst")} - {"workflow"}
+    assert written == used
+
+
+def test_a_command_line_is_quoted_and_can_be_moved(full):
+    step = changed(results="my results").steps["table_ablation_alpha"]
+    words = step.arguments()
+    assert words[words.index("--runs") + 1] == "my results/ablations/alpha.csv"
+    assert "'my results/ablations/alpha.csv'" in step.command()
+    moved = step.arguments(lambda path: f"elsewhere/{path}")
+    assert moved[moved.index("--output") + 1] == "elsewhere/my results/tables/ablation_alpha"
+    assert moved[moved.index("--results") + 1] == "my results"
+
+
+def test_labels_are_those_of_the_rows_and_datasets_that_are_shown(full):
+    labels = full.steps["table_ablation_alpha"].source.options["labels"]
+    assert labels["alpha_from_0"] == "α learned from 0"
+    assert "bkai" not in labels
+    assert labels["isic16"] == "ISIC 2016"
+    assert "lora" not in labels
+
+
+def test_numbers_that_cannot_be_compared_with_the_papers_say_so(full, demo):
+    assert full.note() == ""
+    assert demo.note().startswith("Not comparable with the paper: phantom images; a tiny backbone")
+    other = changed(
+        archives={"official": False, "description": "reduced copies"}, backbone={"source": "folder", "folder": "x"}
+    )
+    assert other.note() == "Not comparable with the paper: reduced copies; the backbone of x."
+    assert demo.steps["reproduction"].source.options["comparable"] is False
+
+
+def test_shares_of_the_training_cases_belong_to_the_method_with_all_of_them(full):
+    points = full.steps["figure_data_efficiency"].source.options["points"]
+    assert points["uniform_data_05"] == {"method": "Uniform", "fraction": 0.05}
+    assert points["telescopic"] == {"method": "Telescopic", "fraction": 1.0}
+
+
+def test_learned_scales_are_drawn_only_where_they_are_learned(full):
+    assert "figure_alpha_by_depth" in full.steps
+    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    config["variants"]["telescopic"]["alpha_learned"] = False
+    assert "figure_alpha_by_depth" not in Plan(load_study(config)).steps

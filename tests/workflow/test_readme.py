@@ -1,0 +1,111 @@
+"""The README's own examples, taken from its text and run in a copy of the repository."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+from workflow_support import ROOT, snakemake
+
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def example(language: str, word: str) -> str:
+    """The one code block in ``language`` that contains ``word``."""
+    blocks = re.findall(rf"```{language}\n(.*?)```", TEXT, re.DOTALL)
+    (found,) = [block for block in blocks if word in block]
+    return found
+
+
+@pytest.fixture
+def own_copy(checkout, tmp_path) -> Path:
+    """A copy of the repository that a test may add to."""
+    folder = tmp_path / "repository"
+    shutil.copytree(checkout, folder, ignore=shutil.ignore_patterns("results", ".snakemake"))
+    return folder
+
+
+def python(folder: Path, *arguments: str) -> str:
+    result = subprocess.run([sys.executable, *arguments], cwd=folder, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_files_and_modules_that_the_readme_names_exist():
+    names = set(re.findall(r"`((?:pipeline|workflow|tests|envs)/[\w./-]+)`|\]\(([\w./-]+)\)", TEXT))
+    paths = {path for pair in names for path in pair if path}
+    assert len(paths) > 15
+    missing = [path for path in paths if not (ROOT / path).exists() and not path.endswith("kinds/shift.py")]
+    assert not missing
+    for module in set(re.findall(r"python -m (pipeline[\w.]*)", TEXT)):
+        place = ROOT / module.replace(".", "/")
+        assert place.with_suffix(".py").exists() or (place / "__main__.py").exists(), module
+
+
+def test_a_variant_and_an_ablation(own_copy):
+    overlay = yaml.safe_load(example("yaml", "steep:")) | yaml.safe_load(example("yaml", "steepness:"))
+    (own_copy / "steep.yaml").write_text(yaml.safe_dump(overlay))
+    targets = ("results/ablation_steepness.pdf", "results/tables/ablation_steepness.md")
+    result = snakemake(own_copy, *targets, "--dry-run", "--configfile", "steep.yaml")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "runs/busi/steep/seed41" in result.stdout
+    assert "steepness" in python(own_copy, "-m", "pipeline.plan", "config.yaml", "steep.yaml")
+
+
+@pytest.mark.slow
+def test_a_new_kind_of_adapter(own_copy):
+    """Its module appears in the schema, trains in the workflow, and has a row in the table of cost."""
+    (own_copy / "pipeline/models/kinds/shift.py").write_text(example("python", '@register("shift")'))
+    python(own_copy, "-m", "pipeline.config", "schema", "workflow/schemas/config.schema.json")
+    assert "Shifted vision layers" in (own_copy / "workflow/schemas/config.schema.json").read_text()
+    overlay = yaml.safe_load((own_copy / "small.yaml").read_text())
+    overlay |= {"results": "results/shift", "variants": {"shift": {"kind": "shift"}}, "main": ["telescopic", "shift"]}
+    (own_copy / "shift.yaml").write_text(yaml.safe_dump(overlay | {"ablations": {}}))
+    targets = ("results/shift/runs/busi/shift/seed41/per_case.csv", "results/shift/cost.csv")
+    result = snakemake(own_copy, *targets, "--configfile", "shift.yaml", "--quiet", "rules")
+    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
+    run = json.loads((own_copy / "results/shift/runs/busi/shift/seed41/manifest.json").read_text())
+    assert run["trained_parameters"] == 9 * 128  # a bias for each of the tiny model's 128 features in nine layers
+    assert "\nshift,1152," in (own_copy / "results/shift/cost.csv").read_text()
+
+
+@pytest.mark.slow
+def test_an_own_dataset(own_copy, tmp_path):
+    """From an archive and split lists to a dataset that is proven whole."""
+    table = own_copy / "workflow/resources/datasets.yaml"
+    table.write_text(table.read_text().rstrip() + "\n\n" + example("yaml", "title: My polyps"))
+    generator = np.random.default_rng(7)
+    (tmp_path / "lists/mine").mkdir(parents=True)
+    entry = yaml.safe_load(table.read_text())["datasets"]["mine"]
+    with zipfile.ZipFile(tmp_path / "mine.zip", "w") as archive:
+        for split, count in entry["records"].items():
+            records = []
+            for name in (f"{split}{index}" for index in range(count)):
+                image = generator.integers(0, 255, (40, 48, 3), dtype=np.uint8)
+                mask = np.zeros((40, 48), np.uint8)
+                mask[10:20, 12:30] = 255
+                for kind, pixels in (("images", image), ("masks", mask)):
+                    Image.fromarray(pixels).save(tmp_path / "picture.png")
+                    archive.write(tmp_path / "picture.png", f"{kind}/{name}.png")
+                prompts = {"p0": "", "p1": "polyp"}
+                record = {"img_name": f"{name}.png", "mask_name": f"{name}.png", "bbox": [11, 9, 30, 20]}
+                records.append(record | {"prompts": prompts})
+            (tmp_path / f"lists/mine/{split}.json").write_text(json.dumps(records))
+    overlay = {
+        "results": "results/mine",
+        "datasets": ["mine"],
+        "archives": {"folder": str(tmp_path), "annotations_folder": str(tmp_path / "lists"), "official": False},
+    }
+    (own_copy / "mine.yaml").write_text(yaml.safe_dump(overlay))
+    target = "results/mine/datasets/mine/integrity.json"
+    result = snakemake(own_copy, target, "--configfile", "mine.yaml", "--quiet", "rules")
+    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
+    cases = (own_copy / "results/mine/datasets/mine/cases.csv").read_text().splitlines()
+    assert len(cases) == 1 + sum(entry["records"].values())
