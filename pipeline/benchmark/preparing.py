@@ -1,7 +1,7 @@
-"""How long standardising and preparing take (all five datasets, two threads): ``python -m pipeline.benchmark.preparing``.
+"""How long standardising, verifying and preparing all datasets takes: ``python -m pipeline.benchmark.preparing``.
 
 Each step is a process of its own, as in the workflow, and its CPU time and peak memory are that process's. The archives
-come from ``../shared/data``, beside the repository, or from ``--data``; the tables want 4 GB in the temporary folder.
+come from ``../shared/data``, beside the repository, or from ``--data``; the temporary folder needs 4 GB.
 The second table compares one epoch's reading from the prepared tensors with decoding and resizing the originals each
 epoch: shuffled, in batches, the better of two times, so that the files are in the page cache.
 """

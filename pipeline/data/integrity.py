@@ -229,6 +229,7 @@ def verify(dataset: str, folder: Path, annotations: Path, verify_boxes: bool, th
             "annotations_sha256": sums,
             "fingerprints": provenance["fingerprints"],
         },
+        indent=None,
     )
     proof = f"boxes agree within {boxes['largest_difference']} px" if boxes else "boxes not compared"
     log(f"{dataset}: {len(cases)} records of {len(records)} intact; {proof}")

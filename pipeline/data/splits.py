@@ -14,6 +14,7 @@ from pipeline.runtime.errors import PipelineError
 MAX_NAME_BYTES = 200
 MAX_PROMPTS_BYTES = 20_000
 """Of a record's prompts as JSON; Python's csv module reads cells of up to 131,072 characters, escapes included."""
+AS_JSON = json.JSONEncoder(ensure_ascii=False).encode
 FIX = "fetch the split lists again"
 
 Prompts = dict[str, str | list[str]]
@@ -49,7 +50,7 @@ def _record(path: Path, index: int, entry: Any, split: str) -> Record:
             if not strings or not all(isinstance(string, str) for string in strings):
                 raise ValueError(f"prompts.{key} must be a string or a list of strings")
         # Encoding raises an error for a lone surrogate, which JSON can hold and no file.
-        if len(json.dumps(prompts, ensure_ascii=False).encode()) > MAX_PROMPTS_BYTES:
+        if len(AS_JSON(prompts).encode()) > MAX_PROMPTS_BYTES:
             raise ValueError(f"prompts are longer than {MAX_PROMPTS_BYTES} bytes")
         if bbox is not None and (len(bbox) != 4 or not all(isinstance(value, int) for value in bbox)):
             raise ValueError("bbox must be four integers")

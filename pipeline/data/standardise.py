@@ -297,7 +297,7 @@ def standardise(
             "grey_images": [case for case, result in done.items() if result.grey],
             "fingerprints": {case: result.fingerprint.to_json() for case, result in done.items()},
         }
-        write_json(folder / "provenance.json", provenance)
+        write_json(folder / "provenance.json", provenance, indent=None)
     for record in dropped:
         log(f"{dataset}: left {record.case} out of {record.split}: it is in a later split, or listed before")
     if turned := provenance["turned_by_exif"]:

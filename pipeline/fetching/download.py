@@ -157,9 +157,10 @@ class ResumingDownloader:
 
     def _read_note(self) -> dict:
         try:
-            return json.loads(self._note.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            note = json.loads(self._note.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
             return {}
+        return note if isinstance(note, dict) else {}
 
     def _attempt(self, url: str) -> None:
         have, validator = self._have(), self._read_note().get("validator")

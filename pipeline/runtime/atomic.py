@@ -101,9 +101,13 @@ def write_text(path: str | Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_json(path: str | Path, value: Any) -> None:
-    """Write ``value`` as indented JSON with sorted keys; NaN is refused, as it is not JSON."""
-    write_text(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
+def write_json(path: str | Path, value: Any, indent: int | None = 2) -> None:
+    """Write ``value`` as JSON with sorted keys; NaN is refused, as it is not JSON.
+
+    Args:
+        indent: None for large files that nobody reads, which takes a tenth of the time.
+    """
+    write_text(path, json.dumps(value, indent=indent, sort_keys=True, allow_nan=False) + "\n")
 
 
 def read_json(path: str | Path, kind: type[dict] | type[list], fix: str) -> Any:
