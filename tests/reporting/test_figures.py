@@ -55,7 +55,6 @@ from pipeline.reporting.figures import (
     width_schedule,
 )
 from pipeline.reporting.figures.places import Place, adapter_widths, parse_place
-from pipeline.reporting.figures.point_labels import PointLabel, label_points
 from pipeline.runtime.errors import PipelineError
 
 NOTE = "Not comparable with the paper: phantom images; a tiny backbone pretrained on coloured shapes."
@@ -231,32 +230,6 @@ def test_pareto_leaves_out_what_lacks_a_run_or_its_cost(study, capfd):
     assert "LoRA," not in words and "Uniform" not in words and "Telescopic Adapters" in words
     log = capfd.readouterr().err
     assert "lora left out: no row in cost.csv" in log and "uniform left out: no run on some of" in log
-
-
-def test_front_is_what_no_other_point_beats():
-    points = [(0, 30), (613, 85), (613, 84), (1127, 82), (3237, 85), (150_000, 86)]
-    assert pareto.front(points) == [(0, 30), (613, 85), (150_000, 86)]
-    cloud = [tuple(point) for point in np.random.default_rng(1).integers(0, 20, (60, 2))]
-    by_definition = {(x, y) for x, y in cloud if not any((a <= x and b >= y) and (a < x or b > y) for a, b in cloud)}
-    assert set(pareto.front(cloud)) == by_definition
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_point_labels_keep_clear_of_each_other(seed):
-    generator = np.random.default_rng(seed)
-    figure = style.new_figure(style.TEXT_WIDTH, 3.2)
-    axes = figure.subplots()
-    # Clusters, as methods of like cost and quality form.
-    centres = generator.uniform(0.2, 0.8, (4, 2))
-    points = np.clip(centres[np.arange(12) % 4] + generator.normal(0, 0.015, (12, 2)), 0.02, 0.98)
-    axes.set(xlim=(0, 1), ylim=(0, 1))
-    axes.plot(points[:, 0], points[:, 1], "o", linestyle="none")
-    label_points(axes, [PointLabel(x, y, f"Method number {index}") for index, (x, y) in enumerate(points)])
-    assert overlaps(figure) == [] and clipped(figure) == []
-    boxes = [box for content, box in texts(figure) if content.startswith("Method")]
-    assert len(boxes) == 12
-    for x, y in axes.transData.transform(points):
-        assert not any(box.x0 < x < box.x1 and box.y0 < y < box.y1 for box in boxes)
 
 
 def test_training_curves_need_a_training(study):

@@ -9,10 +9,11 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from safetensors import SafetensorError, safe_open
 
-from pipeline.evaluation.runs import Run, add_run_options
-from pipeline.reporting.figures.command import parse_options, runs_of
+from pipeline.evaluation.runs import Run
+from pipeline.reporting.figures.chosen import runs_of
 from pipeline.reporting.figures.panels import wrapped_labels
 from pipeline.reporting.figures.places import LAYERS, parse_place
+from pipeline.reporting.options import parse_options
 from pipeline.reporting.palette import BLUE, GREEN, GREY, ORANGE
 from pipeline.reporting.style import TEXT_WIDTH, new_figure, save, top_legend
 from pipeline.runtime.errors import PipelineError, run_command
@@ -109,7 +110,7 @@ def alpha_by_depth(alphas: pd.DataFrame, variants: Sequence[str], labels: Mappin
 
 
 def main() -> None:
-    options = parse_options(__doc__, add_run_options)
+    options = parse_options(__doc__, "results", "runs", "variants")
     alphas = read_alphas(runs_of(options, options.variants))
     save(alpha_by_depth(alphas, options.variants, options.labels, options.note), options.output)
 

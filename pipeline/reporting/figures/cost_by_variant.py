@@ -10,11 +10,12 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 from pipeline.evaluation.readers import read_cost
-from pipeline.evaluation.runs import Run, add_run_options
-from pipeline.reporting.figures.command import parse_options, runs_of
+from pipeline.evaluation.runs import Run
+from pipeline.reporting.figures.chosen import runs_of
 from pipeline.reporting.figures.panels import wrapped_labels
 from pipeline.reporting.formats import NOT_AVAILABLE, si
 from pipeline.reporting.lettering import SMALL_FONT_SIZE, line_count, text_width
+from pipeline.reporting.options import parse_options
 from pipeline.reporting.palette import BLACK, GREY, marks
 from pipeline.reporting.style import COLUMN_WIDTH, TEXT_WIDTH, new_figure, save
 from pipeline.runtime.errors import PipelineError, run_command
@@ -126,7 +127,7 @@ def cost(
 
 
 def main() -> None:
-    options = parse_options(__doc__, add_run_options, files={"cost": "cost.csv"})
+    options = parse_options(__doc__, "results", "runs", "cost", "variants")
     runs = read_manifests(runs_of(options, options.variants))
     save(cost(read_cost(options.cost), runs, options.variants, options.labels, options.note), options.output)
 

@@ -11,10 +11,10 @@ from matplotlib.lines import Line2D
 from PIL import Image, UnidentifiedImageError
 
 from pipeline.evaluation.readers import read_table
-from pipeline.reporting.figures.command import add_dataset_options, parse_options
 from pipeline.reporting.figures.panels import wrapped_labels
 from pipeline.reporting.figures.sheet import Sheet
 from pipeline.reporting.lettering import SMALL_FONT_SIZE, line_count
+from pipeline.reporting.options import parse_options
 from pipeline.reporting.palette import BLUE, ORANGE, PURPLE
 from pipeline.reporting.style import TEXT_WIDTH, save
 from pipeline.runtime.errors import PipelineError, run_command
@@ -114,7 +114,7 @@ def data_overview(results: Path, datasets: Sequence[str], labels: Mapping[str, s
 
 
 def main() -> None:
-    options = parse_options(__doc__, add_dataset_options, variants=False)
+    options = parse_options(__doc__, "results", "datasets")
     save(data_overview(options.results, options.datasets, options.labels, options.note), options.output)
 
 

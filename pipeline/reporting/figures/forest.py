@@ -7,11 +7,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from pipeline.evaluation.readers import dataset_order, read_table
-from pipeline.reporting.figures.command import parse_options, rows_of
+from pipeline.reporting.figures.chosen import rows_of
 from pipeline.reporting.figures.dots import dot_rows, key, name_rows, spans
 from pipeline.reporting.figures.panels import average_first, title_panels, wrapped_labels
 from pipeline.reporting.lettering import line_count
-from pipeline.reporting.options import label
+from pipeline.reporting.options import label, parse_options
 from pipeline.reporting.palette import BLACK, BLUE
 from pipeline.reporting.style import COLUMN_WIDTH, TEXT_WIDTH, legend_height, new_figure, save, top_legend
 from pipeline.runtime.errors import PipelineError, run_command
@@ -66,7 +66,7 @@ def forest(table: pd.DataFrame, variants: Sequence[str], labels: Mapping[str, st
 
 
 def main() -> None:
-    options = parse_options(__doc__, files={"comparison": "tables/comparison.csv"})
+    options = parse_options(__doc__, "comparison", "variants")
     table = read_table(options.comparison, COLUMNS)
     save(forest(table, options.variants, options.labels, options.note), options.output)
 

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import pandas as pd
@@ -11,14 +11,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from pipeline.evaluation.aggregate import measured, reported, reported_parameters
+from pipeline.evaluation.aggregate import front, measured, reported, reported_parameters
 from pipeline.evaluation.readers import AVERAGE, dataset_order, read_cost, read_dsc, read_reported
-from pipeline.reporting.figures.command import parse_options
-from pipeline.reporting.figures.point_labels import PointLabel, label_points
 from pipeline.reporting.formats import si
-from pipeline.reporting.options import REPORTED_ONLY, label
-from pipeline.reporting.palette import BLACK, GREY, marks
-from pipeline.reporting.style import TEXT_WIDTH, new_figure, save
+from pipeline.reporting.options import REPORTED_ONLY, label, parse_options
+from pipeline.reporting.palette import BLACK, GREY, Mark, marks
+from pipeline.reporting.style import TEXT_WIDTH, legend_height, new_figure, save, top_legend
 from pipeline.runtime.errors import PipelineError, run_command
 from pipeline.runtime.progress import log
 
@@ -29,15 +27,6 @@ class Point(NamedTuple):
     x: float
     y: float
     sd: float = 0.0
-
-
-def front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The points that no other beats in both fewer parameters (first) and higher DSC (second), by parameters."""
-    best: list[tuple[float, float]] = []
-    for x, y in sorted(points, key=lambda point: (point[0], -point[1])):
-        if not best or y > best[-1][1]:
-            best.append((x, y))
-    return best
 
 
 def _staircase(points: Sequence[tuple[float, float]], right: float) -> list[tuple[float, float]]:
@@ -89,6 +78,23 @@ def _reported_points(table: pd.DataFrame, methods: Sequence[str]) -> dict[str, P
     return points
 
 
+def _keys(
+    ours: Collection[str], published: Collection[str], mark: Mapping[str, Mark], labels: Mapping[str, str]
+) -> list[Line2D]:
+    """Entries of the legend: both fronts, then the methods; a method that is measured and reported has one."""
+    style = {"marker": "o", "linewidth": 0.8}
+    keys = [Line2D([], [], color=BLACK, linestyle="-", label="measured (± sd over seeds) and its front", **style)]
+    if published:
+        hollow = {"color": GREY, "markerfacecolor": "white", "linestyle": ":"}
+        keys.append(Line2D([], [], label="reported and its front", **hollow, **style))
+    for method in dict.fromkeys([*ours, *published]):
+        colour, marker = mark[method]
+        face, text = (colour, "") if method in ours else ("white", ", reported")
+        style = {"color": colour, "marker": marker, "markerfacecolor": face, "linestyle": "none"}
+        keys.append(Line2D([], [], label=f"{label(labels, method)}{text}", **style))
+    return keys
+
+
 def _scale_parameters(panels: Sequence[Axes], values: Sequence[float]) -> float:
     """A symmetric log axis from zero with a tick at each power of ten that ``values`` span; returns its right end."""
     decade = max(0, math.floor(math.log10(min((value for value in values if value > 0), default=1.0))))
@@ -132,7 +138,9 @@ def pareto(
     points = [*ours.values(), *published.values()]
     parts = _parts(points)
 
-    figure = new_figure(TEXT_WIDTH, 3.7, note)
+    handles = _keys(ours, published, mark, labels)
+    legend = legend_height([handle.get_label() for handle in handles], TEXT_WIDTH)
+    figure = new_figure(TEXT_WIDTH, 3.2 + legend, note)
     spans = [high - low for low, high in parts]
     shares = [max(span, 0.22 * max(spans)) for span in spans]
     panels = figure.subplots(len(parts), 1, sharex=True, squeeze=False, height_ratios=shares)[:, 0]
@@ -159,27 +167,12 @@ def pareto(
     panels[-1].set_xlabel("Trained parameters (symmetric log axis)")
     over = f"mean over {len(datasets)} datasets" if len(datasets) > 1 else label(labels, datasets[0])
     panels[0].set_ylabel(f"DSC, % ({over})")
-    style = {"marker": "o", "linewidth": 0.8}
-    handles = [
-        Line2D([], [], color=BLACK, linestyle="-", label="measured (± sd over seeds) and its front", **style),
-        Line2D([], [], color=GREY, markerfacecolor="white", linestyle=":", label="reported and its front", **style),
-    ]
-    panels[0].legend(handles=handles[: len(fronts)], loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
-
-    texts = [PointLabel(x, y, label(labels, variant)) for variant, (x, y, _) in ours.items()]
-    new = [(f"{label(labels, method)}, reported", point) for method, point in published.items() if method not in ours]
-    texts += [PointLabel(x, y, text, "#5A5A5A") for text, (x, y, _) in new]
-    others = [point[:2] for method, point in published.items() if method in ours]
-    bars = [[(x, y - sd), (x, y + sd)] for x, y, sd in ours.values() if sd]
-    for axes, (low, high) in zip(panels, parts, strict=True):
-        inside, crowding = ([place for place in places if low <= place[1] <= high] for places in (texts, others))
-        label_points(axes, inside, crowding, [*fronts, *bars])
+    top_legend(figure, handles)
     return figure
 
 
 def main() -> None:
-    files = {"dsc": "dsc.csv", "cost": "cost.csv", "reported": "reported.csv"}
-    options = parse_options(__doc__, files=files)
+    options = parse_options(__doc__, "dsc", "cost", "reported", "variants")
     dsc, cost, table = read_dsc(options.dsc), read_cost(options.cost), read_reported(options.reported)
     save(pareto(dsc, cost, table, options.variants, options.labels, options.note), options.output)
 

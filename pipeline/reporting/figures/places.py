@@ -1,6 +1,5 @@
 """Where the adapters of a variant stand and how wide they are, from its settings."""
 
-import argparse
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -8,9 +7,8 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from pipeline.models.kinds import parse_variant
-from pipeline.models.widths import FEATURES, Features
+from pipeline.models.widths import Features
 from pipeline.runtime.errors import PipelineError
-from pipeline.runtime.options import json_value
 
 LAYERS = 12
 """Layers of each encoder."""
@@ -67,10 +65,3 @@ def adapter_widths(
         widths = parsed.adapter_widths(features) if parsed.kind == "telescopic" else {}
         result[variant] = {parse_place(name): width for name, width in widths.items()}
     return result
-
-
-def add_settings_options(parser: argparse.ArgumentParser) -> None:
-    """Add ``--settings`` and ``--backbone``, from which :func:`adapter_widths` follows."""
-    help_settings = "JSON object: settings of each variant"
-    parser.add_argument("--settings", type=json_value("--settings", dict), required=True, help=help_settings)
-    parser.add_argument("--backbone", choices=FEATURES, required=True, help="CLIPSeg whose states the adapters act on")

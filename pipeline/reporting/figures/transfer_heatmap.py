@@ -8,10 +8,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from pipeline.evaluation.readers import dataset_order, read_table
-from pipeline.reporting.figures.command import parse_options, rows_of
+from pipeline.reporting.figures.chosen import rows_of
 from pipeline.reporting.figures.heatmap import colour_bar, heat_map
 from pipeline.reporting.figures.panels import panel_grid, wrapped_labels
 from pipeline.reporting.lettering import line_count
+from pipeline.reporting.options import parse_options
 from pipeline.reporting.palette import VERMILLION
 from pipeline.reporting.style import COLUMN_WIDTH, TEXT_WIDTH, new_figure, save
 from pipeline.runtime.errors import run_command
@@ -69,7 +70,7 @@ def transfer(table: pd.DataFrame, variants: Sequence[str], labels: Mapping[str, 
 
 
 def main() -> None:
-    options = parse_options(__doc__, files={"transfer": "tables/transfer.csv"})
+    options = parse_options(__doc__, "transfer", "variants")
     table = read_table(options.transfer, COLUMNS)
     save(transfer(table, options.variants, options.labels, options.note), options.output)
 

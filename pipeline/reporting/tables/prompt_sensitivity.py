@@ -1,6 +1,5 @@
 """Table ``prompt_sensitivity``: DSC of trained runs by the type of the prompt they are evaluated with."""
 
-import argparse
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,8 @@ from pipeline.evaluation.provenance import describe_runs
 from pipeline.evaluation.runs import Run, listed_runs
 from pipeline.reporting.formats import NOT_AVAILABLE, number
 from pipeline.reporting.markup import Cell, Table, ranks, rules_between, write
-from pipeline.reporting.options import add_scores_options, label
-from pipeline.reporting.tables.scores import DECIMALS
+from pipeline.reporting.options import label, parse_options
+from pipeline.reporting.tables.scores import DECIMALS, SCORES_OPTIONS
 from pipeline.runtime.errors import PipelineError, run_command
 
 EMPTY, RANDOM = "p0", "random"
@@ -74,21 +73,20 @@ def _example(dataset: str, run: Run, case: str, prompts: Mapping[str, str]) -> s
     return f"Prompts of {dataset}, case {case}, seed {run.seed}: {wordings}."
 
 
-def build(runs: Sequence[Run], scores: Path, labels: Mapping[str, str], note: str) -> tuple[pd.DataFrame, Table]:
+def build(runs: Sequence[Run], scores: Path, labels: Mapping[str, str]) -> tuple[pd.DataFrame, Table]:
     """The table of ``runs``, machine-readable and for print; datasets and variants keep the order of the runs.
 
     Args:
         scores: folder with DATASET/VARIANT/seedN/per_case.csv of each run
             (:mod:`pipeline.evaluation.score_prompts`).
         labels: display names of variants and datasets.
-        note: provenance that the table shows; may be empty.
 
     Returns:
         One row per dataset and variant, points: a column and its standard deviation (``_sd``) for each prompt type,
         ``range`` and ``sd_by_case``; and the same for print, with one case's prompts for each set of types.
 
     Raises:
-        PipelineError: the scores or the manifest of a run are missing or damaged.
+        PipelineError: the scores of a run are missing or damaged.
     """
     tables: dict[tuple[str, str], list[pd.DataFrame]] = {}
     examples: dict[tuple[str, ...], str] = {}
@@ -113,21 +111,17 @@ def build(runs: Sequence[Run], scores: Path, labels: Mapping[str, str], note: st
         title="DSC (%) by prompt type",
         header=["Variant", "Dataset", *types, "Range", "SD by case"],
         rows=printed,
-        footnotes=[NOTE, *examples.values(), describe_runs(runs, lambda run: [run.within(scores)])],
-        note=note,
-        label="prompt_sensitivity",
+        footnotes=[NOTE, *examples.values()],
         rules=rules_between(record["dataset"] for record in records),
     )
     return pd.DataFrame(records), table
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_scores_options(parser, "by prompt type")
-    arguments = parser.parse_args()
-    runs = listed_runs(arguments.results, arguments.runs)
-    frame, table = build(runs, arguments.scores, arguments.labels, arguments.note)
-    write(frame, table, arguments.output)
+    options = parse_options(__doc__, *SCORES_OPTIONS)
+    runs = listed_runs(options.results, options.runs)
+    made_from = describe_runs(runs, lambda run: [run.within(options.scores)])
+    write(*build(runs, options.scores, options.labels), options, made_from)
 
 
 if __name__ == "__main__":
