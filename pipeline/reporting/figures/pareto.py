@@ -29,16 +29,6 @@ class Point(NamedTuple):
     sd: float = 0.0
 
 
-def _staircase(points: Sequence[tuple[float, float]], right: float) -> list[tuple[float, float]]:
-    """The front as a polyline that ends at ``right``."""
-    line: list[tuple[float, float]] = []
-    for x, y in front(points):
-        if line:
-            line.append((x, line[-1][1]))
-        line.append((x, y))
-    return [*line, (right, line[-1][1])]
-
-
 def _parts(points: Sequence[Point]) -> list[tuple[float, float]]:
     """Ranges of the vertical axis, top first: two where a gap takes more than a third of the range, else one."""
     ordered = sorted(end for _, y, sd in points for end in (y - sd, y + sd))
@@ -145,13 +135,14 @@ def pareto(
     shares = [max(span, 0.22 * max(spans)) for span in spans]
     panels = figure.subplots(len(parts), 1, sharex=True, squeeze=False, height_ratios=shares)[:, 0]
     right = _scale_parameters(panels, [point.x for point in points])
-    fronts = [_staircase([point[:2] for point in group.values()], right) for group in (ours, published) if group]
+    fronts = [front([point[:2] for point in group.values()]) for group in (ours, published) if group]
     for axes, (low, high) in zip(panels, parts, strict=True):
         axes.grid(True, axis="y")
         axes.set_ylim(max(0, low) if low > -5 else low, high)
         axes.yaxis.set_major_locator(MaxNLocator(7 if high - low >= 0.5 * max(spans) else 2, min_n_ticks=1))
         for line, style, colour in zip(fronts, ("-", ":"), (BLACK, GREY), strict=False):
-            axes.plot(*zip(*line, strict=True), linestyle=style, color=colour, linewidth=0.8, zorder=1)
+            steps = zip(*line, (right, line[-1][1]), strict=True)
+            axes.plot(*steps, drawstyle="steps-post", linestyle=style, color=colour, linewidth=0.8, zorder=1)
         for method, (x, y, _) in published.items():
             axes.plot(x, y, mark[method].marker, markeredgecolor=mark[method].colour, markerfacecolor="white", zorder=2)
         for variant, (x, y, sd) in ours.items():

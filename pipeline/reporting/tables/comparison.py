@@ -17,31 +17,6 @@ from pipeline.runtime.errors import PipelineError, run_command
 HEADER = ["Variant", "Dataset", "Cases", "DSC (%) [95% CI]", "Difference [95% CI]", "p", "p (Holm)", "r", "d_z"]
 
 
-def render(table: pd.DataFrame, labels: Mapping[str, str], footnotes: Sequence[str]) -> Table:
-    """The table for print; variants in the order of the runs, the average last."""
-    rows = []
-    for row in table.itertuples():
-        gap = f"{row.difference:+.2f} [{row.difference_low:+.2f}, {row.difference_high:+.2f}]"
-        cells = [
-            label(labels, row.dataset),
-            str(row.cases),
-            f"{row.mean:.2f} [{row.mean_low:.2f}, {row.mean_high:.2f}]",
-            "reference" if row.variant == row.reference else gap,
-            format_p(row.p),
-            format_p(row.p_holm),
-            number(row.rank_biserial, "+.2f"),
-            number(row.cohens_dz, "+.2f"),
-        ]
-        rows.append((label(labels, row.variant), [Cell(cell) for cell in cells]))
-    return Table(
-        title=f"DSC against {label(labels, table['reference'].iloc[0])}, paired by case",
-        header=HEADER,
-        rows=rows,
-        footnotes=footnotes,
-        rules=rules_between(table["dataset"]),
-    )
-
-
 def _rounded(table: pd.DataFrame) -> pd.DataFrame:
     """Floats to nine digits, so that the last bits, which differ between processors, do not show in the CSV."""
     floats = [column for column in table if table[column].dtype == float]
@@ -67,11 +42,22 @@ def build(runs: Sequence[Run], reference: str, labels: Mapping[str, str], sample
         raise PipelineError(f"--reference: {reference!r} has no run; name a variant that has runs")
     paired = pair_cases(runs)
     table = compare(paired, reference, samples)
-    footnotes = [
-        *explanation(table, paired, labels, samples),
-        "What cannot be concluded: " + " ".join(limits(paired, labels, reference)),
-    ]
-    return _rounded(table), render(table, labels, footnotes)
+    printed = []
+    for row in table.itertuples():
+        gap = f"{row.difference:+.2f} [{row.difference_low:+.2f}, {row.difference_high:+.2f}]"
+        cells = [
+            label(labels, row.dataset),
+            str(row.cases),
+            f"{row.mean:.2f} [{row.mean_low:.2f}, {row.mean_high:.2f}]",
+            "reference" if row.variant == reference else gap,
+            *(format_p(row.p), format_p(row.p_holm)),
+            *(number(row.rank_biserial, "+.2f"), number(row.cohens_dz, "+.2f")),
+        ]
+        printed.append((label(labels, row.variant), [Cell(cell) for cell in cells]))
+    cautions = "What cannot be concluded: " + " ".join(limits(paired, labels, reference))
+    footnotes = [*explanation(table, paired, labels, samples), cautions]
+    title = f"DSC against {label(labels, reference)}, paired by case"
+    return _rounded(table), Table(title, HEADER, printed, footnotes, rules_between(table["dataset"]))
 
 
 def main() -> None:

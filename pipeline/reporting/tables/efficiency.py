@@ -24,6 +24,8 @@ from pipeline.reporting.tables.scores import (
 )
 from pipeline.runtime.errors import run_command
 
+COUNTS = ["trainable_parameters", "trainable_percent", "inference_gmacs", "training_gflops"]
+"""Columns of cost.csv that are shown."""
 HEADER = ["Method", "Trained parameters", "Trained (%)", "GMAC", "Training GFLOP", "DSC (%)", "DSC per million"]
 COST_NOTE = (
     "GMAC: multiply-adds per image in inference (fvcore); training GFLOP: forward and backward pass per image "
@@ -33,7 +35,7 @@ COST_NOTE = (
 
 
 def _per_million(points: float | None, parameters: float | None) -> float | None:
-    return None if points is None or not parameters else round(points / (parameters / 1e6), 6)
+    return None if points is None or not parameters or pd.isna(parameters) else round(points / (parameters / 1e6), 6)
 
 
 def _decimals(values: pd.Series) -> int:
@@ -63,15 +65,11 @@ def build(
         The machine-readable table (DSC in points) and the table for print.
     """
     last = scores.columns[-1]
-
-    def counted(row: str, column: str) -> float | None:
-        there = row in cost.index and column in cost.columns and pd.notna(cost.loc[row, column])
-        return float(cost.loc[row, column]) if there else None
-
+    counts = cost.reindex(index=scores.rows, columns=COUNTS)
     records: list[dict[str, Any]] = []
-    for row in scores.rows:
+    for row, (parameters, *counted) in zip(scores.rows, counts.itertuples(index=False, name=None), strict=True):
         score, source = scores.of(row, last), scores.reported(row, last)
-        parameters, reported_count = counted(row, "trainable_parameters"), reported_parameters(reported_table, row)
+        reported_count = reported_parameters(reported_table, row)
         records.append(
             {
                 "variant": row,
@@ -79,16 +77,16 @@ def build(
                 "reported_only": row in scores.others,
                 "trainable_parameters": parameters,
                 "trainable_parameters_reported": reported_count,
-                "trainable_percent": counted(row, "trainable_percent"),
-                "inference_gmacs": counted(row, "inference_gmacs"),
-                # Nothing is trained in a variant without trained parameters.
-                "training_gflops": counted(row, "training_gflops") if parameters else None,
+                **dict(zip(COUNTS[1:], counted, strict=True)),
                 **scores.record(row, last, "dsc"),
                 "dsc_per_million": _per_million(score and score.mean, parameters),
                 "dsc_per_million_reported": _per_million(source and source.value, reported_count),
             }
         )
-    frame = pd.DataFrame(records).astype({"trainable_parameters": "Int64", "trainable_parameters_reported": "Int64"})
+    frame = pd.DataFrame(records)
+    # Nothing is trained in a variant without trained parameters.
+    frame.loc[frame["trainable_parameters"] == 0, "training_gflops"] = None
+    frame = frame.astype({"trainable_parameters": "Int64", "trainable_parameters_reported": "Int64"})
     gmacs, gflops = (
         _cost_cells(frame[name], _decimals(frame[name])) for name in ("inference_gmacs", "training_gflops")
     )

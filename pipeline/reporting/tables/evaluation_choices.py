@@ -80,12 +80,8 @@ def build(runs: Sequence[Run], scores: Path, side: int, labels: Mapping[str, str
             cell = {choice: by_choice[choice].cell(variant, dataset) for choice in CHOICES}
             if row["original"] is None:
                 continue
-            if dataset == AVERAGE:
-                # Few datasets have empty targets at all.
-                row["without_target"], cell["without_target"] = None, Cell()
-                cases, targets = counts.xs(variant, level="variant").sum()
-            else:
-                cases, targets = counts.loc[(dataset, variant)]
+            of_variant = counts.xs(variant, level="variant")
+            cases, targets = of_variant.sum() if dataset == AVERAGE else of_variant.loc[dataset]
             if targets == cases:
                 cell["with_target"] = Cell()
             with_target = row["with_target"] if targets < cases else None

@@ -53,19 +53,17 @@ def _by_case(run: Run, scores: Path) -> tuple[pd.DataFrame, str, dict[str, str]]
 
 def _record(tables: Sequence[pd.DataFrame], types: Sequence[str]) -> dict[str, Any]:
     """Figures of one variant on one dataset from a table of cases and types for each seed; points."""
-    means = 100 * pd.DataFrame([table.mean() for table in tables])
-    spread = means.std(ddof=1)
-    record: dict[str, Any] = {"seeds": len(tables), "cases": len(tables[0])}
-    for name in types:
-        there = name in means and means[name].notna().any()
-        record[name] = round(float(means[name].mean()), 6) if there else None
-        record[f"{name}_sd"] = round(float(spread[name]), 6) if there and pd.notna(spread[name]) else None
-    chosen = worded(means.columns)
-    values = means[chosen].mean()
-    by_case = [100 * float(table[chosen].std(axis=1, ddof=1).mean()) for table in tables] if len(chosen) > 1 else []
-    record["range"] = round(float(values.max() - values.min()), 6) if by_case else None
-    record["sd_by_case"] = round(sum(by_case) / len(by_case), 6) if by_case else None
-    return record
+    seeds = 100 * pd.DataFrame([table.mean() for table in tables])
+    chosen = worded(seeds.columns)
+    means, spread = (values.reindex(types) for values in (seeds.mean(), seeds.std(ddof=1)))
+    figures = {key: value for name in types for key, value in ((name, means[name]), (f"{name}_sd", spread[name]))}
+    if len(chosen) > 1:
+        figures["range"] = means[chosen].max() - means[chosen].min()
+        figures["sd_by_case"] = 100 * sum(table[chosen].std(axis=1, ddof=1).mean() for table in tables) / len(tables)
+    else:
+        figures |= {"range": None, "sd_by_case": None}
+    rounded = {name: None if pd.isna(value) else round(float(value), 6) for name, value in figures.items()}
+    return {"seeds": len(tables), "cases": len(tables[0]), **rounded}
 
 
 def _example(dataset: str, run: Run, case: str, prompts: Mapping[str, str]) -> str:
