@@ -1,4 +1,4 @@
-"""Measured DSC averaged over seeds, then over datasets, and reported DSC: the numbers of tables and figures."""
+"""Measured DSC averaged over seeds, then over datasets, reported DSC, and the Pareto front."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -63,3 +63,12 @@ def reported_parameters(table: pd.DataFrame, method: str) -> int | None:
         if len(values):
             return int(values.iloc[0])
     return None
+
+
+def front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The points that no other beats in both fewer parameters (first) and higher DSC (second), by parameters."""
+    best: list[tuple[float, float]] = []
+    for x, y in sorted(points, key=lambda point: (point[0], -point[1])):
+        if not best or y > best[-1][1]:
+            best.append((x, y))
+    return best

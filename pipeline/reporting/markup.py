@@ -1,8 +1,8 @@
 """Tables as Markdown and as LaTeX (booktabs), from one description; and how a table's files are written."""
 
+import argparse
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import pandas as pd
@@ -30,17 +30,14 @@ class Cell:
     source: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Table:
     """A table for print. The first column is text, the others are numbers; all text is shown as it is written."""
 
     title: str
     header: Sequence[str]
     rows: Sequence[tuple[str, Sequence[Cell]]]
-    footnotes: Sequence[str]
-    note: str
-    label: str
-    """Its name in LaTeX, and that of its files."""
+    footnotes: list[str]
     rules: frozenset[int] = frozenset()
     """Rows before which LaTeX draws a line."""
 
@@ -64,8 +61,8 @@ def rules_between(groups: Iterable[str]) -> frozenset[int]:
     return frozenset(row for row in range(1, len(groups)) if groups[row] != groups[row - 1])
 
 
-def markdown(table: Table) -> str:
-    """``table`` in GitHub's Markdown: best bold, second underlined, reported in brackets."""
+def markdown(table: Table, note: str) -> str:
+    """``table`` in GitHub's Markdown below ``note``: best bold, second underlined, reported in brackets."""
 
     def cell(entry: Cell) -> str:
         value = md.escape(entry.value)
@@ -79,8 +76,8 @@ def markdown(table: Table) -> str:
 
     rows = [[md.escape(name), *map(cell, cells)] for name, cells in table.rows]
     blocks = [[f"**{md.escape(table.title)}**"]]
-    if table.note:
-        blocks.append([f"> {md.paragraph(table.note)}"])
+    if note:
+        blocks.append([f"> {md.paragraph(note)}"])
     blocks.append(md.table(table.header, rows, "l" + "r" * (len(table.header) - 1)))
     blocks += [[md.paragraph(footnote)] for footnote in table.footnotes]
     return "\n\n".join("\n".join(lines) for lines in blocks) + "\n"
@@ -115,8 +112,8 @@ def escape(text: str) -> str:
     return "".join(_ESCAPES.get(character, character) for character in " ".join(text.split()))
 
 
-def latex(table: Table) -> str:
-    """``table`` as a LaTeX float (packages booktabs and graphicx): best bold, second underlined."""
+def latex(table: Table, note: str, name: str) -> str:
+    """``table`` as a LaTeX float (packages booktabs and graphicx) with the label ``tab:name``; ``note`` ends it."""
 
     def cell(entry: Cell) -> str:
         value = escape(entry.value)
@@ -128,13 +125,13 @@ def latex(table: Table) -> str:
         source = rf"$^{{\mathrm{{{entry.source}}}}}$" if entry.source else ""
         return f"{value} [{escape(entry.reported)}{source}]"
 
-    caption = " ".join(part for part in (f"{table.title}.", *table.footnotes, table.note) if part)
+    caption = " ".join(part for part in (f"{table.title}.", *table.footnotes, note) if part)
     lines = [
         "% needs \\usepackage{booktabs} and \\usepackage{graphicx}",
         r"\begin{table*}",
         r"  \centering",
         rf"  \caption{{{escape(caption)}}}",
-        rf"  \label{{tab:{table.label}}}",
+        rf"  \label{{tab:{name}}}",
         r"  \resizebox{\textwidth}{!}{%",
         rf"  \begin{{tabular}}{{l{'r' * (len(table.header) - 1)}}}",
         r"    \toprule",
@@ -149,9 +146,17 @@ def latex(table: Table) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write(frame: pd.DataFrame, table: Table, output: Path, missing: str = NOT_AVAILABLE) -> None:
-    """Write ``output``.csv (from ``frame``; None and NaN as ``missing``), .md and .tex."""
-    filled = frame.astype(object).where(frame.notna(), missing)
-    write_csv(output.with_name(f"{output.name}.csv"), filled)
-    write_text(output.with_name(f"{output.name}.md"), markdown(table))
-    write_text(output.with_name(f"{output.name}.tex"), latex(table))
+def write(
+    frame: pd.DataFrame, table: Table, options: argparse.Namespace, made_from: str, missing: str = NOT_AVAILABLE
+) -> None:
+    """Write a table as .csv, .md and .tex.
+
+    Args:
+        frame: content of the CSV; None and NaN become ``missing``.
+        options: hold ``output``, the path without ending, and ``note``.
+        made_from: the last footnote.
+    """
+    table.footnotes.append(made_from)
+    write_csv(f"{options.output}.csv", frame.astype(object).where(frame.notna(), missing))
+    write_text(f"{options.output}.md", markdown(table, options.note))
+    write_text(f"{options.output}.tex", latex(table, options.note, options.output.name))

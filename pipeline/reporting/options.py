@@ -1,11 +1,12 @@
-"""Command-line options that tables, figures and pages share, and display names."""
+"""The command lines of tables and figures, from one list of options, and display names."""
 
 import argparse
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from pipeline.evaluation.readers import AVERAGE
-from pipeline.evaluation.runs import add_run_options
+from pipeline.models.widths import FEATURES
 from pipeline.runtime.options import json_value
 
 REPORTED_ONLY = {"cris": "CRIS", "san": "SAN", "imedsam_lora": "I-MedSAM (LoRA)"}
@@ -13,66 +14,55 @@ REPORTED_ONLY = {"cris": "CRIS", "san": "SAN", "imedsam_lora": "I-MedSAM (LoRA)"
 _FIXED = {AVERAGE: "Average", **REPORTED_ONLY}
 
 
+def _json(kind: type[list] | type[dict], content: str, **more: Any) -> dict[str, Any]:
+    return {"type": kind, "help": f"JSON {'object' if kind is dict else 'list'}: {content}", **more}
+
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "results": {"type": Path, "help": "results folder"},
+    "runs": {"type": Path, "help": "CSV that lists the runs, in runs/ of --results: dataset, variant, seed"},
+    "scores": {"type": Path, "help": "folder of further per-case scores of the runs, laid out as runs/"},
+    "dsc": {"help": "dsc.csv, or ablations/{family}.csv: the scores of these runs"},
+    "cost": {"help": "cost.csv"},
+    "reported": {"help": "reported.csv"},
+    "regression": {"help": "regression.json"},
+    "comparison": {"help": "tables/comparison.csv"},
+    "transfer": {"help": "tables/transfer.csv"},
+    "table": {"help": "tables/prompt_sensitivity.csv"},
+    "components": {"default": None, "help": "tables/ablation_components.csv, if the study has this family"},
+    "reference": {"help": "variant that the others are compared with"},
+    "bootstrap": {"type": int, "help": "resamples for the 95%% intervals"},
+    "side": {"type": int, "help": "side of the model's input, pixels"},
+    "title": {"default": "", "help": "heading"},
+    "backbone": {"choices": FEATURES, "help": "CLIPSeg whose states the adapters act on"},
+    "settings": _json(dict, "settings of each variant"),
+    "points": _json(dict, "method and fraction of each variant"),
+    "variants": _json(list, "variants in order"),
+    "datasets": _json(list, "datasets in order"),
+    "figures": _json(list, "figures that the page links to"),
+    "tables": _json(list, "tables that the page links to"),
+    "labels": _json(dict, "display names of variants and datasets", default={}),
+    "note": {"default": "", "help": "provenance that the result shows; may be empty"},
+    "output": {"type": Path, "help": "path without ending (paper.md: with it)"},
+}
+"""Arguments of :meth:`argparse.ArgumentParser.add_argument`; what has no default is required where it is used."""
+
+
+def parse_options(description: str, *names: str) -> argparse.Namespace:
+    """The options ``names`` of :data:`OPTIONS`, with ``--labels``, ``--note`` and ``--output``.
+
+    Args:
+        description: the module's docstring.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    for name in (*names, "labels", "note", "output"):
+        settings = OPTIONS[name] | {"required": "default" not in OPTIONS[name]}
+        if settings.get("type") in (list, dict):
+            settings["type"] = json_value(f"--{name}", settings["type"])
+        parser.add_argument(f"--{name}", **settings)
+    return parser.parse_args()
+
+
 def label(labels: Mapping[str, str], key: str) -> str:
     """The display name of a variant, method or dataset: as ``labels`` (``--labels``) has it, else ``key`` itself."""
     return labels.get(key) or _FIXED.get(key, key)
-
-
-def add_list(parser: argparse.ArgumentParser, option: str, content: str, required: bool = True) -> None:
-    """Add an option whose value is a JSON list of ``content``."""
-    parser.add_argument(option, type=json_value(option, list), required=required, help=f"JSON list: {content}")
-
-
-def add_variants(parser: argparse.ArgumentParser) -> None:
-    """Add ``--variants``."""
-    add_list(parser, "--variants", "variants in order")
-
-
-def add_datasets(parser: argparse.ArgumentParser) -> None:
-    """Add ``--datasets``."""
-    add_list(parser, "--datasets", "datasets in order")
-
-
-def add_labels(parser: argparse.ArgumentParser) -> None:
-    """Add ``--labels``."""
-    parser.add_argument(
-        "--labels",
-        type=json_value("--labels", dict),
-        default={},
-        help="JSON object: display names of variants and datasets",
-    )
-
-
-def add_output(parser: argparse.ArgumentParser, written: str) -> None:
-    """Add ``--note`` and ``--output``; ``written`` tells what the path is."""
-    parser.add_argument("--note", default="", help="provenance that the result shows; may be empty")
-    parser.add_argument("--output", type=Path, required=True, help=written)
-
-
-def add_figure_options(parser: argparse.ArgumentParser) -> None:
-    """Add what every figure has: ``--variants``, ``--labels``, ``--note`` and ``--output``, a path without ending."""
-    add_variants(parser)
-    add_labels(parser)
-    add_output(parser, "path without ending: .pdf and .png are written")
-
-
-def add_table_options(parser: argparse.ArgumentParser) -> None:
-    """Add what every table has: ``--labels``, ``--note`` and ``--output``, a path without ending."""
-    add_labels(parser)
-    add_output(parser, "path without ending: .csv, .md and .tex are written")
-
-
-def add_dsc_options(parser: argparse.ArgumentParser) -> None:
-    """Add what a table of DSC by variant and dataset has: the runs, ``--dsc``, ``--datasets``, ``--variants``, ..."""
-    add_run_options(parser)
-    parser.add_argument("--dsc", required=True, help="dsc.csv, or ablations/{family}.csv: the scores of these runs")
-    add_datasets(parser)
-    add_variants(parser)
-    add_table_options(parser)
-
-
-def add_scores_options(parser: argparse.ArgumentParser, scores: str) -> None:
-    """Add what a table made from further per-case scores of runs has; ``scores`` says which scores."""
-    add_run_options(parser)
-    parser.add_argument("--scores", type=Path, required=True, help=f"folder of the scores {scores}, laid out as runs/")
-    add_table_options(parser)

@@ -1,20 +1,18 @@
-"""paper.md: the paper's tables and figures beside this study's, each with a computed verdict: does it reproduce?"""
+"""paper.md: the paper's tables and figures beside this study's, each with a computed verdict on its reproduction."""
 
-import argparse
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
-from pipeline.evaluation.aggregate import measured, reported_parameters
+from pipeline.evaluation.aggregate import front, measured, reported_parameters
 from pipeline.evaluation.csv_table import read_table
 from pipeline.evaluation.readers import AVERAGE, dataset_order, read_cost, read_dsc, read_reported
 from pipeline.evaluation.reproduction import DIFFERS, NOT_COMPARABLE, NOT_RUN, REPRODUCES
 from pipeline.reporting import markdown
-from pipeline.reporting.figures.pareto import front
 from pipeline.reporting.formats import NOT_AVAILABLE, number
-from pipeline.reporting.options import REPORTED_ONLY, add_labels, add_list, add_output, add_variants, label
-from pipeline.reporting.tables.regression import VERDICTS, read_regression
+from pipeline.reporting.options import label, parse_options
+from pipeline.reporting.tables.regression import VERDICTS, is_reported_only, read_regression, shown_verdict
 from pipeline.runtime.atomic import write_text
 from pipeline.runtime.errors import PipelineError, run_command
 
@@ -25,13 +23,22 @@ INTRODUCTION = (
     "What the paper (arXiv 2512.13855, WACV 2026) shows, in its order as far as its text and public pages tell it, and "
     "this study's counterparts. The numbering is this page's. Each verdict is computed from the files beside it."
 )
-BASELINES = "The same table's baselines by dataset, from the VLSM-Adapter and MedVLSM papers"
-DEPTH = "Claim: deeper layers need more capacity (the paper has no uniform baseline at equal parameters)"
-
-
-def _names(labels: Mapping[str, str]) -> Callable[[str], str]:
-    """Gives the display name of a variant or dataset, escaped for Markdown."""
-    return lambda key: markdown.escape(label(labels, key))
+SECTIONS = (
+    ("Figure: the framework and its widths by layer", ["width_schedule.pdf"]),
+    ("Table: comparison with other methods", ["tables/main.md", "tables/efficiency.md"]),
+    (
+        "The same table's baselines by dataset, from the VLSM-Adapter and MedVLSM papers",
+        ["tables/regression.md"],
+    ),
+    ("Figure: performance against trained parameters", ["pareto.pdf"]),
+    ("Table: ablation of the components", ["ablation_components.pdf", "tables/ablation_components.md"]),
+    (
+        "Claim: deeper layers need more capacity (the paper has no uniform baseline at equal parameters)",
+        ["ablation_depth.pdf", "tables/ablation_depth.md", "tables/comparison.md"],
+    ),
+    ("Figure: segmented examples", ["qualitative.pdf", "failures.pdf"]),
+)
+"""Titles in the paper's order, each with the figures and tables that it shows; none appears in two sections."""
 
 
 def _because(note: str) -> str:
@@ -47,14 +54,9 @@ def _judged(verdict: str, fact: str, note: str) -> str:
     return f"**{verdict}**: {fact}."
 
 
-def _is_reported_only(row: Mapping[str, Any]) -> bool:
-    """Whether ``row`` of regression.json is about a method that is not the study's to run."""
-    return row["variant"] in REPORTED_ONLY and row["verdict"] == NOT_RUN
-
-
 def _counted(rows: Sequence[Mapping[str, Any]], names: Callable[[str], str], note: str) -> str:
     """How many of ``rows`` reproduce, in words."""
-    ours = [row for row in rows if not _is_reported_only(row)]
+    ours = [row for row in rows if not is_reported_only(row)]
     if not ours:
         return "**Not run**: the study has none of these variants."
     counts = {verdict: sum(row["verdict"] == verdict for row in ours) for verdict in VERDICTS}
@@ -81,8 +83,7 @@ def _rows_table(rows: Sequence[Mapping[str, Any]], names: Callable[[str], str]) 
         if row["method"] != row["variant"]:
             name += f" (reported as {names(row['method'])})"
         numbers = [number(row[key], pattern) for key, pattern in (("value", ".2f"), ("difference", "+.2f"))]
-        verdict = "reported only" if _is_reported_only(row) else row["verdict"]
-        cells.append([name, names(row["dataset"]), f"{row['reported']:.2f}", *numbers, verdict])
+        cells.append([name, names(row["dataset"]), f"{row['reported']:.2f}", *numbers, shown_verdict(row)])
     header = ["Variant", "Dataset", "Reported", "Measured", "Difference", "Verdict"]
     return markdown.table(header, cells, "llrrrl")
 
@@ -189,74 +190,56 @@ def paper(
         labels: display names of variants and datasets.
         note: why numbers cannot be compared with the paper's; empty where they can.
     """
-    names = _names(labels)
+
+    def names(key: str) -> str:
+        """The display name of a variant or dataset, escaped for Markdown."""
+        return markdown.escape(label(labels, key))
+
     from_paper = [row for row in regression if row["source"] == "paper"]
     from_others = [row for row in regression if row["source"] != "paper"]
-    figure_links = {name: f"[{name}.pdf]({name}.pdf)" for name in figures}
-    table_links = {name: f"[tables/{name}.md](tables/{name}.md)" for name in tables}
-    counted = "\n".join([_counted(from_paper, names, note), "", *_rows_table(from_paper, names)])
-    by_rule = "Not judged: no number is reported. Cases are chosen by rule (best, median and worst), not by hand."
-    family = ["ablation_components"]
-    # Title, figures, tables, verdict.
-    sections: list[tuple[str, list[str], list[str], str]] = [
-        (
-            "Figure: the framework and its widths by layer",
-            ["width_schedule"],
-            [],
-            _parameters(cost, reported_table, note),
-        ),
-        ("Table: comparison with other methods", [], ["main", "efficiency"], counted),
-        (BASELINES, [], ["regression"], _counted(from_others, names, note)),
-        ("Figure: performance against trained parameters", ["pareto"], [], _pareto(dsc, cost, variants, names, note)),
-        ("Table: ablation of the components", family, family, _components(components, names, note)),
-        (DEPTH, ["ablation_depth"], ["ablation_depth", "comparison"], _depth(comparison, names, note)),
-        ("Figure: segmented examples", ["qualitative", "failures"], [], by_rule),
+    verdicts = [
+        _parameters(cost, reported_table, note),
+        "\n".join([_counted(from_paper, names, note), "", *_rows_table(from_paper, names)]),
+        _counted(from_others, names, note),
+        _pareto(dsc, cost, variants, names, note),
+        _components(components, names, note),
+        _depth(comparison, names, note),
+        "Not judged: no number is reported. Cases are chosen by rule (best, median and worst), not by hand.",
     ]
     lines = ["# The paper and this study", "", INTRODUCTION, ""]
     if note:
         lines += [f"> {markdown.paragraph(note)}", ""]
-    remaining = [*figure_links.values(), *table_links.values()]
-    for position, (title, section_figures, section_tables, verdict) in enumerate(sections, start=1):
-        pictures = [name for name in section_figures if name in figure_links]
-        links = [figure_links[name] for name in pictures]
-        links += [table_links[name] for name in section_tables if name in table_links]
-        remaining = [link for link in remaining if link not in links]
-        lines += [f"## {position}. {title}", "", f"Here: {', '.join(links) or NOT_AVAILABLE}", "", verdict, ""]
-        lines += [line for name in pictures[:1] for line in (f"![{title}]({name}.png)", "")]
-    if remaining:
-        lines += ["## Beyond the paper", "", *(f"- {link}" for link in remaining), ""]
+    there = [*(f"{name}.pdf" for name in figures), *(f"tables/{name}.md" for name in tables)]
+    links = {file: f"[{file}]({file})" for file in there}
+    for position, ((title, wanted), verdict) in enumerate(zip(SECTIONS, verdicts, strict=True), start=1):
+        shown = [file for file in wanted if file in there]
+        here = ", ".join(links.pop(file) for file in shown) or NOT_AVAILABLE
+        lines += [f"## {position}. {title}", "", f"Here: {here}", "", verdict, ""]
+        if shown and shown[0].endswith(".pdf"):
+            lines += [f"![{title}]({shown[0].removesuffix('.pdf')}.png)", ""]
+    if links:
+        lines += ["## Beyond the paper", "", *(f"- {link}" for link in links.values()), ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--regression", required=True, help="regression.json")
-    parser.add_argument("--dsc", required=True, help="dsc.csv")
-    parser.add_argument("--cost", required=True, help="cost.csv")
-    parser.add_argument("--reported", required=True, help="reported.csv")
-    parser.add_argument("--comparison", required=True, help="tables/comparison.csv")
-    parser.add_argument("--components", help="tables/ablation_components.csv, if the study has this family")
-    add_list(parser, "--figures", "figures that the page links to")
-    add_list(parser, "--tables", "tables that the page links to")
-    add_variants(parser)
-    add_labels(parser)
-    add_output(parser, "Markdown file in the results folder")
-    arguments = parser.parse_args()
+    files = ("regression", "dsc", "cost", "reported", "comparison", "components")
+    options = parse_options(__doc__, *files, "figures", "tables", "variants")
     columns = ["dataset", "variant", "reference", "difference", "difference_low", "difference_high"]
     page = paper(
-        read_regression(arguments.regression)["rows"],
-        read_dsc(arguments.dsc),
-        read_cost(arguments.cost),
-        read_reported(arguments.reported),
-        read_table(arguments.comparison, columns),
-        read_table(arguments.components, ["variant"]) if arguments.components else None,
-        arguments.figures,
-        arguments.tables,
-        arguments.variants,
-        arguments.labels,
-        arguments.note,
+        read_regression(options.regression)["rows"],
+        read_dsc(options.dsc),
+        read_cost(options.cost),
+        read_reported(options.reported),
+        read_table(options.comparison, columns),
+        read_table(options.components, ["variant"]) if options.components else None,
+        options.figures,
+        options.tables,
+        options.variants,
+        options.labels,
+        options.note,
     )
-    write_text(arguments.output, page)
+    write_text(options.output, page)
 
 
 if __name__ == "__main__":

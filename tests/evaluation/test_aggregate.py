@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.evaluation.aggregate import measured, reported, reported_parameters
+from pipeline.evaluation.aggregate import front, measured, reported, reported_parameters
 from pipeline.evaluation.readers import read_reported
 
 REPORTED = read_reported(Path(__file__).parents[2] / "workflow/resources/reported.csv")
@@ -45,3 +46,11 @@ def test_reported_takes_the_paper_first():
 def test_reported_parameters_take_the_paper_first():
     assert reported_parameters(REPORTED, "vlsm_dense") == 3_200_000
     assert reported_parameters(REPORTED, "uniform") is None
+
+
+def test_front_is_what_no_other_point_beats():
+    points = [(0, 30), (613, 85), (613, 84), (1127, 82), (3237, 85), (150_000, 86)]
+    assert front(points) == [(0, 30), (613, 85), (150_000, 86)]
+    cloud = [tuple(point) for point in np.random.default_rng(1).integers(0, 20, (60, 2))]
+    by_definition = {(x, y) for x, y in cloud if not any((a <= x and b >= y) and (a < x or b > y) for a, b in cloud)}
+    assert set(front(cloud)) == by_definition

@@ -1,6 +1,5 @@
 """Every figure, with few and many variants: nothing overlaps, nothing is cut off, all is legible, numbers are right."""
 
-import json
 from unittest.mock import patch
 
 import numpy as np
@@ -10,7 +9,6 @@ from matplotlib.figure import Figure
 from reporting_support import (
     DATASETS,
     DEPTH,
-    DEPTH_LABELS,
     LABELS,
     REPORTED,
     TITLES,
@@ -55,7 +53,6 @@ from pipeline.reporting.figures import (
     width_schedule,
 )
 from pipeline.reporting.figures.places import Place, adapter_widths, parse_place
-from pipeline.reporting.figures.point_labels import PointLabel, label_points
 from pipeline.runtime.errors import PipelineError
 
 NOTE = "Not comparable with the paper: phantom images; a tiny backbone pretrained on coloured shapes."
@@ -77,7 +74,7 @@ def write_study(root, datasets, variants, seeds, cases, epochs, gpu):
     for dataset in datasets:
         write_gallery(root, dataset, variants, failures=3, shape=(48, 64))
         write_dataset(root, dataset, cases=12, shape=(45, 60))
-    write_transfer(root, ["telescopic", "uniform"], datasets, seeds=seeds)
+    write_transfer(root, datasets, seeds)
     write_comparison(root, variants, datasets)
     write_prompt_types(root, datasets, variants)
     return root
@@ -114,10 +111,10 @@ def options(root, module):
         ablation: [*family, "--title", "Components"],
         ablation_depth: [*family, "--title", "Depth", *widths],
         forest: ["--comparison", root / "comparison.csv", *variants],
-        transfer_heatmap: ["--transfer", root / "transfer.csv", "--variants", ["telescopic", "uniform"]],
+        transfer_heatmap: ["--transfer", root / "transfer.csv", "--variants", ["telescopic"]],
         prompt_types: ["--table", root / "prompt_sensitivity.csv", *variants],
         cost_by_variant: [*runs, "--cost", root / "cost.csv", *variants],
-        alpha_by_depth: [*runs, *variants],
+        alpha_by_depth: [*runs, "--variants", ["telescopic"]],
         data_overview: [*results, *datasets],
         data_efficiency: [*runs, "--points", POINTS],
     }[module]
@@ -205,15 +202,8 @@ def test_every_command_line_writes_pdf_and_png_the_same_twice(demo, tmp_path):
         (cost_by_variant, ["--variants", ["lora"]], "no run of lora"),
         (pareto, ["--variants", ["lora"]], "nothing to draw"),
         (width_schedule, ["--variants", ["lora"]], "kind telescopic"),
-        (width_schedule, ["--variants", ["other"]], "--settings: other missing"),
         (width_schedule, ["--labels", ["x"]], "--labels: must be a JSON object"),
-        (
-            ablation_depth,
-            ["--settings", {"uniform": {"kind": "telescopic", "schedule": "wide"}, "telescopic": DEPTH["telescopic"]}],
-            r"--settings: uniform: schedule.*should be",
-        ),
         (qualitative, ["--variants", ["lora"]], "busi: gallery lacks variant lora"),
-        (data_efficiency, ["--points", {"uniform": {"method": "U", "fraction": 0}}], "uniform: give method and frac"),
     ],
 )
 def test_errors_say_what_is_missing(demo, module, change, message):
@@ -231,32 +221,6 @@ def test_pareto_leaves_out_what_lacks_a_run_or_its_cost(study, capfd):
     assert "LoRA," not in words and "Uniform" not in words and "Telescopic Adapters" in words
     log = capfd.readouterr().err
     assert "lora left out: no row in cost.csv" in log and "uniform left out: no run on some of" in log
-
-
-def test_front_is_what_no_other_point_beats():
-    points = [(0, 30), (613, 85), (613, 84), (1127, 82), (3237, 85), (150_000, 86)]
-    assert pareto.front(points) == [(0, 30), (613, 85), (150_000, 86)]
-    cloud = [tuple(point) for point in np.random.default_rng(1).integers(0, 20, (60, 2))]
-    by_definition = {(x, y) for x, y in cloud if not any((a <= x and b >= y) and (a < x or b > y) for a, b in cloud)}
-    assert set(pareto.front(cloud)) == by_definition
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_point_labels_keep_clear_of_each_other(seed):
-    generator = np.random.default_rng(seed)
-    figure = style.new_figure(style.TEXT_WIDTH, 3.2)
-    axes = figure.subplots()
-    # Clusters, as methods of like cost and quality form.
-    centres = generator.uniform(0.2, 0.8, (4, 2))
-    points = np.clip(centres[np.arange(12) % 4] + generator.normal(0, 0.015, (12, 2)), 0.02, 0.98)
-    axes.set(xlim=(0, 1), ylim=(0, 1))
-    axes.plot(points[:, 0], points[:, 1], "o", linestyle="none")
-    label_points(axes, [PointLabel(x, y, f"Method number {index}") for index, (x, y) in enumerate(points)])
-    assert overlaps(figure) == [] and clipped(figure) == []
-    boxes = [box for content, box in texts(figure) if content.startswith("Method")]
-    assert len(boxes) == 12
-    for x, y in axes.transData.transform(points):
-        assert not any(box.x0 < x < box.x1 and box.y0 < y < box.y1 for box in boxes)
 
 
 def test_training_curves_need_a_training(study):
@@ -280,13 +244,11 @@ def test_rows_without_a_run_say_so(study):
     assert "n/a" not in shown(draw(ablation, *options(study, ablation)))
 
 
-def test_comparison_has_one_reference_and_shows_what_was_not_tested(study):
+def test_comparison_shows_what_was_not_tested(study):
     table = pd.read_csv(study / "comparison.csv")
     table = table[(table["variant"] != "lora") | (table["dataset"] != "bkai")]
     figure = forest.forest(table, VARIANTS, LABELS)
     assert shown(figure).count("n/a") == 1
-    with pytest.raises(PipelineError, match="one reference"):
-        forest.forest(table.assign(reference=table["variant"]), VARIANTS, LABELS)
 
 
 def test_far_rows_are_few_and_far():
@@ -323,7 +285,8 @@ def test_widths_are_drawn_as_built():
 
 def test_ablation_depth_draws_every_schedule(tmp_path):
     write_runs(tmp_path, DATASETS, list(DEPTH), [41], cases=6, epochs=1)
-    command = [*options(tmp_path, ablation_depth), "--labels", DEPTH_LABELS | TITLES, "--note", NOTE]
+    labels = {"lora": "LoRA, not telescopic at all"} | TITLES
+    command = [*options(tmp_path, ablation_depth), "--labels", labels, "--note", NOTE]
     figure = draw(ablation_depth, *command)
     check(figure, "8–32", "14–128", "none", "Average")
     # Nine layers with two adapters (7 schedules), three layers (3), one adapter a layer (2), LoRA none.
@@ -358,7 +321,7 @@ def test_data_efficiency_draws_each_method_by_share(study):
     assert drawn == pytest.approx([100 * expected[variant] for variant in POINTS])
 
 
-def test_alphas_are_read_by_layer_and_branch(tmp_path, capfd):
+def test_alphas_are_read_by_layer_and_branch(tmp_path):
     settings = {"telescopic": {"kind": "telescopic", "alpha": 0.25}, "lora": {"kind": "lora"}}
     runs = write_runs(tmp_path, ["busi"], list(settings), [41], cases=2, epochs=1)
     write_alphas(runs, settings)
@@ -369,10 +332,8 @@ def test_alphas_are_read_by_layer_and_branch(tmp_path, capfd):
     assert vision["layer"].tolist() == list(range(1, 10))
     assert set(alphas.loc[alphas["branch"] == "text", "layer"]) == {10, 11, 12}
     assert alphas.loc[alphas["branch"] == "conditional", "alpha"].item() == pytest.approx(0.40)
-    alpha_by_depth.alpha_by_depth(alphas, list(settings), LABELS)
-    assert "lora left out" in capfd.readouterr().err
-    with pytest.raises(PipelineError, match="residual scale"):
-        alpha_by_depth.alpha_by_depth(alphas, ["lora"], LABELS)
+    with pytest.raises(PipelineError, match="no run of LoRA has a residual scale"):
+        alpha_by_depth.alpha_by_depth(alphas[alphas["variant"] == "lora"], "LoRA")
     path = runs[0].folder / "weights.safetensors"
     path.write_bytes(path.read_bytes()[:40])
     with pytest.raises(PipelineError, match=r"weights.safetensors: cannot be read"):
@@ -381,13 +342,13 @@ def test_alphas_are_read_by_layer_and_branch(tmp_path, capfd):
 
 def test_transfer_orders_columns_as_rows_and_shows_holes(study):
     table = pd.read_csv(study / "transfer.csv")
-    hole = (table["variant"] == "uniform") & (table["train_dataset"] == "busi") & (table["test_dataset"] == "bkai")
+    hole = (table["train_dataset"] == "busi") & (table["test_dataset"] == "bkai")
     table = table[~hole].sort_values("test_dataset", kind="stable")
-    figure = transfer_heatmap.transfer(table, ["telescopic", "uniform"], TITLES, NOTE)
+    figure = transfer_heatmap.transfer(table, "telescopic", TITLES, NOTE)
     check(figure, "88.0", "n/a")
     names = [tick.get_text() for tick in figure.axes[0].get_yticklabels()]
     assert names == [tick.get_text() for tick in figure.axes[0].get_xticklabels()]
-    check(transfer_heatmap.transfer(table[table["test_dataset"] == "busi"], ["telescopic"], LONG))
+    check(transfer_heatmap.transfer(table[table["test_dataset"] == "busi"], "telescopic", LONG))
 
 
 def test_cost_of_what_trains_nothing_is_not_available(study):
@@ -403,14 +364,13 @@ def test_cost_of_what_trains_nothing_is_not_available(study):
 
 def test_manifests_prefer_the_gpus_memory(tmp_path):
     runs = write_runs(tmp_path, ["busi"], ["telescopic", "zero_shot"], [41], cases=2, epochs=1)
-    with pytest.raises(PipelineError, match=r"manifest.json: not a run's manifest"):
-        cost_by_variant.read_manifests(runs)
-    memory = {"host_mib": 512, "gpu_mib": 2048}
-    for run, seconds in zip(runs, (90, 0), strict=True):
-        record = {"peak_memory": memory, "training_seconds": seconds}
-        (run.folder / "manifest.json").write_text(json.dumps(record))
+    write_manifests(runs, gpu=True)
     table = cost_by_variant.read_manifests(runs)
-    assert table.to_dict("records") == [{"variant": "telescopic", "memory_gib": 2.0, "seconds": 90.0, "on_gpu": True}]
+    row = {"variant": "telescopic", "memory_gib": 4000 / 1024, "seconds": 75.0, "on_gpu": True}
+    assert table.to_dict("records") == [row]
+    (runs[0].folder / "manifest.json").write_text("{}")
+    with pytest.raises(PipelineError, match=r"manifest.json: no usable manifest"):
+        cost_by_variant.read_manifests(runs)
 
 
 @pytest.mark.parametrize(("seconds", "unit"), [(4, "seconds"), (119, "seconds"), (120, "minutes"), (7200, "hours")])

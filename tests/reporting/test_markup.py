@@ -1,5 +1,7 @@
 """Tables as Markdown and LaTeX, exactly; marks; text that must not be taken for markup."""
 
+from argparse import Namespace
+
 import pandas as pd
 import pytest
 
@@ -38,14 +40,12 @@ TABLE = Table(
         ("z", [Cell()]),
     ],
     footnotes=["Mean ± sd.", "*: p < 0.05."],
-    note="Demo: 1 < 2.",
-    label="test",
     rules=frozenset({2}),
 )
 
 
 def test_markdown_is_exactly_this():
-    assert markdown(TABLE) == (
+    assert markdown(TABLE, "Demo: 1 < 2.") == (
         "**DSC (%)**\n\n> Demo: 1 < 2.\n\n"
         "| Method | A_1 |\n| --- | ---: |\n"
         "| 50% & more | **91.20** ± 0.30<sup>\\*\\*</sup> [90.00<sup>a</sup>] |\n"
@@ -55,7 +55,7 @@ def test_markdown_is_exactly_this():
 
 
 def test_latex_is_exactly_this():
-    assert latex(TABLE) == (
+    assert latex(TABLE, "Demo: 1 < 2.", "test") == (
         "% needs \\usepackage{booktabs} and \\usepackage{graphicx}\n"
         "\\begin{table*}\n  \\centering\n"
         "  \\caption{DSC (\\%). Mean $\\pm$ sd. *: p $<$ 0.05. Demo: 1 $<$ 2.}\n  \\label{tab:test}\n"
@@ -79,12 +79,11 @@ def test_hostile_text_stays_text_from_table_to_page(tmp_path):
         title=HOSTILE,
         header=["Method", HOSTILE],
         rows=[(HOSTILE, [Cell(HOSTILE, rank="best")])],
-        footnotes=["# " + HOSTILE, "1. " + HOSTILE],
-        note="- " + HOSTILE,
-        label="test",
+        footnotes=["# " + HOSTILE],
     )
-    write(pd.DataFrame({"label": [HOSTILE]}), table, tmp_path / "test")
-    assert pd.read_csv(tmp_path / "test.csv")["label"].tolist() == [HOSTILE]
+    options = Namespace(output=tmp_path / "test", note="- " + HOSTILE)
+    write(pd.DataFrame({"label": [HOSTILE, None]}), table, options, "1. " + HOSTILE)
+    assert pd.read_csv(tmp_path / "test.csv", keep_default_na=False)["label"].tolist() == [HOSTILE, "n/a"]
     text = page((tmp_path / "test.md").read_text(), tmp_path)
     # As the text of one cell, one title and so on; nothing of it is an element.
     shown = (

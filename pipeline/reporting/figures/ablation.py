@@ -13,11 +13,11 @@ from matplotlib.lines import Line2D
 
 from pipeline.evaluation.intervals import SAMPLES, summarise_family
 from pipeline.evaluation.readers import AVERAGE, read_cases
-from pipeline.evaluation.runs import add_run_options
-from pipeline.reporting.figures.command import parse_options, runs_of
+from pipeline.reporting.figures.chosen import runs_of
 from pipeline.reporting.figures.dots import dot_rows, key, name_rows, spans
 from pipeline.reporting.figures.panels import average_first, title_panels, wrapped_labels
 from pipeline.reporting.lettering import line_count
+from pipeline.reporting.options import parse_options
 from pipeline.reporting.palette import BLUE, GREY, VERMILLION
 from pipeline.reporting.style import (
     COLUMN_WIDTH,
@@ -134,12 +134,7 @@ def ablation(
     return figure
 
 
-def add_family_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of a family's figure."""
-    add_run_options(parser)
-    parser.add_argument("--reference", required=True, help="variant that the others are compared with")
-    parser.add_argument("--bootstrap", type=int, default=SAMPLES, help="resamples for the 95%% intervals")
-    parser.add_argument("--title", default="", help="heading of the figure")
+FAMILY_OPTIONS = ("results", "runs", "reference", "bootstrap", "title", "variants")
 
 
 def render(options: argparse.Namespace, side: Side | None = None) -> None:
@@ -150,7 +145,7 @@ def render(options: argparse.Namespace, side: Side | None = None) -> None:
 
 
 def main() -> None:
-    render(parse_options(__doc__, add_family_options))
+    render(parse_options(__doc__, *FAMILY_OPTIONS))
 
 
 if __name__ == "__main__":

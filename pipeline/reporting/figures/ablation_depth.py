@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from matplotlib.axes import Axes
 
 from pipeline.models.widths import FEATURES
-from pipeline.reporting.figures.ablation import Side, add_family_options, render
-from pipeline.reporting.figures.command import parse_options
-from pipeline.reporting.figures.places import LAYERS, Place, adapter_widths, add_settings_options
+from pipeline.reporting.figures.ablation import FAMILY_OPTIONS, Side, render
+from pipeline.reporting.figures.places import LAYERS, Place, adapter_widths
 from pipeline.reporting.lettering import SMALL_FONT_SIZE
+from pipeline.reporting.options import parse_options
 from pipeline.reporting.palette import BLACK, BLUE, GREY, SKY
 from pipeline.runtime.errors import run_command
 
@@ -56,7 +56,7 @@ def schedule_column(widths: Mapping[str, Mapping[Place, int]]) -> Side:
 
 
 def main() -> None:
-    options = parse_options(__doc__, add_family_options, add_settings_options)
+    options = parse_options(__doc__, *FAMILY_OPTIONS, "settings", "backbone")
     widths = adapter_widths(options.settings, options.variants, FEATURES[options.backbone])
     render(options, schedule_column(widths))
 

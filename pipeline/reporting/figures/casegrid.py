@@ -11,10 +11,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
 from pipeline.evaluation.readers import dataset_order
-from pipeline.reporting.figures.command import add_dataset_options, parse_options
 from pipeline.reporting.figures.sheet import DASHES, PREDICTION_COLOUR, TARGET_COLOUR, Sheet
 from pipeline.reporting.lettering import SMALL_FONT_SIZE, line_count, shorten, text_width, wrap
-from pipeline.reporting.options import label
+from pipeline.reporting.options import label, parse_options
 from pipeline.reporting.palette import BLACK
 from pipeline.reporting.style import PAGE_HEIGHT, TEXT_WIDTH, footer_height, save
 from pipeline.runtime.errors import PipelineError
@@ -157,7 +156,7 @@ def case_grid(
 
 def gallery_figure(description: str, roles: Collection[str], name_rows_by_case: bool = False) -> None:
     """The command line of a figure that shows the cases with ``roles`` of several galleries."""
-    options = parse_options(description, add_dataset_options)
+    options = parse_options(description, "results", "datasets", "variants")
     galleries = [options.results / "gallery" / f"{dataset}.npz" for dataset in options.datasets]
     cases = [case for path in galleries for case in read_gallery(path)]
     figure = case_grid(cases, roles, options.variants, options.labels, options.note, name_rows_by_case)

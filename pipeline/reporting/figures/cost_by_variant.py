@@ -1,6 +1,5 @@
 """Figure: what each variant costs: parameters, multiply-adds, training operations, memory, time."""
 
-import json
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -9,12 +8,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
+from pipeline.evaluation.provenance import read_manifest
 from pipeline.evaluation.readers import read_cost
-from pipeline.evaluation.runs import Run, add_run_options
-from pipeline.reporting.figures.command import parse_options, runs_of
+from pipeline.evaluation.runs import Run
+from pipeline.reporting.figures.chosen import runs_of
 from pipeline.reporting.figures.panels import wrapped_labels
 from pipeline.reporting.formats import NOT_AVAILABLE, si
 from pipeline.reporting.lettering import SMALL_FONT_SIZE, line_count, text_width
+from pipeline.reporting.options import parse_options
 from pipeline.reporting.palette import BLACK, GREY, marks
 from pipeline.reporting.style import COLUMN_WIDTH, TEXT_WIDTH, new_figure, save
 from pipeline.runtime.errors import PipelineError, run_command
@@ -35,18 +36,14 @@ def read_manifests(runs: Sequence[Run]) -> pd.DataFrame:
         Columns variant, memory_gib (of the GPU where there is one, else of the host), seconds, on_gpu.
 
     Raises:
-        PipelineError: a manifest is missing or broken.
+        PipelineError: as of :func:`pipeline.evaluation.provenance.read_manifest`.
     """
     rows = []
     for run in runs:
-        path = run.folder / "manifest.json"
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            memory, seconds = content["peak_memory"], float(content["training_seconds"])
-            mebibytes = float(memory.get("gpu_mib", memory["host_mib"]))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise PipelineError(f"{path}: not a run's manifest ({error!r}); train the run again") from None
+        record = read_manifest(run)
+        memory, seconds = record["peak_memory"], record["training_seconds"]
         if seconds > 0:
+            mebibytes = memory.get("gpu_mib", memory["host_mib"])
             rows.append((run.variant, mebibytes / 1024, seconds, "gpu_mib" in memory))
     return pd.DataFrame(rows, columns=["variant", "memory_gib", "seconds", "on_gpu"])
 
@@ -126,7 +123,7 @@ def cost(
 
 
 def main() -> None:
-    options = parse_options(__doc__, add_run_options, files={"cost": "cost.csv"})
+    options = parse_options(__doc__, "results", "runs", "cost", "variants")
     runs = read_manifests(runs_of(options, options.variants))
     save(cost(read_cost(options.cost), runs, options.variants, options.labels, options.note), options.output)
 

@@ -1,6 +1,5 @@
 """Figure: DSC against the share of the training cases, one line a method."""
 
-import argparse
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -12,13 +11,12 @@ from matplotlib.ticker import MaxNLocator
 
 from pipeline.evaluation.aggregate import measured
 from pipeline.evaluation.readers import AVERAGE, dataset_order, read_cases
-from pipeline.evaluation.runs import add_run_options
-from pipeline.reporting.figures.command import parse_options, rows_of, runs_of
+from pipeline.reporting.figures.chosen import rows_of, runs_of
 from pipeline.reporting.figures.panels import panel_grid, title_panels, wrapped_labels
+from pipeline.reporting.options import parse_options
 from pipeline.reporting.palette import marks
 from pipeline.reporting.style import COLUMN_WIDTH, TEXT_WIDTH, legend_height, new_figure, save, top_legend
-from pipeline.runtime.errors import PipelineError, run_command
-from pipeline.runtime.options import json_value
+from pipeline.runtime.errors import run_command
 
 SPREAD = 0.05
 """How far apart the methods are drawn at one share, as a part of a factor of e: error bars must not hide each other."""
@@ -28,8 +26,6 @@ def _methods(points: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[float, s
     """Variant by share of the training cases (0..1), by method."""
     result: dict[str, dict[float, str]] = {}
     for variant, point in points.items():
-        if not {"method", "fraction"} <= set(point) or not 0 < point["fraction"] <= 1:
-            raise PipelineError(f"--points: {variant}: give method and fraction (above 0, at most 1); found {point}")
         result.setdefault(point["method"], {})[float(point["fraction"])] = variant
     return {method: dict(sorted(shares.items())) for method, shares in result.items()}
 
@@ -47,7 +43,7 @@ def data_efficiency(
         labels: display names of datasets.
 
     Raises:
-        PipelineError: a point is incomplete, or there is no run of any of the variants.
+        PipelineError: there is no run of any of the variants.
     """
     methods = _methods(points)
     dsc = rows_of(dsc, list(points), "data_efficiency")
@@ -88,13 +84,8 @@ def data_efficiency(
     return figure
 
 
-def _add_points(parser: argparse.ArgumentParser) -> None:
-    help_points = "JSON object: method and fraction of each variant"
-    parser.add_argument("--points", type=json_value("--points", dict), required=True, help=help_points)
-
-
 def main() -> None:
-    options = parse_options(__doc__, add_run_options, _add_points, variants=False)
+    options = parse_options(__doc__, "results", "runs", "points")
     cases = read_cases(runs_of(options, options.points))
     dsc = cases.groupby(["dataset", "variant", "seed"], as_index=False, sort=False)["dsc"].mean()
     save(data_efficiency(dsc, options.points, options.labels, options.note), options.output)

@@ -11,10 +11,10 @@ from matplotlib.lines import Line2D
 from PIL import Image, UnidentifiedImageError
 
 from pipeline.evaluation.readers import read_table
-from pipeline.reporting.figures.command import add_dataset_options, parse_options
 from pipeline.reporting.figures.panels import wrapped_labels
 from pipeline.reporting.figures.sheet import Sheet
 from pipeline.reporting.lettering import SMALL_FONT_SIZE, line_count
+from pipeline.reporting.options import parse_options
 from pipeline.reporting.palette import BLUE, ORANGE, PURPLE
 from pipeline.reporting.style import TEXT_WIDTH, save
 from pipeline.runtime.errors import PipelineError, run_command
@@ -39,11 +39,9 @@ def read_shares(folder: Path) -> pd.DataFrame:
     """cases.csv of a dataset's ``folder`` with the column share, foreground pixels by all pixels (0..1).
 
     Raises:
-        PipelineError: the file is missing or broken, or lists no case.
+        PipelineError: the file is missing or broken.
     """
     cases = read_table(folder / "cases.csv", COLUMNS)
-    if cases.empty:
-        raise PipelineError(f"{folder / 'cases.csv'}: lists no case; standardise the dataset again")
     return cases.assign(case=cases["case"].astype(str), share=cases["foreground"] / (cases["width"] * cases["height"]))
 
 
@@ -114,7 +112,7 @@ def data_overview(results: Path, datasets: Sequence[str], labels: Mapping[str, s
 
 
 def main() -> None:
-    options = parse_options(__doc__, add_dataset_options, variants=False)
+    options = parse_options(__doc__, "results", "datasets")
     save(data_overview(options.results, options.datasets, options.labels, options.note), options.output)
 
 

@@ -7,14 +7,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from pipeline.evaluation.readers import dataset_order, read_table
-from pipeline.reporting.figures.command import parse_options, rows_of
+from pipeline.reporting.figures.chosen import rows_of
 from pipeline.reporting.figures.dots import dot_rows, key, name_rows, spans
 from pipeline.reporting.figures.panels import average_first, title_panels, wrapped_labels
 from pipeline.reporting.lettering import line_count
-from pipeline.reporting.options import label
+from pipeline.reporting.options import label, parse_options
 from pipeline.reporting.palette import BLACK, BLUE
 from pipeline.reporting.style import COLUMN_WIDTH, TEXT_WIDTH, legend_height, new_figure, save, top_legend
-from pipeline.runtime.errors import PipelineError, run_command
+from pipeline.runtime.errors import run_command
 
 LEVEL = 0.05
 COLUMNS = ["dataset", "variant", "reference", "difference", "difference_low", "difference_high", "p_holm"]
@@ -32,14 +32,12 @@ def forest(table: pd.DataFrame, variants: Sequence[str], labels: Mapping[str, st
         labels: display names of variants and datasets.
 
     Raises:
-        PipelineError: the table holds none of ``variants``, or has several references.
+        PipelineError: the table holds none of ``variants``.
     """
-    references = sorted(table["reference"].unique())
-    if len(references) != 1:
-        raise PipelineError(f"comparison: one reference is expected, the table has {', '.join(references) or 'none'}")
-    reference = references[0]
-    rows = [variant for variant in variants if variant != reference]
-    table = rows_of(table, rows, "comparison").set_index(["dataset", "variant"])
+    rows = [variant for variant in variants if variant not in set(table["reference"])]
+    table = rows_of(table, rows, "comparison")
+    reference = table["reference"].iloc[0]
+    table = table.set_index(["dataset", "variant"])
     datasets = average_first(dataset_order(table.index.get_level_values("dataset")))
     width = COLUMN_WIDTH if len(datasets) < 3 else TEXT_WIDTH
     titles = wrapped_labels(labels, datasets, (width - 1.5) / len(datasets))
@@ -66,7 +64,7 @@ def forest(table: pd.DataFrame, variants: Sequence[str], labels: Mapping[str, st
 
 
 def main() -> None:
-    options = parse_options(__doc__, files={"comparison": "tables/comparison.csv"})
+    options = parse_options(__doc__, "comparison", "variants")
     table = read_table(options.comparison, COLUMNS)
     save(forest(table, options.variants, options.labels, options.note), options.output)
 

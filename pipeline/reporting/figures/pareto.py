@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import pandas as pd
@@ -11,14 +11,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from pipeline.evaluation.aggregate import measured, reported, reported_parameters
+from pipeline.evaluation.aggregate import front, measured, reported, reported_parameters
 from pipeline.evaluation.readers import AVERAGE, dataset_order, read_cost, read_dsc, read_reported
-from pipeline.reporting.figures.command import parse_options
-from pipeline.reporting.figures.point_labels import PointLabel, label_points
 from pipeline.reporting.formats import si
-from pipeline.reporting.options import REPORTED_ONLY, label
-from pipeline.reporting.palette import BLACK, GREY, marks
-from pipeline.reporting.style import TEXT_WIDTH, new_figure, save
+from pipeline.reporting.options import REPORTED_ONLY, label, parse_options
+from pipeline.reporting.palette import BLACK, GREY, Mark, marks
+from pipeline.reporting.style import TEXT_WIDTH, legend_height, new_figure, save, top_legend
 from pipeline.runtime.errors import PipelineError, run_command
 from pipeline.runtime.progress import log
 
@@ -29,25 +27,6 @@ class Point(NamedTuple):
     x: float
     y: float
     sd: float = 0.0
-
-
-def front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The points that no other beats in both fewer parameters (first) and higher DSC (second), by parameters."""
-    best: list[tuple[float, float]] = []
-    for x, y in sorted(points, key=lambda point: (point[0], -point[1])):
-        if not best or y > best[-1][1]:
-            best.append((x, y))
-    return best
-
-
-def _staircase(points: Sequence[tuple[float, float]], right: float) -> list[tuple[float, float]]:
-    """The front as a polyline that ends at ``right``."""
-    line: list[tuple[float, float]] = []
-    for x, y in front(points):
-        if line:
-            line.append((x, line[-1][1]))
-        line.append((x, y))
-    return [*line, (right, line[-1][1])]
 
 
 def _parts(points: Sequence[Point]) -> list[tuple[float, float]]:
@@ -87,6 +66,23 @@ def _reported_points(table: pd.DataFrame, methods: Sequence[str]) -> dict[str, P
         if score is not None and score.source == "paper" and parameters is not None:
             points[method] = Point(float(parameters), score.value)
     return points
+
+
+def _keys(
+    ours: Collection[str], published: Collection[str], mark: Mapping[str, Mark], labels: Mapping[str, str]
+) -> list[Line2D]:
+    """Entries of the legend: both fronts, then the methods; a method that is measured and reported has one."""
+    style = {"marker": "o", "linewidth": 0.8}
+    keys = [Line2D([], [], color=BLACK, linestyle="-", label="measured (± sd over seeds) and its front", **style)]
+    if published:
+        hollow = {"color": GREY, "markerfacecolor": "white", "linestyle": ":"}
+        keys.append(Line2D([], [], label="reported and its front", **hollow, **style))
+    for method in dict.fromkeys([*ours, *published]):
+        colour, marker = mark[method]
+        face, text = (colour, "") if method in ours else ("white", ", reported")
+        style = {"color": colour, "marker": marker, "markerfacecolor": face, "linestyle": "none"}
+        keys.append(Line2D([], [], label=f"{label(labels, method)}{text}", **style))
+    return keys
 
 
 def _scale_parameters(panels: Sequence[Axes], values: Sequence[float]) -> float:
@@ -132,18 +128,21 @@ def pareto(
     points = [*ours.values(), *published.values()]
     parts = _parts(points)
 
-    figure = new_figure(TEXT_WIDTH, 3.7, note)
+    handles = _keys(ours, published, mark, labels)
+    legend = legend_height([handle.get_label() for handle in handles], TEXT_WIDTH)
+    figure = new_figure(TEXT_WIDTH, 3.2 + legend, note)
     spans = [high - low for low, high in parts]
     shares = [max(span, 0.22 * max(spans)) for span in spans]
     panels = figure.subplots(len(parts), 1, sharex=True, squeeze=False, height_ratios=shares)[:, 0]
     right = _scale_parameters(panels, [point.x for point in points])
-    fronts = [_staircase([point[:2] for point in group.values()], right) for group in (ours, published) if group]
+    fronts = [front([point[:2] for point in group.values()]) for group in (ours, published) if group]
     for axes, (low, high) in zip(panels, parts, strict=True):
         axes.grid(True, axis="y")
         axes.set_ylim(max(0, low) if low > -5 else low, high)
         axes.yaxis.set_major_locator(MaxNLocator(7 if high - low >= 0.5 * max(spans) else 2, min_n_ticks=1))
         for line, style, colour in zip(fronts, ("-", ":"), (BLACK, GREY), strict=False):
-            axes.plot(*zip(*line, strict=True), linestyle=style, color=colour, linewidth=0.8, zorder=1)
+            steps = zip(*line, (right, line[-1][1]), strict=True)
+            axes.plot(*steps, drawstyle="steps-post", linestyle=style, color=colour, linewidth=0.8, zorder=1)
         for method, (x, y, _) in published.items():
             axes.plot(x, y, mark[method].marker, markeredgecolor=mark[method].colour, markerfacecolor="white", zorder=2)
         for variant, (x, y, sd) in ours.items():
@@ -159,27 +158,12 @@ def pareto(
     panels[-1].set_xlabel("Trained parameters (symmetric log axis)")
     over = f"mean over {len(datasets)} datasets" if len(datasets) > 1 else label(labels, datasets[0])
     panels[0].set_ylabel(f"DSC, % ({over})")
-    style = {"marker": "o", "linewidth": 0.8}
-    handles = [
-        Line2D([], [], color=BLACK, linestyle="-", label="measured (± sd over seeds) and its front", **style),
-        Line2D([], [], color=GREY, markerfacecolor="white", linestyle=":", label="reported and its front", **style),
-    ]
-    panels[0].legend(handles=handles[: len(fronts)], loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
-
-    texts = [PointLabel(x, y, label(labels, variant)) for variant, (x, y, _) in ours.items()]
-    new = [(f"{label(labels, method)}, reported", point) for method, point in published.items() if method not in ours]
-    texts += [PointLabel(x, y, text, "#5A5A5A") for text, (x, y, _) in new]
-    others = [point[:2] for method, point in published.items() if method in ours]
-    bars = [[(x, y - sd), (x, y + sd)] for x, y, sd in ours.values() if sd]
-    for axes, (low, high) in zip(panels, parts, strict=True):
-        inside, crowding = ([place for place in places if low <= place[1] <= high] for places in (texts, others))
-        label_points(axes, inside, crowding, [*fronts, *bars])
+    top_legend(figure, handles)
     return figure
 
 
 def main() -> None:
-    files = {"dsc": "dsc.csv", "cost": "cost.csv", "reported": "reported.csv"}
-    options = parse_options(__doc__, files=files)
+    options = parse_options(__doc__, "dsc", "cost", "reported", "variants")
     dsc, cost, table = read_dsc(options.dsc), read_cost(options.cost), read_reported(options.reported)
     save(pareto(dsc, cost, table, options.variants, options.labels, options.note), options.output)
 

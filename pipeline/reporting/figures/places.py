@@ -1,16 +1,11 @@
 """Where the adapters of a variant stand and how wide they are, from its settings."""
 
-import argparse
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from pydantic import ValidationError
-
 from pipeline.models.kinds import parse_variant
-from pipeline.models.widths import FEATURES, Features
-from pipeline.runtime.errors import PipelineError
-from pipeline.runtime.options import json_value
+from pipeline.models.widths import Features
 
 LAYERS = 12
 """Layers of each encoder."""
@@ -45,32 +40,12 @@ def adapter_widths(
     """Bottleneck widths as built by place, for each variant; none for kinds without telescopic adapters.
 
     Args:
-        settings: by variant, its entry in ``variants`` of config.yaml.
+        settings: by variant, its entry in ``variants`` of config.yaml, as the configuration has checked it.
         features: sizes of the states that the adapters act on, which bound the widths.
-
-    Raises:
-        PipelineError: settings are missing or not valid.
     """
-    absent = [variant for variant in variants if variant not in settings]
-    if absent:
-        raise PipelineError(f"--settings: {', '.join(absent)} missing; give the settings of every variant")
     result = {}
     for variant in variants:
-        try:
-            parsed = parse_variant(dict(settings[variant]))
-        except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(map(str, first["loc"])) or "settings"
-            raise PipelineError(f"--settings: {variant}: {place}: {first['msg']}") from None
-        except ValueError as error:
-            raise PipelineError(f"--settings: {variant}: {error}") from None
+        parsed = parse_variant(dict(settings[variant]))
         widths = parsed.adapter_widths(features) if parsed.kind == "telescopic" else {}
         result[variant] = {parse_place(name): width for name, width in widths.items()}
     return result
-
-
-def add_settings_options(parser: argparse.ArgumentParser) -> None:
-    """Add ``--settings`` and ``--backbone``, from which :func:`adapter_widths` follows."""
-    help_settings = "JSON object: settings of each variant"
-    parser.add_argument("--settings", type=json_value("--settings", dict), required=True, help=help_settings)
-    parser.add_argument("--backbone", choices=FEATURES, required=True, help="CLIPSeg whose states the adapters act on")

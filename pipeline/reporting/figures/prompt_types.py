@@ -9,11 +9,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from pipeline.evaluation.readers import dataset_order, read_table
-from pipeline.reporting.figures.command import parse_options, rows_of
+from pipeline.reporting.figures.chosen import rows_of
 from pipeline.reporting.figures.heatmap import colour_bar, heat_map
 from pipeline.reporting.formats import NOT_AVAILABLE, number
 from pipeline.reporting.lettering import SMALL_FONT_SIZE, text_width, wrap
-from pipeline.reporting.options import label
+from pipeline.reporting.options import label, parse_options
 from pipeline.reporting.palette import BLACK, GREY, LIGHT_GREY
 from pipeline.reporting.style import PAGE_HEIGHT, TEXT_WIDTH, footer_height, new_figure, save
 from pipeline.reporting.tables.prompt_sensitivity import type_order, worded
@@ -95,7 +95,7 @@ def prompt_sensitivity(
 
 
 def main() -> None:
-    options = parse_options(__doc__, files={"table": "tables/prompt_sensitivity.csv"})
+    options = parse_options(__doc__, "table", "variants")
     table = read_table(options.table, ["dataset", "variant", "range"])
     save(prompt_sensitivity(table, options.variants, options.labels, options.note), options.output)
 

@@ -11,11 +11,11 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from pipeline.evaluation.readers import dataset_order, read_table
-from pipeline.evaluation.runs import Run, add_run_options
-from pipeline.reporting.figures.command import parse_options, runs_of
+from pipeline.evaluation.runs import Run
+from pipeline.reporting.figures.chosen import runs_of
 from pipeline.reporting.figures.panels import title_panels, wrapped_labels
 from pipeline.reporting.lettering import line_count
-from pipeline.reporting.options import label
+from pipeline.reporting.options import label, parse_options
 from pipeline.reporting.palette import marks
 from pipeline.reporting.style import COLUMN_WIDTH, TEXT_WIDTH, legend_height, new_figure, save, top_legend
 from pipeline.runtime.errors import PipelineError, run_command
@@ -127,7 +127,7 @@ def _scale(axes: Axes, quantity: str, values: np.ndarray) -> None:
 
 
 def main() -> None:
-    options = parse_options(__doc__, add_run_options)
+    options = parse_options(__doc__, "results", "runs", "variants")
     histories = read_histories(runs_of(options, options.variants))
     save(training_curves(histories, options.variants, options.labels, options.note), options.output)
 

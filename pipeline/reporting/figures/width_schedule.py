@@ -9,10 +9,10 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from pipeline.models.widths import FEATURES
-from pipeline.reporting.figures.command import parse_options
 from pipeline.reporting.figures.panels import panel_grid, wrapped_labels
-from pipeline.reporting.figures.places import LAYERS, READ_LAYERS, Place, adapter_widths, add_settings_options
+from pipeline.reporting.figures.places import LAYERS, READ_LAYERS, Place, adapter_widths
 from pipeline.reporting.lettering import line_count
+from pipeline.reporting.options import parse_options
 from pipeline.reporting.palette import BLACK, BLUE, GREEN, ORANGE, SKY
 from pipeline.reporting.style import COLUMN_WIDTH, TEXT_WIDTH, legend_height, new_figure, save, top_legend
 from pipeline.runtime.errors import PipelineError, run_command
@@ -82,7 +82,7 @@ def width_schedule(widths: Mapping[str, Mapping[Place, int]], labels: Mapping[st
 
 
 def main() -> None:
-    options = parse_options(__doc__, add_settings_options)
+    options = parse_options(__doc__, "settings", "backbone", "variants")
     widths = adapter_widths(options.settings, options.variants, FEATURES[options.backbone])
     save(width_schedule(widths, options.labels, options.note), options.output)
 

@@ -1,17 +1,15 @@
 """The data audit as a table (CSV) and as text (Markdown): records, duplicates and leaks of all datasets."""
 
-import argparse
-import csv
-import io
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+
+import pandas as pd
 
 from pipeline.data.audit import SAME_SCENE, Finding, audit_dataset, split_order
 from pipeline.data.fingerprints import HASH_DISTANCE, SIMILARITY, THUMBNAIL
 from pipeline.data.sources import SPLITS
 from pipeline.reporting import markdown
-from pipeline.reporting.options import add_datasets, add_labels, add_output, label
-from pipeline.runtime.atomic import write_text
+from pipeline.reporting.options import label, parse_options
+from pipeline.runtime.atomic import write_csv, write_text
 from pipeline.runtime.errors import run_command
 
 LISTED = 12
@@ -39,14 +37,10 @@ FRAMES_TEXT = (
 )
 
 
-def to_csv(findings: Iterable[Finding]) -> str:
+def to_frame(findings: Iterable[Finding]) -> pd.DataFrame:
     """One row per finding; cases are separated by "; "."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for row in findings:
-        writer.writerow([row.dataset, row.finding, row.splits, f"{row.value:g}", "; ".join(row.cases)])
-    return text.getvalue()
+    rows = [(row.dataset, row.finding, row.splits, f"{row.value:g}", "; ".join(row.cases)) for row in findings]
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def _first(cases: Sequence[str]) -> str:
@@ -113,19 +107,11 @@ def to_markdown(datasets: Sequence[str], findings: Sequence[Finding], note: str,
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    add_datasets(parser)
-    parser.add_argument("--results", type=Path, required=True, help="results folder; reads datasets/ in it")
-    add_labels(parser)
-    add_output(parser, "path without ending: .csv and .md are written")
-    arguments = parser.parse_args()
-    findings = [
-        finding
-        for dataset in arguments.datasets
-        for finding in audit_dataset(dataset, arguments.results / "datasets" / dataset)
-    ]
-    write_text(f"{arguments.output}.csv", to_csv(findings))
-    write_text(f"{arguments.output}.md", to_markdown(arguments.datasets, findings, arguments.note, arguments.labels))
+    options = parse_options(__doc__, "results", "datasets")
+    folder = options.results / "datasets"
+    findings = [finding for dataset in options.datasets for finding in audit_dataset(dataset, folder / dataset)]
+    write_csv(f"{options.output}.csv", to_frame(findings))
+    write_text(f"{options.output}.md", to_markdown(options.datasets, findings, options.note, options.labels))
 
 
 if __name__ == "__main__":

@@ -1,21 +1,31 @@
 """Table ``efficiency``: what each variant costs and what it reaches; reported numbers beside."""
 
-import argparse
 import dataclasses
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
-from pipeline.evaluation.aggregate import Reported, reported, reported_parameters
+from pipeline.evaluation.aggregate import reported_parameters
 from pipeline.evaluation.provenance import describe_runs
 from pipeline.evaluation.readers import read_cost, read_dsc, read_reported
+from pipeline.evaluation.runs import listed_runs
 from pipeline.reporting.formats import number
 from pipeline.reporting.markup import Cell, Table, ranks, write
-from pipeline.reporting.options import add_dsc_options, label
-from pipeline.reporting.tables import scores as shared
+from pipeline.reporting.options import label, parse_options
+from pipeline.reporting.tables.scores import (
+    DECIMALS,
+    DECODER_NOTE,
+    DSC_OPTIONS,
+    MEASURED_NOTE,
+    SOURCE_LETTERS,
+    Scores,
+)
 from pipeline.runtime.errors import run_command
 
+COUNTS = ["trainable_parameters", "trainable_percent", "inference_gmacs", "training_gflops"]
+"""Columns of cost.csv that are shown."""
 HEADER = ["Method", "Trained parameters", "Trained (%)", "GMAC", "Training GFLOP", "DSC (%)", "DSC per million"]
 COST_NOTE = (
     "GMAC: multiply-adds per image in inference (fvcore); training GFLOP: forward and backward pass per image "
@@ -25,7 +35,7 @@ COST_NOTE = (
 
 
 def _per_million(points: float | None, parameters: float | None) -> float | None:
-    return None if points is None or not parameters else round(points / (parameters / 1e6), 6)
+    return None if points is None or not parameters or pd.isna(parameters) else round(points / (parameters / 1e6), 6)
 
 
 def _decimals(values: pd.Series) -> int:
@@ -41,107 +51,74 @@ def _cost_cells(values: pd.Series, decimals: int, largest: bool = False) -> list
 
 
 def build(
-    dsc: pd.DataFrame,
-    cost: pd.DataFrame,
-    reported_table: pd.DataFrame,
-    selection: shared.Selection,
+    scores: Scores, cost: pd.DataFrame, reported_table: pd.DataFrame, labels: Mapping[str, str]
 ) -> tuple[pd.DataFrame, Table]:
     """Parameters, operations and DSC by variant, then the methods for which there are reported numbers only.
 
     Args:
-        dsc: as dsc.csv. reported_table: as reported.csv.
-        cost: as cost.csv, indexed by variant.
+        scores: measured and reported; the DSC is that of the last column.
+        cost: as cost.csv, by variant.
+        reported_table: as reported.csv: the reported parameters.
+        labels: display names of variants and datasets.
 
     Returns:
         The machine-readable table (DSC in points) and the table for print.
-
-    Raises:
-        PipelineError: a run lacks its per-case scores or its manifest.
     """
-    variants, datasets, labels, note, runs = selection
-    others = shared.reported_only(reported_table, variants)
-    rows = [*variants, *others]
-    scores = shared.Scores(dsc, variants, datasets)
-    average = scores.columns[-1]
-    found: dict[str, Reported | None] = {row: reported(reported_table, row, average) for row in rows}
-
-    def counted(row: str, column: str) -> float | None:
-        there = row in cost.index and column in cost.columns and pd.notna(cost.loc[row, column])
-        return float(cost.loc[row, column]) if there else None
-
+    last = scores.columns[-1]
+    counts = cost.reindex(index=scores.rows, columns=COUNTS)
     records: list[dict[str, Any]] = []
-    for row in rows:
-        score, source = scores.of(row, average), found[row]
-        parameters, reported_count = counted(row, "trainable_parameters"), reported_parameters(reported_table, row)
+    for row, (parameters, *counted) in zip(scores.rows, counts.itertuples(index=False, name=None), strict=True):
+        score, source = scores.of(row, last), scores.reported(row, last)
+        reported_count = reported_parameters(reported_table, row)
         records.append(
             {
                 "variant": row,
                 "label": label(labels, row),
-                "reported_only": row in others,
+                "reported_only": row in scores.others,
                 "trainable_parameters": parameters,
                 "trainable_parameters_reported": reported_count,
-                "trainable_percent": counted(row, "trainable_percent"),
-                "inference_gmacs": counted(row, "inference_gmacs"),
-                # Nothing is trained in a variant without trained parameters.
-                "training_gflops": counted(row, "training_gflops") if parameters else None,
-                **shared.seeds_record("dsc", score),
-                **shared.reported_record("dsc", source),
+                **dict(zip(COUNTS[1:], counted, strict=True)),
+                **scores.record(row, last, "dsc"),
                 "dsc_per_million": _per_million(score and score.mean, parameters),
                 "dsc_per_million_reported": _per_million(source and source.value, reported_count),
             }
         )
-    frame = pd.DataFrame(records).astype({"trainable_parameters": "Int64", "trainable_parameters_reported": "Int64"})
+    frame = pd.DataFrame(records)
+    # Nothing is trained in a variant without trained parameters.
+    frame.loc[frame["trainable_parameters"] == 0, "training_gflops"] = None
+    frame = frame.astype({"trainable_parameters": "Int64", "trainable_parameters_reported": "Int64"})
     gmacs, gflops = (
         _cost_cells(frame[name], _decimals(frame[name])) for name in ("inference_gmacs", "training_gflops")
     )
-    efficiency = _cost_cells(frame["dsc_per_million"], shared.DECIMALS, largest=True)
+    efficiency = _cost_cells(frame["dsc_per_million"], DECIMALS, largest=True)
     printed = []
     for at, row in enumerate(frame.itertuples()):
-        known = pd.notna(row.trainable_parameters_reported)
+        known, per_million = pd.notna(row.trainable_parameters_reported), row.dsc_per_million_reported
         parameters = Cell(
             number(row.trainable_parameters, ",d"),
             reported=f"{row.trainable_parameters_reported:,d}" if known else None,
-            source=shared.SOURCE_LETTERS["paper"] if known else "",
+            source=SOURCE_LETTERS["paper"] if known else "",
         )
-        per_million = row.dsc_per_million_reported
+        reported = None if pd.isna(per_million) else f"{per_million:.{DECIMALS}f}"
         cells = [
             *(parameters, Cell(number(row.trainable_percent, ".3g")), gmacs[at], gflops[at]),
-            scores.cell(row.variant, average, found[row.variant]),
-            dataclasses.replace(
-                efficiency[at], reported=None if pd.isna(per_million) else f"{per_million:.{shared.DECIMALS}f}"
-            ),
+            *(scores.cell(row.variant, last), dataclasses.replace(efficiency[at], reported=reported)),
         ]
-        printed.append((shared.row_name(labels, row.variant, row.reported_only), cells))
-    over = "average over datasets" if len(datasets) > 1 else label(labels, average)
-    table = Table(
-        title=f"Cost and DSC (%, {over}), measured [reported]",
-        header=HEADER,
-        rows=printed,
-        footnotes=[
-            *(shared.MEASURED_NOTE, COST_NOTE, *shared.source_note(found.values())),
-            *([shared.DECODER_NOTE] if "end_to_end" in rows else []),
-            describe_runs(runs),
-        ],
-        note=note,
-        label="efficiency",
-        rules=frozenset({len(variants)} if others else ()),
-    )
-    return frame, table
+        printed.append((scores.name(labels, row.variant), cells))
+    footnotes = [MEASURED_NOTE, COST_NOTE, *scores.source_note([last])]
+    if "end_to_end" in scores.rows:
+        footnotes.append(DECODER_NOTE)
+    over = "average over datasets" if len(scores.columns) > 1 else label(labels, last)
+    title = f"Cost and DSC (%, {over}), measured [reported]"
+    return frame, Table(title, HEADER, printed, footnotes, scores.rules())
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_dsc_options(parser)
-    parser.add_argument("--cost", required=True, help="cost.csv")
-    parser.add_argument("--reported", required=True, help="reported.csv")
-    arguments = parser.parse_args()
-    frame, table = build(
-        read_dsc(arguments.dsc),
-        read_cost(arguments.cost),
-        read_reported(arguments.reported),
-        shared.selected(arguments),
-    )
-    write(frame, table, arguments.output)
+    options = parse_options(__doc__, *DSC_OPTIONS, "cost", "reported")
+    reported = read_reported(options.reported)
+    scores = Scores(read_dsc(options.dsc), options.variants, options.datasets, reported)
+    runs = describe_runs(listed_runs(options.results, options.runs))
+    write(*build(scores, read_cost(options.cost), reported, options.labels), options, runs)
 
 
 if __name__ == "__main__":

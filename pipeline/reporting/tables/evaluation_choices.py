@@ -1,6 +1,5 @@
 """Table ``evaluation_choices``: how far DSC depends on the size it is computed at and on cases without a target."""
 
-import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,8 @@ from pipeline.evaluation.readers import AVERAGE
 from pipeline.evaluation.runs import Run, listed_runs
 from pipeline.reporting.formats import NOT_AVAILABLE
 from pipeline.reporting.markup import Cell, Table, rules_between, write
-from pipeline.reporting.options import add_scores_options, label
-from pipeline.reporting.tables.scores import DECIMALS, Scores, score_record
+from pipeline.reporting.options import label, parse_options
+from pipeline.reporting.tables.scores import DECIMALS, SCORES_OPTIONS, Scores, score_record
 from pipeline.runtime.errors import PipelineError, run_command
 
 CHOICES = ("original", "input_size", "with_target", "without_target")
@@ -57,9 +56,7 @@ def _difference(score: Score | None, base: Score | None) -> Cell:
     return Cell(NOT_AVAILABLE if score is None or base is None else f"{score.mean - base.mean:+.{DECIMALS}f}")
 
 
-def build(
-    runs: Sequence[Run], scores: Path, side: int, labels: Mapping[str, str], note: str
-) -> tuple[pd.DataFrame, Table]:
+def build(runs: Sequence[Run], scores: Path, side: int, labels: Mapping[str, str]) -> tuple[pd.DataFrame, Table]:
     """The table of ``runs``, machine-readable and for print; datasets and variants keep the order of the runs.
 
     Args:
@@ -67,7 +64,6 @@ def build(
             (:mod:`pipeline.evaluation.score_run`).
         side: of the model's input, pixels.
         labels: display names of variants and datasets.
-        note: provenance that the table shows; may be empty.
 
     Raises:
         PipelineError: scores are missing or damaged, or the two of a run are of other cases or prompts.
@@ -84,12 +80,8 @@ def build(
             cell = {choice: by_choice[choice].cell(variant, dataset) for choice in CHOICES}
             if row["original"] is None:
                 continue
-            if dataset == AVERAGE:
-                # Few datasets have empty targets at all.
-                row["without_target"], cell["without_target"] = None, Cell()
-                cases, targets = counts.xs(variant, level="variant").sum()
-            else:
-                cases, targets = counts.loc[(dataset, variant)]
+            of_variant = counts.xs(variant, level="variant")
+            cases, targets = of_variant.sum() if dataset == AVERAGE else of_variant.loc[dataset]
             if targets == cases:
                 cell["with_target"] = Cell()
             with_target = row["with_target"] if targets < cases else None
@@ -113,22 +105,17 @@ def build(
             *("Cases with target", "With target", "Δ", "Cases without target", "Without target"),
         ],
         rows=printed,
-        footnotes=[NOTE.format(side=side), describe_runs(runs, lambda run: [run.folder, run.within(scores)])],
-        note=note,
-        label="evaluation_choices",
+        footnotes=[NOTE.format(side=side)],
         rules=rules_between(record["dataset"] for record in records),
     )
     return pd.DataFrame(records), table
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_scores_options(parser, "at the input size")
-    parser.add_argument("--side", type=int, required=True, help="side of the model's input, pixels")
-    arguments = parser.parse_args()
-    runs = listed_runs(arguments.results, arguments.runs)
-    frame, table = build(runs, arguments.scores, arguments.side, arguments.labels, arguments.note)
-    write(frame, table, arguments.output)
+    options = parse_options(__doc__, *SCORES_OPTIONS, "side")
+    runs = listed_runs(options.results, options.runs)
+    made_from = describe_runs(runs, lambda run: [run.folder, run.within(options.scores)])
+    write(*build(runs, options.scores, options.side, options.labels), options, made_from)
 
 
 if __name__ == "__main__":

@@ -1,86 +1,63 @@
 """Table ``main``: DSC by method and dataset, measured beside reported."""
 
-import argparse
+from collections.abc import Mapping
 
 import pandas as pd
 
-from pipeline.evaluation.aggregate import reported
 from pipeline.evaluation.csv_table import read_table
 from pipeline.evaluation.provenance import describe_runs
 from pipeline.evaluation.readers import read_dsc, read_reported
+from pipeline.evaluation.runs import listed_runs
 from pipeline.reporting.markup import Table, write
-from pipeline.reporting.options import add_dsc_options, label
-from pipeline.reporting.tables import scores as shared
+from pipeline.reporting.options import label, parse_options
+from pipeline.reporting.tables.scores import (
+    DECODER_NOTE,
+    DSC_OPTIONS,
+    MEASURED_NOTE,
+    Scores,
+    significance_marks,
+    star_note,
+)
 from pipeline.runtime.errors import run_command
 
 
-def build(
-    dsc: pd.DataFrame,
-    reported_table: pd.DataFrame,
-    comparison: pd.DataFrame,
-    selection: shared.Selection,
-) -> tuple[pd.DataFrame, Table]:
+def build(scores: Scores, comparison: pd.DataFrame, labels: Mapping[str, str]) -> tuple[pd.DataFrame, Table]:
     """DSC by variant and dataset, then the methods for which there are reported numbers only.
 
     Args:
-        dsc: as dsc.csv. reported_table: as reported.csv.
+        scores: measured and reported.
         comparison: as comparison.csv (dataset, variant, reference, p_holm), for the marks of significance.
+        labels: display names of variants and datasets.
 
     Returns:
         The machine-readable table (points; one value per column) and the table for print.
-
-    Raises:
-        PipelineError: a run lacks its per-case scores or its manifest.
     """
-    variants, datasets, labels, note, runs = selection
-    others = shared.reported_only(reported_table, variants)
-    scores = shared.Scores(dsc, variants, datasets)
-    marks = shared.significance_marks(comparison)
-    found = {
-        (row, column): reported(reported_table, row, column)
-        for row in (*variants, *others)
-        for column in scores.columns
-    }
+    marks = significance_marks(comparison)
     records, printed = [], []
-    for row in (*variants, *others):
-        record = {"variant": row, "label": label(labels, row), "reported_only": row in others}
-        cells = []
+    for row in scores.rows:
+        record = {"variant": row, "label": label(labels, row), "reported_only": row in scores.others}
         for column in scores.columns:
-            record |= shared.seeds_record(column, scores.of(row, column))
-            record |= shared.reported_record(column, found[row, column])
-            cells.append(scores.cell(row, column, found[row, column], marks.get((row, column), "")))
+            record |= scores.record(row, column)
         records.append(record)
-        printed.append((shared.row_name(labels, row, row in others), cells))
-    footnotes = [shared.MEASURED_NOTE, *shared.source_note(found.values())]
-    if any(found.get(("end_to_end", column)) for column in scores.columns):
-        footnotes.append(shared.DECODER_NOTE)
+        cells = [scores.cell(row, column, marks.get((row, column), "")) for column in scores.columns]
+        printed.append((scores.name(labels, row), cells))
+    footnotes = [MEASURED_NOTE, *scores.source_note(scores.columns)]
+    if any(scores.reported("end_to_end", column) for column in scores.columns):
+        footnotes.append(DECODER_NOTE)
     if any(marks.values()):
-        footnotes.append(shared.star_note(label(labels, comparison["reference"].iloc[0])))
-    table = Table(
-        title="DSC (%) by dataset, measured [reported]",
-        header=["Method", *(label(labels, column) for column in scores.columns)],
-        rows=printed,
-        footnotes=[*footnotes, describe_runs(runs)],
-        note=note,
-        label="main",
-        rules=frozenset({len(variants)} if others else ()),
-    )
+        footnotes.append(star_note(label(labels, comparison["reference"].iloc[0])))
+    header = ["Method", *(label(labels, column) for column in scores.columns)]
+    table = Table("DSC (%) by dataset, measured [reported]", header, printed, footnotes, scores.rules())
     return pd.DataFrame(records), table
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_dsc_options(parser)
-    parser.add_argument("--comparison", required=True, help="tables/comparison.csv, for the marks of significance")
-    parser.add_argument("--reported", required=True, help="reported.csv")
-    arguments = parser.parse_args()
-    frame, table = build(
-        read_dsc(arguments.dsc),
-        read_reported(arguments.reported),
-        read_table(arguments.comparison, ["dataset", "variant", "reference", "p_holm"]),
-        shared.selected(arguments),
-    )
-    write(frame, table, arguments.output)
+    options = parse_options(__doc__, *DSC_OPTIONS, "comparison", "reported")
+    reported = read_reported(options.reported)
+    scores = Scores(read_dsc(options.dsc), options.variants, options.datasets, reported)
+    comparison = read_table(options.comparison, ["dataset", "variant", "reference", "p_holm"])
+    runs = describe_runs(listed_runs(options.results, options.runs))
+    write(*build(scores, comparison, options.labels), options, runs)
 
 
 if __name__ == "__main__":

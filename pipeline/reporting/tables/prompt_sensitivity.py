@@ -1,6 +1,5 @@
 """Table ``prompt_sensitivity``: DSC of trained runs by the type of the prompt they are evaluated with."""
 
-import argparse
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,8 @@ from pipeline.evaluation.provenance import describe_runs
 from pipeline.evaluation.runs import Run, listed_runs
 from pipeline.reporting.formats import NOT_AVAILABLE, number
 from pipeline.reporting.markup import Cell, Table, ranks, rules_between, write
-from pipeline.reporting.options import add_scores_options, label
-from pipeline.reporting.tables.scores import DECIMALS
+from pipeline.reporting.options import label, parse_options
+from pipeline.reporting.tables.scores import DECIMALS, SCORES_OPTIONS
 from pipeline.runtime.errors import PipelineError, run_command
 
 EMPTY, RANDOM = "p0", "random"
@@ -54,19 +53,17 @@ def _by_case(run: Run, scores: Path) -> tuple[pd.DataFrame, str, dict[str, str]]
 
 def _record(tables: Sequence[pd.DataFrame], types: Sequence[str]) -> dict[str, Any]:
     """Figures of one variant on one dataset from a table of cases and types for each seed; points."""
-    means = 100 * pd.DataFrame([table.mean() for table in tables])
-    spread = means.std(ddof=1)
-    record: dict[str, Any] = {"seeds": len(tables), "cases": len(tables[0])}
-    for name in types:
-        there = name in means and means[name].notna().any()
-        record[name] = round(float(means[name].mean()), 6) if there else None
-        record[f"{name}_sd"] = round(float(spread[name]), 6) if there and pd.notna(spread[name]) else None
-    chosen = worded(means.columns)
-    values = means[chosen].mean()
-    by_case = [100 * float(table[chosen].std(axis=1, ddof=1).mean()) for table in tables] if len(chosen) > 1 else []
-    record["range"] = round(float(values.max() - values.min()), 6) if by_case else None
-    record["sd_by_case"] = round(sum(by_case) / len(by_case), 6) if by_case else None
-    return record
+    seeds = 100 * pd.DataFrame([table.mean() for table in tables])
+    chosen = worded(seeds.columns)
+    means, spread = (values.reindex(types) for values in (seeds.mean(), seeds.std(ddof=1)))
+    figures = {key: value for name in types for key, value in ((name, means[name]), (f"{name}_sd", spread[name]))}
+    if len(chosen) > 1:
+        figures["range"] = means[chosen].max() - means[chosen].min()
+        figures["sd_by_case"] = 100 * sum(table[chosen].std(axis=1, ddof=1).mean() for table in tables) / len(tables)
+    else:
+        figures |= {"range": None, "sd_by_case": None}
+    rounded = {name: None if pd.isna(value) else round(float(value), 6) for name, value in figures.items()}
+    return {"seeds": len(tables), "cases": len(tables[0]), **rounded}
 
 
 def _example(dataset: str, run: Run, case: str, prompts: Mapping[str, str]) -> str:
@@ -74,21 +71,20 @@ def _example(dataset: str, run: Run, case: str, prompts: Mapping[str, str]) -> s
     return f"Prompts of {dataset}, case {case}, seed {run.seed}: {wordings}."
 
 
-def build(runs: Sequence[Run], scores: Path, labels: Mapping[str, str], note: str) -> tuple[pd.DataFrame, Table]:
+def build(runs: Sequence[Run], scores: Path, labels: Mapping[str, str]) -> tuple[pd.DataFrame, Table]:
     """The table of ``runs``, machine-readable and for print; datasets and variants keep the order of the runs.
 
     Args:
         scores: folder with DATASET/VARIANT/seedN/per_case.csv of each run
             (:mod:`pipeline.evaluation.score_prompts`).
         labels: display names of variants and datasets.
-        note: provenance that the table shows; may be empty.
 
     Returns:
         One row per dataset and variant, points: a column and its standard deviation (``_sd``) for each prompt type,
         ``range`` and ``sd_by_case``; and the same for print, with one case's prompts for each set of types.
 
     Raises:
-        PipelineError: the scores or the manifest of a run are missing or damaged.
+        PipelineError: the scores of a run are missing or damaged.
     """
     tables: dict[tuple[str, str], list[pd.DataFrame]] = {}
     examples: dict[tuple[str, ...], str] = {}
@@ -113,21 +109,17 @@ def build(runs: Sequence[Run], scores: Path, labels: Mapping[str, str], note: st
         title="DSC (%) by prompt type",
         header=["Variant", "Dataset", *types, "Range", "SD by case"],
         rows=printed,
-        footnotes=[NOTE, *examples.values(), describe_runs(runs, lambda run: [run.within(scores)])],
-        note=note,
-        label="prompt_sensitivity",
+        footnotes=[NOTE, *examples.values()],
         rules=rules_between(record["dataset"] for record in records),
     )
     return pd.DataFrame(records), table
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_scores_options(parser, "by prompt type")
-    arguments = parser.parse_args()
-    runs = listed_runs(arguments.results, arguments.runs)
-    frame, table = build(runs, arguments.scores, arguments.labels, arguments.note)
-    write(frame, table, arguments.output)
+    options = parse_options(__doc__, *SCORES_OPTIONS)
+    runs = listed_runs(options.results, options.runs)
+    made_from = describe_runs(runs, lambda run: [run.within(options.scores)])
+    write(*build(runs, options.scores, options.labels), options, made_from)
 
 
 if __name__ == "__main__":

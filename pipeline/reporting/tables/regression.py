@@ -1,17 +1,16 @@
 """Table ``regression``: reported against measured DSC, row by row; rendered from regression.json, as Markdown only."""
 
-import argparse
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pipeline.evaluation.provenance import describe_runs
 from pipeline.evaluation.reproduction import COUNTERPARTS, DIFFERS, NOT_COMPARABLE, NOT_RUN, REPRODUCES
-from pipeline.evaluation.runs import Run, add_run_options, listed_runs
+from pipeline.evaluation.runs import listed_runs
 from pipeline.reporting.formats import number
 from pipeline.reporting.markup import Cell, Table, markdown
-from pipeline.reporting.options import add_labels, add_output, label
+from pipeline.reporting.options import REPORTED_ONLY, label, parse_options
 from pipeline.runtime.atomic import write_text
 from pipeline.runtime.errors import PipelineError, run_command
 
@@ -49,44 +48,43 @@ def read_regression(path: str | Path) -> dict[str, Any]:
     return record
 
 
-def build(record: Mapping[str, Any], runs: Sequence[Run], labels: Mapping[str, str], note: str) -> Table:
+def is_reported_only(row: Mapping[str, Any]) -> bool:
+    """Whether ``row`` of regression.json is about a method that is not the study's to run."""
+    return row["variant"] in REPORTED_ONLY and row["verdict"] == NOT_RUN
+
+
+def shown_verdict(row: Mapping[str, Any]) -> str:
+    """The verdict on ``row`` in words."""
+    return "reported only" if is_reported_only(row) else row["verdict"]
+
+
+def build(record: Mapping[str, Any], labels: Mapping[str, str]) -> Table:
     """The table for print.
 
     Args:
         record: content of regression.json.
-        runs: those that were measured; the last footnote describes them.
-        labels: display names; variants and methods appear as they are called in files.
-        note: provenance that the table shows; may be empty.
-
-    Raises:
-        PipelineError: a run lacks its per-case scores or its manifest.
+        labels: display names of variants, methods and datasets.
     """
     printed = []
     for row in record["rows"]:
         cells = [
-            *(row["variant"], label(labels, row["dataset"]), row["source"]),
+            *(label(labels, row["variant"]), label(labels, row["dataset"]), row["source"]),
             *(number(row[key], ".2f") for key in ("reported", "value")),
             *(number(row["difference"], "+.2f"), number(row["tolerance"], ".2f")),
-            row["verdict"] + (" (must reproduce)" if row["must_reproduce"] else ""),
+            shown_verdict(row) + (" (must reproduce)" if row["must_reproduce"] else ""),
         ]
-        printed.append((row["method"], [Cell(cell) for cell in cells]))
+        printed.append((label(labels, row["method"]), [Cell(cell) for cell in cells]))
     footnotes = [TOLERANCE_NOTE.format(minimum=record["smallest_tolerance"])]
     if any(row["method"] in COUNTERPARTS for row in record["rows"]):
         footnotes.append(COUNTERPART_NOTE)
-    footnotes.append(describe_runs(runs))
-    return Table("Reported and measured DSC", HEADER, printed, footnotes, note, "regression")
+    return Table("Reported and measured DSC", HEADER, printed, footnotes)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_run_options(parser)
-    parser.add_argument("--regression", required=True, help="regression.json")
-    add_labels(parser)
-    add_output(parser, "path without ending: .md is written")
-    arguments = parser.parse_args()
-    runs = listed_runs(arguments.results, arguments.runs)
-    table = build(read_regression(arguments.regression), runs, arguments.labels, arguments.note)
-    write_text(arguments.output.with_name(f"{arguments.output.name}.md"), markdown(table))
+    options = parse_options(__doc__, "results", "runs", "regression")
+    table = build(read_regression(options.regression), options.labels)
+    table.footnotes.append(describe_runs(listed_runs(options.results, options.runs)))
+    write_text(f"{options.output}.md", markdown(table, options.note))
 
 
 if __name__ == "__main__":

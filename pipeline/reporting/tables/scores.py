@@ -1,18 +1,21 @@
 """What tables of DSC share: scores by row and column with their marks, cells, footnotes."""
 
-import argparse
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
-from pipeline.evaluation.aggregate import SOURCES, Reported, Score, measured
+from pipeline.evaluation.aggregate import SOURCES, Reported, Score, measured, reported
 from pipeline.evaluation.readers import AVERAGE
-from pipeline.evaluation.runs import Run, listed_runs
 from pipeline.reporting.formats import NOT_AVAILABLE, number
 from pipeline.reporting.markup import Cell, Rank, ranks
 from pipeline.reporting.options import REPORTED_ONLY, label
 
+DSC_OPTIONS = ("results", "runs", "dsc", "datasets", "variants")
+"""Options of a table of DSC by variant and dataset."""
+SCORES_OPTIONS = ("results", "runs", "scores")
+"""Options of a table of further per-case scores of the runs."""
 DECIMALS = 2
 SOURCE_LETTERS = {"paper": "a", "vlsm-adapter": "b", "medvlsm": "c"}
 SOURCE_NAMES = {
@@ -32,70 +35,82 @@ DECODER_NOTE = (
 STAR_LEVELS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
 
 
-class Selection(NamedTuple):
-    """What a table of DSC shows.
-
-    Attributes:
-        variants: rows, in order.
-        datasets: columns, in order.
-        labels: display names of variants and datasets.
-        note: provenance that the table shows; may be empty.
-        runs: the runs whose scores are shown; the last footnote describes them.
-    """
-
-    variants: Sequence[str]
-    datasets: Sequence[str]
-    labels: Mapping[str, str]
-    note: str
-    runs: Sequence[Run]
-
-
-def selected(arguments: argparse.Namespace) -> Selection:
-    """What the options of :func:`pipeline.reporting.options.add_dsc_options` select."""
-    runs = listed_runs(arguments.results, arguments.runs)
-    return Selection(arguments.variants, arguments.datasets, arguments.labels, arguments.note, runs)
-
-
 class Scores:
-    """Scores of variants by dataset, in DSC points, ranked within each column.
+    """Measured scores by row and column, in DSC points, ranked within each column, and the reported ones beside them.
 
     Attributes:
+        rows: the variants, then the methods of which there are reported numbers only.
+        others: the latter.
         columns: the datasets, then ``average`` if there are several.
     """
 
-    def __init__(self, dsc: pd.DataFrame, variants: Sequence[str], datasets: Sequence[str]):
+    def __init__(
+        self,
+        dsc: pd.DataFrame,
+        variants: Sequence[str],
+        datasets: Sequence[str],
+        reported_table: pd.DataFrame | None = None,
+    ):
+        """``dsc`` as dsc.csv; ``reported_table`` as reported.csv, without which nothing reported is shown."""
         self.columns = [*datasets, AVERAGE] if len(datasets) > 1 else list(datasets)
-        self._scores: dict[tuple[str, str], Score] = {}
-        for variant in variants:
-            for column, score in measured(dsc, variant, datasets).items():
-                if score is not None:
-                    self._scores[variant, column] = score
+        there = set() if reported_table is None else set(reported_table["method"])
+        self.others = [method for method in REPORTED_ONLY if method in there and method not in variants]
+        self.rows = [*variants, *self.others]
+        self._scores = {variant: measured(dsc, variant, datasets) for variant in variants}
+        self._reported: dict[tuple[str, str], Reported | None] = {}
         self._ranks: dict[tuple[str, str], Rank | None] = {}
         for column in self.columns:
-            means = [score and score.mean for score in (self.of(variant, column) for variant in variants)]
-            self._ranks |= {
-                (variant, column): rank for variant, rank in zip(variants, ranks(means, DECIMALS), strict=True)
-            }
+            means = [score and score.mean for score in (self.of(row, column) for row in self.rows)]
+            places = ((row, column) for row in self.rows)
+            self._ranks |= dict(zip(places, ranks(means, DECIMALS), strict=True))
+            if reported_table is not None:
+                self._reported |= {(row, column): reported(reported_table, row, column) for row in self.rows}
 
-    def of(self, variant: str, column: str) -> Score | None:
-        """The score of ``variant``, or None if it was not run."""
-        return self._scores.get((variant, column))
+    def of(self, row: str, column: str) -> Score | None:
+        """The score of ``row``, or None if it was not run."""
+        return self._scores.get(row, {}).get(column)
 
-    def cell(self, variant: str, column: str, reported: Reported | None = None, mark: str = "") -> Cell:
+    def reported(self, row: str, column: str) -> Reported | None:
+        """The reported number of ``row``, or None if there is none."""
+        return self._reported.get((row, column))
+
+    def cell(self, row: str, column: str, mark: str = "") -> Cell:
         """The score with its rank, the reported number beside it, and ``mark`` as a superscript."""
-        return dsc_cell(self.of(variant, column), self._ranks.get((variant, column)), reported, mark)
+        cell = dsc_cell(self.of(row, column), self._ranks[row, column])
+        found = self.reported(row, column)
+        if found is not None:
+            shown = {"reported": f"{found.value:.{DECIMALS}f}", "source": SOURCE_LETTERS[found.source]}
+            cell = dataclasses.replace(cell, **shown)
+        return dataclasses.replace(cell, stars=mark)
+
+    def record(self, row: str, column: str, name: str | None = None) -> dict[str, Any]:
+        """Score, seeds and, if there are any of the table, reported number as entries ``name``... of a CSV's row."""
+        name, score = name or column, self.of(row, column)
+        record = score_record(name, score) | {f"{name}_seeds": score.seeds if score else 0}
+        if self._reported:
+            found = self.reported(row, column)
+            record |= {f"{name}_reported": found and found.value, f"{name}_source": found and found.source}
+        return record
+
+    def name(self, labels: Mapping[str, str], row: str) -> str:
+        """The display name of ``row``; it tells where there are reported numbers only."""
+        return f"{label(labels, row)} (reported only)" if row in self.others else label(labels, row)
+
+    def rules(self) -> frozenset[int]:
+        """The rule of :class:`pipeline.reporting.markup.Table` that sets the methods with reported numbers apart."""
+        return frozenset({len(self.rows) - len(self.others)} if self.others else ())
+
+    def source_note(self, columns: Sequence[str]) -> list[str]:
+        """The footnote on the sources of the numbers reported for ``columns``, if there are any."""
+        present = {found.source for (_, column), found in self._reported.items() if found and column in columns}
+        used = [f"({SOURCE_LETTERS[name]}) {SOURCE_NAMES[name]}" for name in SOURCES if name in present]
+        return [f"In brackets: reported by {', '.join(used)}."] if used else []
 
 
-def dsc_cell(score: Score | None, rank: Rank | None = None, reported: Reported | None = None, mark: str = "") -> Cell:
-    """Mean ± standard deviation of ``score``, the reported number beside it, and ``mark`` as a superscript."""
-    return Cell(
-        value=number(score and score.mean, f".{DECIMALS}f"),
-        spread=None if score is None or score.sd is None else f"{score.sd:.{DECIMALS}f}",
-        rank=rank,
-        stars=mark,
-        reported=None if reported is None else f"{reported.value:.{DECIMALS}f}",
-        source="" if reported is None else SOURCE_LETTERS[reported.source],
-    )
+def dsc_cell(score: Score | None, rank: Rank | None = None) -> Cell:
+    """Mean ± standard deviation of ``score``."""
+    spread = None if score is None or score.sd is None else f"{score.sd:.{DECIMALS}f}"
+    return Cell(number(score and score.mean, f".{DECIMALS}f"), spread, rank)
 
 
 def score_record(column: str, score: Score | None) -> dict[str, Any]:
@@ -104,27 +119,6 @@ def score_record(column: str, score: Score | None) -> dict[str, Any]:
         column: None if score is None else round(score.mean, 6),
         f"{column}_sd": None if score is None or score.sd is None else round(score.sd, 6),
     }
-
-
-def seeds_record(column: str, score: Score | None) -> dict[str, Any]:
-    """As :func:`score_record`, with the number of seeds."""
-    return score_record(column, score) | {f"{column}_seeds": 0 if score is None else score.seeds}
-
-
-def reported_record(column: str, reported: Reported | None) -> dict[str, Any]:
-    """A reported number and its source as entries of a CSV's row; None where there is none."""
-    return {f"{column}_reported": reported and reported.value, f"{column}_source": reported and reported.source}
-
-
-def reported_only(reported_table: pd.DataFrame, variants: Sequence[str]) -> list[str]:
-    """The methods of ``reported_table`` that appear with their reported numbers only."""
-    there = set(reported_table["method"])
-    return [method for method in REPORTED_ONLY if method not in variants and method in there]
-
-
-def row_name(labels: Mapping[str, str], method: str, is_reported_only: bool) -> str:
-    """The name of a row of measured and reported numbers."""
-    return f"{label(labels, method)} (reported only)" if is_reported_only else label(labels, method)
 
 
 def stars(p: float | None) -> str:
@@ -146,10 +140,3 @@ def star_note(reference: str) -> str:
         "(Wilcoxon signed-rank test over paired cases, for the average over datasets; Holm's correction over the "
         "family of comparisons)."
     )
-
-
-def source_note(cells: Iterable[Reported | None]) -> list[str]:
-    """The footnote on the sources of reported numbers, if there are any."""
-    present = {cell.source for cell in cells if cell is not None}
-    used = [f"({SOURCE_LETTERS[name]}) {SOURCE_NAMES[name]}" for name in SOURCES if name in present]
-    return [f"In brackets: reported by {', '.join(used)}."] if used else []

@@ -1,6 +1,5 @@
 """Table ``transfer``: DSC of runs on the test cases of every dataset, trained on one and tested on another."""
 
-import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,9 +10,9 @@ from pipeline.evaluation.per_case import read_per_case, summarise
 from pipeline.evaluation.provenance import describe_runs
 from pipeline.evaluation.readers import AVERAGE
 from pipeline.evaluation.runs import Run, listed_runs
-from pipeline.reporting.markup import Table, ranks, rules_between, write
-from pipeline.reporting.options import add_list, add_scores_options, label
-from pipeline.reporting.tables.scores import DECIMALS, dsc_cell
+from pipeline.reporting.markup import Table, ranks, write
+from pipeline.reporting.options import label, parse_options
+from pipeline.reporting.tables.scores import DECIMALS, SCORES_OPTIONS, dsc_cell
 from pipeline.runtime.errors import run_command
 
 FIGURES = ("cases", "dsc", "iou", "hd95", "misses")
@@ -33,13 +32,8 @@ def collect(runs: Sequence[Run], scores: Path) -> pd.DataFrame:
         per_case = read_per_case(run.within(scores), ["test_dataset"])
         for dataset, cases in per_case.groupby("test_dataset", sort=False):
             figures = summarise(cases)
-            identity = {
-                "variant": run.variant,
-                "train_dataset": run.dataset,
-                "test_dataset": dataset,
-                "seed": run.seed,
-            }
-            rows.append(identity | {name: figures[name] for name in FIGURES})
+            identity = {"variant": run.variant, "train_dataset": run.dataset, "test_dataset": dataset}
+            rows.append(identity | {"seed": run.seed} | {name: figures[name] for name in FIGURES})
     return pd.DataFrame(rows)
 
 
@@ -51,29 +45,24 @@ def _row(rows: pd.DataFrame, variant: str, trained_on: str, columns: Sequence[st
     return [*(scores[column] for column in columns), measured(rows, variant, others)[AVERAGE] if others else None]
 
 
-def build(runs: Sequence[Run], scores: Path, labels: Mapping[str, str], note: str) -> tuple[pd.DataFrame, Table]:
+def build(runs: Sequence[Run], scores: Path, labels: Mapping[str, str]) -> tuple[pd.DataFrame, Table]:
     """The table of ``runs``, machine-readable and for print.
 
     Args:
         scores: folder with DATASET/VARIANT/seedN/per_case.csv of each run (:mod:`pipeline.evaluation.score_transfer`).
         labels: display names of variants and datasets.
-        note: provenance that the table shows; may be empty.
 
     Returns:
         One row per run and test dataset; and means over seeds, one row per training dataset.
 
     Raises:
-        PipelineError: the scores or the manifest of a run are missing or damaged.
+        PipelineError: the scores of a run are missing or damaged.
     """
     frame = collect(runs, scores)
     # Datasets in the order of the runs, then those that are only tested on.
     tested = set(frame["test_dataset"])
     columns = [name for name in dict.fromkeys([*frame["train_dataset"], *frame["test_dataset"]]) if name in tested]
-    groups = [
-        (variant, dataset)
-        for variant in dict.fromkeys(frame["variant"])
-        for dataset in dict.fromkeys(frame.loc[frame["variant"] == variant, "train_dataset"])
-    ]
+    groups = list(dict.fromkeys((run.variant, run.dataset) for run in runs))
     cells = [
         _row(frame[(frame["variant"] == variant) & (frame["train_dataset"] == dataset)], variant, dataset, columns)
         for variant, dataset in groups
@@ -90,24 +79,16 @@ def build(runs: Sequence[Run], scores: Path, labels: Mapping[str, str], note: st
         title="Cross-dataset transfer: DSC (%) of a model trained on one dataset (row) and tested on another (column)",
         header=["Trained on", *(label(labels, column) for column in columns), OTHERS],
         rows=printed,
-        footnotes=[NOTE, describe_runs(runs, lambda run: [run.within(scores)])],
-        note=note,
-        label="transfer",
-        rules=rules_between(variant for variant, _ in groups),
+        footnotes=[NOTE],
     )
     return frame, table
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_scores_options(parser, "on every dataset")
-    add_list(parser, "--variants", "variants whose runs are shown; all that are listed if not given", required=False)
-    arguments = parser.parse_args()
-    runs = listed_runs(arguments.results, arguments.runs)
-    if arguments.variants is not None:
-        runs = [run for run in runs if run.variant in arguments.variants]
-    frame, table = build(runs, arguments.scores, arguments.labels, arguments.note)
-    write(frame, table, arguments.output)
+    options = parse_options(__doc__, *SCORES_OPTIONS)
+    runs = listed_runs(options.results, options.runs)
+    made_from = describe_runs(runs, lambda run: [run.within(options.scores)])
+    write(*build(runs, options.scores, options.labels), options, made_from)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """The data audit as CSV and Markdown."""
 
 import csv
-import io
 import json
 
 import data_support
@@ -9,7 +8,7 @@ from data_support import standardised, verified
 
 from pipeline.data.audit import Finding
 from pipeline.reporting.tables import data_audit
-from pipeline.reporting.tables.data_audit import to_csv, to_markdown
+from pipeline.reporting.tables.data_audit import to_frame, to_markdown
 
 FINDINGS = [
     Finding("kvasir_seg", "records_listed", "train", 8),
@@ -25,7 +24,7 @@ LABELS = {"kvasir_seg": "Kvasir-SEG", "clinicdb": "CVC-ClinicDB"}
 
 
 def test_the_csv_has_all_cases():
-    rows = list(csv.DictReader(io.StringIO(to_csv(FINDINGS))))
+    rows = to_frame(FINDINGS).to_dict("records")
     assert rows[3] == {
         "dataset": "kvasir_seg", "finding": "identical_pairs", "splits": "train-test", "value": "2",
         "cases": "a = b; c = d",

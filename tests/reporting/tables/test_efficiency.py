@@ -7,7 +7,7 @@ from reporting_support import REPORTED, run_main, write_cost
 
 from pipeline.reporting.markup import Cell
 from pipeline.reporting.tables import efficiency
-from pipeline.reporting.tables.scores import Selection
+from pipeline.reporting.tables.scores import Scores
 
 
 def test_cells(dsc, facts, labels):
@@ -22,8 +22,9 @@ def test_cells(dsc, facts, labels):
         index=pd.Index(["telescopic", "zero_shot"], name="variant"),
     )
     zero_shot = pd.DataFrame({"dataset": ["busi", "isic16"], "variant": "zero_shot", "seed": 41, "dsc": [0.2, 0.3]})
-    selection = Selection(["zero_shot", "telescopic", "uniform"], ["isic16", "busi"], labels, "Demo.", [])
-    frame, table = efficiency.build(pd.concat([dsc, zero_shot]), cost, facts, selection)
+    variants = ["zero_shot", "telescopic", "uniform"]
+    scores = Scores(pd.concat([dsc, zero_shot]), variants, ["isic16", "busi"], facts)
+    frame, table = efficiency.build(scores, cost, facts, labels)
     row = frame.set_index("variant").loc["telescopic"]
     assert row["trainable_parameters"] == 613_297
     assert row["dsc_per_million"] == pytest.approx(77.5 / 0.613297, abs=1e-6)

@@ -6,7 +6,7 @@ from evaluation_support import write_dsc_of, write_run
 from reporting_support import run_main, write_cost
 
 from pipeline.reporting.tables import family
-from pipeline.reporting.tables.scores import Selection
+from pipeline.reporting.tables.scores import Scores
 from pipeline.runtime.errors import PipelineError
 
 VARIANTS = ["telescopic", "uniform", "end_to_end"]
@@ -17,8 +17,7 @@ def test_differences(dsc, labels):
     tests = pd.DataFrame(columns=["dataset", "variant", "p_holm"])
 
     def build(datasets, reference="telescopic"):
-        selection = Selection(VARIANTS, datasets, labels, "", [])
-        return family.build(dsc, cost, tests, reference, "Depth", "ablation", selection)
+        return family.build(Scores(dsc, VARIANTS, datasets), cost, tests, reference, "Depth", labels)
 
     frame, table = build(["isic16", "busi"])
     assert frame.set_index("variant")["difference"].tolist()[:2] == [0.0, 0.0]

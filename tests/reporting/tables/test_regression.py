@@ -13,6 +13,7 @@ from pipeline.runtime.errors import PipelineError
 ROW = {"method": "telescopic", "variant": "telescopic", "dataset": "busi", "source": "paper", "reported": 65.9}
 ROW |= {"value": 65.934, "difference": 0.034, "tolerance": 1.2, "must_reproduce": True, "verdict": "reproduces"}
 NOT_RUN = dict.fromkeys(("value", "difference", "tolerance")) | {"must_reproduce": False, "verdict": "not run"}
+LABELS = {"busi": "BUSI", "telescopic": "Ours", "decoder_only": "Decoder"}
 BASELINE = ROW | {"method": "end_to_end", "variant": "decoder_only"} | NOT_RUN
 
 
@@ -23,18 +24,18 @@ def _write(path, rows):
 
 def test_command_line(tmp_path):
     dsc = write_dsc_of(tmp_path, [write_run(tmp_path, "busi", "telescopic", seed, [0.5, 0.7]) for seed in (41, 42)])
-    options = ["--results", tmp_path, "--runs", dsc, "--labels", {"busi": "BUSI"}, "--note", "A note."]
-    for rows, explained in (([ROW], False), ([ROW, BASELINE], True)):
+    options = ["--results", tmp_path, "--runs", dsc, "--labels", LABELS, "--note", "A note."]
+    for rows, explained in (
+        ([ROW], False),
+        ([ROW, BASELINE, ROW | {"method": "san", "variant": "san"} | NOT_RUN], True),
+    ):
         path = _write(tmp_path / "regression.json", rows)
         run_main(regression, *options, "--regression", path, "--output", tmp_path / "tables/regression")
         printed = (tmp_path / "tables/regression.md").read_text()
-        expected = (
-            "| telescopic | telescopic | BUSI | paper | 65.90 | 65.93 | +0.03 | 1.20 | reproduces (must reproduce) |"
-        )
+        expected = "| Ours | Ours | BUSI | paper | 65.90 | 65.93 | +0.03 | 1.20 | reproduces (must reproduce) |"
         assert expected in printed.splitlines()
-        assert (
-            "| end_to_end | decoder_only | BUSI | paper | 65.90 | n/a | n/a | n/a | not run |" in printed
-        ) == explained
+        assert ("| end_to_end | Decoder | BUSI | paper | 65.90 | n/a | n/a | n/a | not run |" in printed) == explained
+        assert ("| SAN | SAN | BUSI | paper | 65.90 | n/a | n/a | n/a | reported only |" in printed) == explained
         assert ("compared with both variants" in printed) == explained
         assert "> A note." in printed and "Made from 2 runs" in printed and "at least 1." in printed
     assert [path.name for path in (tmp_path / "tables").iterdir()] == ["regression.md"]

@@ -1,13 +1,16 @@
 """Table ``transfer`` from literal scores."""
 
+import pandas as pd
 import pytest
 
 from pipeline.reporting.tables import transfer
 from pipeline.runtime.errors import PipelineError
 
 
-def test_cells(study, render):
-    table, text = render(transfer, study, "--variants", ["telescopic"])
+def test_cells(study, render, tmp_path):
+    runs = pd.read_csv(study / "dsc.csv")
+    runs[runs["variant"] == "telescopic"].to_csv(tmp_path / "reference.csv", index=False)
+    table, text = render(transfer, study, "--runs", tmp_path / "reference.csv")
     assert list(table.columns) == [
         *("variant", "train_dataset", "test_dataset", "seed", "cases", "dsc", "iou", "hd95", "misses")
     ]
@@ -19,5 +22,5 @@ def test_cells(study, render):
 
 
 def test_missing_scores_are_named(study, render):
-    with pytest.raises(PipelineError, match=r"transfer/busi/zero_shot/seed41/per_case.csv: no such file"):
+    with pytest.raises(PipelineError, match=r"transfer/bkai/zero_shot/seed41/per_case.csv: cannot be read"):
         render(transfer, study)
