@@ -75,7 +75,6 @@ def main() -> None:
     arrays: dict[str, np.ndarray] = {
         "cases": np.array([leading["case"][row] for row in rows], dtype=str),
         "roles": np.array([role for _, role in chosen], dtype=str),
-        "prompts": np.array([leading["prompt"][row] for row in rows], dtype=str),
         "variants": np.array(arguments.variants, dtype=str),
         "dsc": np.array([[table["dsc"][row] for table in tables.values()] for row in rows]),
     }

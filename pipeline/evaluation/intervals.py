@@ -46,12 +46,7 @@ def interval(draws: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[n
 
 def dataset_means(paired: Mapping[str, Paired]) -> pd.DataFrame:
     """Mean DSC (0..1), one row per dataset and one column per variant that was run on all of them."""
-    return pd.DataFrame({dataset: pair.scores.mean() for dataset, pair in paired.items()}).T[_everywhere(paired)]
-
-
-def _everywhere(paired: Mapping[str, Paired]) -> list[str]:
-    names = dict.fromkeys(variant for pair in paired.values() for variant in pair.scores)
-    return [name for name in names if all(name in pair.scores for pair in paired.values())]
+    return pd.concat([pair.scores.mean() for pair in paired.values()], axis=1, join="inner", keys=paired).T
 
 
 def estimate(paired: Mapping[str, Paired], reference: str | None, samples: int) -> pd.DataFrame:
@@ -75,10 +70,8 @@ def estimate(paired: Mapping[str, Paired], reference: str | None, samples: int) 
         for dataset, pair in paired.items()
     }
     if len(paired) > 1:
-        everywhere = _everywhere(paired)
-        # Both are averaged over the original datasets: neither right-hand side contains the average yet.
-        means[AVERAGE] = sum(mean[everywhere] for mean in means.values()) / len(paired)
-        draws[AVERAGE] = sum(draw[everywhere] for draw in draws.values()) / len(paired)
+        means[AVERAGE] = dataset_means(paired).mean()
+        draws[AVERAGE] = sum(draw[means[AVERAGE].index] for draw in draws.values()) / len(paired)
     tables = []
     for dataset, mean in means.items():
         table = pd.DataFrame({"dataset": dataset, "variant": mean.index, "mean": mean.to_numpy()})

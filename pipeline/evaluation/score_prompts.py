@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline.data.tensors import PreparedSplit, load_split
-from pipeline.evaluation.scoring import add_scoring_options, evaluation_prompts, score_split, trained_run
+from pipeline.evaluation.scoring import add_scoring_options, evaluation_prompts, trained_run
 from pipeline.runtime.atomic import write_csv
 from pipeline.runtime.errors import run_command
 from pipeline.runtime.progress import log
@@ -30,9 +30,8 @@ def main() -> None:
     split = load_split(arguments.tensors, "test")
     types = prompt_types(split)
     prompts = [evaluation_prompts(split, name, arguments.seed) for name in types]
-    settings = arguments.threshold, arguments.batch_size, arguments.threads
-    with trained_run(arguments.backbone, arguments.weights, arguments.threads) as (segmenter, tokenizer):
-        tables = score_split(segmenter, tokenizer, split, prompts, *settings)
+    with trained_run(arguments) as score:
+        tables = score(split, prompts)
     for name, table in zip(types, tables, strict=True):
         table.insert(0, "prompt_type", name)
     write_csv(arguments.output, pd.concat(tables, ignore_index=True))

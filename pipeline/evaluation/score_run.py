@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from pipeline.data.tensors import load_split
-from pipeline.evaluation.scoring import add_scoring_options, evaluation_prompts, score_split, trained_run
+from pipeline.evaluation.scoring import add_scoring_options, evaluation_prompts, trained_run
 from pipeline.runtime.atomic import write_csv
 from pipeline.runtime.errors import run_command
 
@@ -18,9 +18,8 @@ def main() -> None:
     arguments = parser.parse_args()
     split = load_split(arguments.tensors, "test")
     prompts = evaluation_prompts(split, arguments.prompt_type, arguments.seed)
-    settings = arguments.threshold, arguments.batch_size, arguments.threads, arguments.at_input_size
-    with trained_run(arguments.backbone, arguments.weights, arguments.threads) as (segmenter, tokenizer):
-        (scores,) = score_split(segmenter, tokenizer, split, [prompts], *settings)
+    with trained_run(arguments) as score:
+        (scores,) = score(split, [prompts], arguments.at_input_size)
     write_csv(arguments.output, scores)
 
 

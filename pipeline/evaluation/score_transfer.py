@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline.data.tensors import load_split
-from pipeline.evaluation.scoring import add_scoring_options, evaluation_prompts, score_split, trained_run
+from pipeline.evaluation.scoring import add_scoring_options, evaluation_prompts, trained_run
 from pipeline.runtime.atomic import write_csv
 from pipeline.runtime.errors import run_command
 from pipeline.runtime.options import json_value
@@ -19,13 +19,12 @@ def main() -> None:
     parser.add_argument("--prompt-type", default="random")
     add_scoring_options(parser, extra_column="test_dataset")
     arguments = parser.parse_args()
-    settings = arguments.threshold, arguments.batch_size, arguments.threads
     tables = []
-    with trained_run(arguments.backbone, arguments.weights, arguments.threads) as (segmenter, tokenizer):
+    with trained_run(arguments) as score:
         for dataset in arguments.datasets:
             split = load_split(arguments.results / "tensors" / dataset, "test")
             prompts = evaluation_prompts(split, arguments.prompt_type, arguments.seed)
-            (scores,) = score_split(segmenter, tokenizer, split, [prompts], *settings)
+            (scores,) = score(split, [prompts])
             scores.insert(0, "test_dataset", dataset)
             tables.append(scores)
     write_csv(arguments.output, pd.concat(tables, ignore_index=True))

@@ -3,7 +3,8 @@
 import argparse
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -43,11 +44,15 @@ def add_scoring_options(parser: argparse.ArgumentParser, extra_column: str = "")
 
 
 @contextlib.contextmanager
-def trained_run(backbone: Path, weights: Path, threads: int) -> Iterator[tuple[Segmenter, PreTrainedTokenizerBase]]:
-    """A run's segmenter on the device to compute on, in deterministic mode, and its tokenizer."""
+def trained_run(options: argparse.Namespace) -> Iterator[Callable[..., list[pd.DataFrame]]]:
+    """Yield :func:`score_split` of the run that ``options`` name, which takes the split and what follows it.
+
+    It computes in deterministic mode, on the card that this process leases or on the CPU.
+    """
     with compute_device() as device:
-        set_mode(device, deterministic=True, threads=threads)
-        yield load_weights(weights, load_backbone(backbone)).to(device), load_tokenizer(backbone)
+        set_mode(device, deterministic=True, threads=options.threads)
+        segmenter = load_weights(options.weights, load_backbone(options.backbone)).to(device)
+        yield functools.partial(score_split, segmenter, load_tokenizer(options.backbone), options)
 
 
 def evaluation_prompts(split: PreparedSplit, prompt_type: str, seed: int) -> list[str]:
@@ -78,26 +83,23 @@ def score_case(
 def score_split(
     segmenter: Segmenter,
     tokenizer: PreTrainedTokenizerBase,
+    options: argparse.Namespace,
     split: PreparedSplit,
     prompts: Sequence[Sequence[str]],
-    threshold: float,
-    batch_size: int,
-    threads: int,
     at_input_size: bool = False,
 ) -> list[pd.DataFrame]:
     """For each element of ``prompts`` a table with one row per case and the columns of per_case.csv.
 
     Args:
+        options: Of :func:`add_scoring_options`; threads compute metrics while the next batch is predicted.
         prompts: For each prompt type, one prompt per case.
-        threshold: Probability above which a pixel is foreground.
-        threads: Number of threads that compute metrics while the next batch is predicted.
         at_input_size: As in :func:`score_case`.
     """
     tables: list[list[Future]] = [[] for _ in prompts]
-    with ThreadPoolExecutor(threads) as pool:
-        maps = maps_by_prompt_type(segmenter, tokenizer, split.images, prompts, batch_size)
+    with ThreadPoolExecutor(options.threads) as pool:
+        maps = maps_by_prompt_type(segmenter, tokenizer, split.images, prompts, options.batch_size)
         for row, index, probability in maps:
-            case = split, index, prompts[row][index], probability > threshold, at_input_size
+            case = split, index, prompts[row][index], probability > options.threshold, at_input_size
             tables[row].append(pool.submit(score_case, *case))
         return [
             pd.DataFrame([case.result() for case in track(cases, "scored")], columns=list(COLUMNS)) for cases in tables
