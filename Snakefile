@@ -17,6 +17,14 @@ include: "workflow/rules/cost.smk"
 include: "workflow/rules/render.smk"
 
 
+# Jobs of this machine end with this process; a cluster's jobs do not. Not called for a dry run.
+onstart:
+    if workflow.local_exec and not workflow.touch:
+        start.belong_to_this_process()
+        if STUDY.jobs.warm_start:
+            warm.start_server()
+
+
 rule all:
     default_target: True
     input:

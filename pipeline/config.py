@@ -134,7 +134,8 @@ class Jobs(_Settings):
         False, description="On a CPU, the same numbers on every x86-64 processor, in about twice the time"
     )
     warm_start: bool = Field(
-        True, description="Start jobs from a process that has imported torch and transformers already"
+        False,
+        description="Start this machine's jobs from a process that has imported torch already; for many short ones",
     )
 
 
@@ -225,6 +226,11 @@ class Study(_Settings):
             for variant in variants:
                 if variant not in self.variants:
                     raise ValueError(f"{place}: variant {variant!r} is unknown; allowed: {', '.join(self.variants)}")
+        if self.evaluation.comparisons_reference not in self.main:
+            raise ValueError(
+                f"evaluation.comparisons_reference: {self.evaluation.comparisons_reference!r} is not in main; "
+                f"allowed: {', '.join(self.main)}"
+            )
         if self.archives.phantoms and (self.archives.folder or self.archives.base_url or self.archives.official):
             raise ValueError(
                 "archives: phantoms exclude folder and base_url, and are not official; set official: false"

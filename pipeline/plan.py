@@ -126,10 +126,13 @@ class Plan:
         self.study = study
         self.reference = study.evaluation.comparisons_reference
         self.main = Group("main table", f"{root}/dsc.csv", study.main, study.datasets, study.seeds)
-        # Transfer and learned scales are shown for one variant, whether or not it is in the main table.
+        # Transfer and learned scales are shown for one variant; the data have none.
         self.alone = Group("reference", f"{root}/reference.csv", [self.reference], study.datasets, study.seeds)
+        self.data = Group("data", "", (), study.datasets, ())
         self.families = {name: self._family(name, entry) for name, entry in study.ablations.items()}
-        steps = (*self._collected(), *self._tables(), *self._figures(), *self._pages())
+        tables, figures = list(self._tables()), list(self._figures())
+        wanted = ([step for step in steps if not step.on_request] for steps in (tables, figures))
+        steps = (*self._collected(), *tables, *figures, *self._paper(*wanted))
         self.steps = {step.name: step for step in steps}
 
     def _family(self, name: str, entry: Ablation) -> Group:
@@ -179,12 +182,7 @@ class Plan:
 
     def gallery_variants(self) -> list[str]:
         """The main table's variants; the one that others are compared with comes first."""
-        first = [self.reference] if self.reference in self.study.main else []
-        return [*first, *(variant for variant in self.study.main if variant not in first)]
-
-    def _learned_scales(self) -> bool:
-        settings = self.study.variants[self.reference].settings
-        return self.reference in self.study.main and getattr(settings, "alpha_learned", False)
+        return [self.reference, *(variant for variant in self.study.main if variant != self.reference)]
 
     def _schedules(self) -> list[str]:
         """The variants whose widths are drawn: the depth family's telescopic ones, or the main table's."""
@@ -260,57 +258,57 @@ class Plan:
         study, main = self.study, self.main
         runs = self._runs(main, "per_case.csv", "manifest.json")
         scores, cost = self._file(dsc="dsc.csv"), self._file(cost="cost.csv")
-        reported = Source({"reported": REPORTED})
         comparison, regression = (
             self._file(comparison="tables/comparison.csv"),
             self._file(regression="regression.json"),
         )
+        reported, ordered = Source({"reported": REPORTED}), self._in_order() | self._rows(main)
 
-        yield self._table("comparison", runs | self._against(self.reference) | self._names(main))
-        ordered = self._in_order() | self._rows(main)
-        yield self._table("main", runs | scores | comparison | reported | ordered)
-        yield self._table("efficiency", runs | scores | cost | reported | ordered)
+        compared = runs | self._against(self.reference) | self._names(main)
+        yield from self._table("comparison", "Paired differences", compared)
+        table = runs | scores | comparison | reported | ordered
+        yield from self._table("main", "DSC by method and dataset", table)
+        yield from self._table("efficiency", "Cost and DSC", runs | scores | cost | reported | ordered)
         for name, family in self.families.items():
             entry = study.ablations[name]
             of_family = self._runs(family, "per_case.csv", "manifest.json") | Source({"dsc": family.table}) | cost
             options = Source(options={"reference": entry.reference, "title": entry.title}) | self._in_order(family)
-            yield self._table(f"ablation_{name}", of_family | options | self._rows(family), module="family")
-        yield self._table("transfer", self._further(self.alone, "transfer") | self._names(self.alone))
+            shown = Entry(ABLATION, {"result": "Table: DSC by variant"}, "page_ablation", entry.title)
+            yield from self._table(f"ablation_{name}", shown, of_family | options | self._rows(family), "family")
+        transfer = self._further(self.alone, "transfer") | self._names(self.alone)
+        yield from self._table("transfer", "Transfer between datasets", transfer)
         choices = self._further(main, "evaluation_choices") | Source(options={"side": study.image_size})
-        yield self._table("evaluation_choices", choices | self._names(main), on_request=True)
-        prompts = self._further(main, "prompt_sensitivity")
-        yield self._table("prompt_sensitivity", prompts | self._names(main), on_request=True)
+        choices |= self._names(main)
+        yield from self._table("evaluation_choices", "DSC by choices of the evaluation", choices, on_request=True)
+        prompts = self._further(main, "prompt_sensitivity") | self._names(main)
+        yield from self._table("prompt_sensitivity", "DSC by prompt type", prompts, on_request=True)
 
         judged = {"must_reproduce": study.regression.must_reproduce, "tolerance": study.regression.tolerance}
         judged |= {"bootstrap": study.evaluation.bootstrap_samples, "comparable": not self.note(), "note": self.note()}
         source = runs | scores | reported | self._in_order() | Source(options=judged)
-        output = f"{study.results}/regression.json"
-        module = "pipeline.evaluation.reproduction"
+        output, module = f"{study.results}/regression.json", "pipeline.evaluation.reproduction"
         yield Step("reproduction", module, source, {"json": output}, output, subcommand="judge")
-        yield self._table("regression", runs | regression | self._names(main), kinds=("md",))
-        facts = self._datasets("integrity.json", "provenance.json", "cases.csv")
-        yield self._table("data_audit", facts | self._names(Group("", "", (), main.datasets, ())), kinds=("csv", "md"))
-
-        components = (
-            self._file(components="tables/ablation_components.csv") if "components" in self.families else Source()
-        )
-        figures = [step.name.removeprefix("figure_") for step in self._figures() if not step.on_request]
-        linked = Source(options={"figures": figures, "tables": self._page_names()})
-        source = regression | scores | cost | reported | comparison | components | linked | self._rows(main)
-        output = f"{study.results}/paper.md"
-        yield Step("paper", "pipeline.reporting.paper", source, {"md": output}, output)
+        shown = Entry(PAPER, {"page": "Reported against measured DSC"}, "page_regression")
+        yield from self._table("regression", shown, runs | regression | self._names(main), kinds=("md",))
+        audit = self._datasets("integrity.json", "provenance.json", "cases.csv") | self._names(self.data)
+        shown = Entry(DATA, {"result": "Table: audit"}, "page_data_audit")
+        yield from self._table("data_audit", shown, audit, kinds=("csv", "md"))
 
     def _table(
         self,
         name: str,
+        shown: str | Entry,
         source: Source,
         module: str | None = None,
         kinds: Sequence[str] = ("csv", "md", "tex"),
         on_request: bool = False,
-    ) -> Step:
-        stem = f"{self.study.results}/tables/{name}"
+    ) -> Iterator[Step]:
+        """A table and its page; ``shown`` is the page's place in the report, or its label among the tables."""
+        stem, place = f"{self.study.results}/tables/{name}", f"{TABLES}.{module or name}"
         outputs = {kind: f"{stem}.{kind}" for kind in kinds}
-        return Step(f"table_{name}", f"{TABLES}.{module or name}", source, outputs, stem, on_request=on_request)
+        yield Step(f"table_{name}", place, source, outputs, stem, on_request=on_request)
+        entry = Entry(TABLE, {"table": shown}, f"page_{name}") if isinstance(shown, str) else shown
+        yield self._page(f"tables/{name}", entry, Source(), on_request)
 
     def _figures(self) -> Iterator[Step]:
         study, main, alone = self.study, self.main, self.alone
@@ -319,89 +317,72 @@ class Plan:
 
         yield self._figure("pareto", "DSC against trained parameters", scores | cost | reported | rows)
         comparison = self._file(comparison="tables/comparison.csv")
-        yield self._figure("comparison", "Paired differences", comparison | rows, module="forest")
+        yield self._figure("comparison", "Paired differences", comparison | rows, "forest")
         galleries = Source({}, [f"{study.results}/gallery/{dataset}.npz" for dataset in study.datasets])
         galleries |= Source(options={"results": study.results}) | self._in_order()
         yield self._figure("qualitative", "Best, median and worst cases", galleries | rows)
         yield self._figure("failures", "Failures", galleries | rows)
         yield self._figure("training_curves", "Training curves", self._runs(main, "history.csv") | rows)
         schedules = Group("schedules", "", self._schedules(), (), ())
-        drawn = self._widths(schedules.variants) | self._rows(schedules)
-        yield self._figure("width_schedule", "Widths by layer", drawn)
-        measured = self._runs(main, "manifest.json") | cost
-        yield self._figure("cost", "Cost", measured | rows, module="cost_by_variant")
-        overview = self._datasets("integrity.json") | self._names(Group("", "", (), main.datasets, ()))
+        widths = self._widths(schedules.variants) | self._rows(schedules)
+        yield self._figure("width_schedule", "Widths by layer", widths)
+        yield self._figure("cost", "Cost", self._runs(main, "manifest.json") | cost | rows, "cost_by_variant")
+        overview = self._datasets("integrity.json") | self._names(self.data)
         shown = Entry(DATA, {"result": "Figure: overview"}, "data_overview")
-        yield self._figure("data_overview", "", overview, entry=shown)
+        yield self._figure("data_overview", shown, overview)
         transfer = self._file(transfer="tables/transfer.csv") | self._rows(alone)
-        yield self._figure("transfer", "Transfer between datasets", transfer, module="transfer_heatmap")
-        if self._learned_scales():
+        yield self._figure("transfer", "Transfer between datasets", transfer, "transfer_heatmap")
+        if getattr(study.variants[self.reference].settings, "alpha_learned", False):
             scales = self._runs(alone, "weights.safetensors") | self._rows(alone)
             yield self._figure("alpha_by_depth", "Learned residual scales", scales)
         prompts = self._file(table="tables/prompt_sensitivity.csv") | rows
-        yield self._figure("prompt_sensitivity", "DSC by prompt type", prompts, module="prompt_types", on_request=True)
+        yield self._figure("prompt_sensitivity", "DSC by prompt type", prompts, "prompt_types", on_request=True)
         for name, family in self.families.items():
             ablation = study.ablations[name]
             source = self._runs(family, "per_case.csv") | self._against(ablation.reference) | self._rows(family)
-            module, label = "ablation", "Figure: DSC by variant"
+            module, label, more = "ablation", "Figure: DSC by variant", Source(options={"title": ablation.title})
             if name == "depth":
-                module, label = "ablation_depth", "Figure: DSC by width schedule"
-                source |= self._widths(family.variants)
-            else:
-                source |= Source(options={"title": ablation.title})
-            entry = Entry(ABLATION, {"result": label}, module, ablation.title)
-            yield self._figure(f"ablation_{name}", "", source, module=module, entry=entry)
+                module, label, more = "ablation_depth", "Figure: DSC by width schedule", self._widths(family.variants)
+            shown = Entry(ABLATION, {"result": label}, module, ablation.title)
+            yield self._figure(f"ablation_{name}", shown, source | more, module)
         if "data" in self.families:
             family = self.families["data"]
             source = self._runs(family, "per_case.csv") | Source(options={"points": self._data_points()})
             label = {"result": "Figure: DSC by share of the cases"}
-            entry = Entry(ABLATION, label, "data_efficiency", study.ablations["data"].title)
-            yield self._figure("data_efficiency", "", source | self._names(family), entry=entry)
+            shown = Entry(ABLATION, label, "data_efficiency", study.ablations["data"].title)
+            yield self._figure("data_efficiency", shown, source | self._names(family))
 
     def _figure(
-        self,
-        name: str,
-        label: str,
-        source: Source,
-        module: str | None = None,
-        entry: Entry | None = None,
-        on_request: bool = False,
+        self, name: str, shown: str | Entry, source: Source, module: str | None = None, on_request: bool = False
     ) -> Step:
+        """A figure; ``shown`` is its place in the report, or its label among the figures."""
         stem = f"{self.study.results}/{name}"
         outputs = {kind: f"{stem}.{kind}" for kind in ("pdf", "png")}
-        entry = entry or Entry(FIGURE, {"figure": label}, name)
+        entry = Entry(FIGURE, {"figure": shown}, name) if isinstance(shown, str) else shown
         return Step(f"figure_{name}", f"{FIGURES}.{module or name}", source, outputs, stem, entry, on_request)
 
-    def _page_names(self) -> list[str]:
-        """The tables that the report shows and paper.md links to, in its order."""
-        families = [f"ablation_{name}" for name in self.families]
-        return ["main", "efficiency", "comparison", "transfer", *families, "regression", "data_audit"]
-
-    def _pages(self) -> Iterator[Step]:
-        """A browser shows Markdown as it is typed: what the report has of tables and texts are pages made of it."""
-        yield self._page("paper", Entry(PAPER, {"page": "Paper and study, figure by figure"}, "page_paper"))
-        yield self._page("tables/main", Entry(TABLE, {"table": "DSC by method and dataset"}, "page_main"))
-        yield self._page("tables/efficiency", Entry(TABLE, {"table": "Cost and DSC"}, "page_efficiency"))
-        yield self._page("tables/comparison", Entry(TABLE, {"table": "Paired differences"}, "page_comparison"))
-        yield self._page("tables/transfer", Entry(TABLE, {"table": "Transfer between datasets"}, "page_transfer"))
-        for name, ablation in self.study.ablations.items():
-            label = {"result": "Table: DSC by variant"}
-            yield self._page(f"tables/ablation_{name}", Entry(ABLATION, label, "page_ablation", ablation.title))
-        yield self._page(
-            "tables/regression", Entry(PAPER, {"page": "Reported against measured DSC"}, "page_regression")
+    def _paper(self, tables: Sequence[Step], figures: Sequence[Step]) -> Iterator[Step]:
+        """paper.md, which links to all tables and figures, and its page."""
+        names = {
+            kind: [step.name.removeprefix(f"{kind}_") for step in steps if step.name.startswith(f"{kind}_")]
+            for kind, steps in (("figure", figures), ("table", tables))
+        }
+        source = self._file(regression="regression.json", dsc="dsc.csv", cost="cost.csv") | Source(
+            {"reported": REPORTED}
         )
-        yield self._page("tables/data_audit", Entry(DATA, {"result": "Table: audit"}, "page_data_audit"))
-        choices = Entry(TABLE, {"table": "DSC by choices of the evaluation"}, "page_evaluation_choices")
-        yield self._page("tables/evaluation_choices", choices, on_request=True)
-        prompts = Entry(TABLE, {"table": "DSC by prompt type"}, "page_prompt_sensitivity")
-        yield self._page("tables/prompt_sensitivity", prompts, on_request=True)
+        source |= self._file(comparison="tables/comparison.csv")
+        if "components" in self.families:
+            source |= self._file(components="tables/ablation_components.csv")
+        source |= Source(options={"figures": names["figure"], "tables": names["table"]}) | self._rows(self.main)
+        output = f"{self.study.results}/paper.md"
+        yield Step("paper", "pipeline.reporting.paper", source, {"md": output}, output)
+        shown = Entry(PAPER, {"page": "Paper and study, figure by figure"}, "page_paper")
+        yield self._page("paper", shown, Source({}, [step.outputs["png"] for step in figures]))
 
-    def _page(self, name: str, entry: Entry, on_request: bool = False) -> Step:
-        html = f"{self.study.results}/pages/{name}.html"
-        source = self._file(markdown=f"{name}.md")
-        if name == "paper":
-            source |= Source({}, [step.outputs["png"] for step in self._figures() if not step.on_request])
-        rule = f"page_{name.removeprefix('tables/')}"
+    def _page(self, name: str, entry: Entry, pictures: Source, on_request: bool = False) -> Step:
+        """A browser shows Markdown as it is typed: what the report has of tables and texts are pages made of it."""
+        html, rule = f"{self.study.results}/pages/{name}.html", f"page_{name.removeprefix('tables/')}"
+        source = self._file(markdown=f"{name}.md") | pictures
         return Step(rule, "pipeline.reporting.page", source, {"html": html}, html, entry, on_request)
 
     # ---------------------------------------------------------------- the whole

@@ -73,6 +73,11 @@ def test_overlays_are_valid(overlay):
         ("ablations/depth/reference", "lora", ["ablations.depth.reference", "'lora'"]),
         ("ablations/alpha/variants", ["telescopic", "alpha_2"], ["ablations.alpha.variants", "'alpha_2'"]),
         ("ablations/alpha/seeds", [41, 41], ["ablations.alpha.seeds", "41 is listed more than once"]),
+        (
+            "evaluation",
+            {"comparisons_reference": "reversed"},
+            ["evaluation.comparisons_reference", "'reversed'", "lora"],
+        ),
         ("backbone", {"source": "web"}, ["backbone", "'hub', 'folder', 'phantom'", "web"]),
         ("archives", {"phantoms": {}, "official": True}, ["archives", "official: false"]),
         ("archives", {"allow_missing": {"isic": 3}}, ["archives.allow_missing.isic", "isic16"]),

@@ -1,4 +1,4 @@
-"""paper.md: the paper's tables and figures beside this study's, each with a computed verdict on whether it reproduces."""
+"""paper.md: the paper's tables and figures beside this study's, each with a computed verdict: does it reproduce?"""
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence

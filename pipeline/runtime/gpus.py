@@ -1,7 +1,12 @@
-"""How many GPUs this machine offers, asked without importing torch."""
+"""How many GPUs this machine offers and this job was granted, asked without importing torch."""
 
 import os
 from pathlib import Path
+
+# Set by pipeline.runtime.start for a step whose rule asks for a GPU.
+GRANTED = "PIPELINE_GPUS"
+# How these variables say "none".
+NONE = ("", "-1", "NoDevFiles")
 
 
 def visible_gpus() -> int:
@@ -10,4 +15,13 @@ def visible_gpus() -> int:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is None:
         return cards
-    return min(cards, len([device for device in visible.split(",") if device.strip() not in ("", "-1")]))
+    return min(cards, len([device for device in visible.split(",") if device.strip() not in NONE]))
+
+
+def grant() -> str | None:
+    """The variable and value by which this job was granted a GPU, as ``"NAME=VALUE"``; None without a grant."""
+    for name in (GRANTED, "CUDA_VISIBLE_DEVICES", "SLURM_JOB_GPUS", "SLURM_STEP_GPUS"):
+        value = os.environ.get(name, "").strip()
+        if value not in NONE:
+            return f"{name}={value}"
+    return None

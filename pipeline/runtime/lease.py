@@ -7,12 +7,14 @@ operating system frees it when its holder ends, however it ends.
 import contextlib
 import fcntl
 import os
-import tempfile
+import platform
+import stat
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pipeline.runtime.errors import PipelineError
+from pipeline.runtime.gpus import NONE, grant
 from pipeline.runtime.progress import log
 
 POLL_SECONDS = 0.2
@@ -21,8 +23,34 @@ SLOTS = "PIPELINE_RUNS_PER_GPU"
 
 
 def lease_folder() -> Path:
-    """Where the lock files lie: one folder for each user of the machine."""
-    return Path(tempfile.gettempdir()) / f"telescopic-benchmark-gpus-{os.getuid()}"
+    """Where the lock files of this machine lie: in the user's runtime folder, else in the user's cache folder."""
+    folder = os.environ.get("XDG_RUNTIME_DIR") or os.environ.get("XDG_CACHE_HOME")
+    # A cache folder may be shared by machines, whose cards are not.
+    return (Path(folder) if folder else Path.home() / ".cache") / "telescopic-benchmark" / f"gpus-{platform.node()}"
+
+
+def _make_folder(folder: Path) -> None:
+    """Make ``folder``, for its owner only.
+
+    Raises:
+        PipelineError: it cannot be made or is not a folder of this user alone.
+    """
+    fix = "let XDG_RUNTIME_DIR or XDG_CACHE_HOME name a folder of yours"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = folder.lstat()
+    except OSError as error:
+        raise PipelineError(f"{folder}: no GPU can be leased here ({error.strerror}); {fix}") from None
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
+        raise PipelineError(f"{folder}: not a folder that only you can write to; remove it, or {fix}")
+
+
+def _open_lock(path: Path) -> int:
+    """A lock file, opened; a link in its place is refused."""
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise PipelineError(f"{path}: cannot be opened as a lock file ({error.strerror}); remove it") from None
 
 
 @contextlib.contextmanager
@@ -37,20 +65,26 @@ def lease(
         timeout: seconds to wait at most; none: for ever.
 
     Raises:
-        PipelineError: nothing became free in time.
+        PipelineError: nothing became free in time, or no lock can be had.
     """
     folder = folder or lease_folder()
-    folder.mkdir(parents=True, exist_ok=True)
+    _make_folder(folder)
     start, told = time.monotonic(), False
     while True:
         for slot in range(slots):
             for device in devices:
-                handle = os.open(folder / f"{device.replace('/', '_')}.{slot}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+                path = folder / f"{device.replace('/', '_')}.{slot}.lock"
+                handle = _open_lock(path)
                 try:
                     fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
                     os.close(handle)
                     continue
+                except OSError as error:
+                    os.close(handle)
+                    raise PipelineError(
+                        f"{path}: cannot be locked ({error.strerror}); let XDG_RUNTIME_DIR name a local folder"
+                    ) from None
                 try:
                     yield device
                     return
@@ -74,6 +108,9 @@ def compute_device() -> Iterator[str]:
 
     A CUDA_VISIBLE_DEVICES that names one device already (SLURM, a container, the user) is taken as it is; of several,
     one is leased. Call it before anything initialises CUDA.
+
+    Raises:
+        PipelineError: this job was granted a GPU, but torch finds none.
     """
     import torch
 
@@ -81,11 +118,22 @@ def compute_device() -> Iterator[str]:
     # device_count asks the driver's management library where it can and leaves CUDA uninitialised.
     count = torch.cuda.device_count()
     if count == 0:
+        granted = grant()
+        if granted:
+            cause = (
+                "the driver does not answer (what does nvidia-smi say?)"
+                if torch.version.cuda
+                else f"torch {torch.__version__} is built without CUDA (install envs/requirements-cuda.txt)"
+            )
+            raise PipelineError(
+                f"this job was granted a GPU ({granted}), but torch finds none: {cause}; to compute on the CPU, set "
+                "jobs.gpus to 0 and CUDA_VISIBLE_DEVICES to nothing"
+            )
         log("no GPU: computing on the CPU, which is far slower")
         yield "cpu"
         return
     if visible is not None:
-        devices = [device.strip() for device in visible.split(",") if device.strip()]
+        devices = [device.strip() for device in visible.split(",") if device.strip() not in NONE]
         if len(devices) == 1:
             yield "cuda"
             return

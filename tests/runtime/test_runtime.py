@@ -1,14 +1,10 @@
-"""Atomic writes, the GPU lease, warm starts, and which modules a rule depends on."""
+"""Atomic writes, the GPU lease, and which modules a rule depends on."""
 
 import contextlib
 import json
 import multiprocessing
 import os
-import shutil
 import signal
-import subprocess
-import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -163,71 +159,6 @@ def test_jobs_share_a_card_as_the_workflow_says(tmp_path, monkeypatch):
 def test_visible_gpus_respects_the_environment(monkeypatch, visible, most):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     assert visible_gpus() <= most
-
-
-# ------------------------------------------------------------------ warm start
-
-
-@pytest.fixture
-def warm(tmp_path, monkeypatch):
-    """Runs modules of a project in ``tmp_path`` through the warm start, with a server of its own."""
-    # A socket's path holds 107 characters at most, which pytest's own folders come close to.
-    sockets = tempfile.mkdtemp(prefix="tb")
-    monkeypatch.setenv("TMPDIR", sockets)
-    monkeypatch.setenv("PIPELINE_WARM_START", "1")
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-
-    def start(module: str, *arguments: str, **options) -> subprocess.Popen:
-        command = [sys.executable, "-m", "pipeline.runtime.start", module, *arguments]
-        return subprocess.Popen(
-            command, cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options
-        )
-
-    yield start
-    subprocess.run(["pkill", "-f", sockets], check=False)
-    shutil.rmtree(sockets)
-
-
-def test_warm_start_behaves_like_python_m(tmp_path, warm):
-    (tmp_path / "step.py").write_text(
-        "import os, sys\n"
-        "print(sys.argv[1:], os.getcwd(), os.environ['COLOUR'], 'torch' in sys.modules)\n"
-        "print('to stderr', file=sys.stderr)\n"
-        "sys.exit(int(sys.argv[1]))\n"
-    )
-    process = warm("step", "3", "two words", env={**os.environ, "COLOUR": "green"})
-    out, err = process.communicate(timeout=120)
-    assert process.returncode == 3
-    assert out == f"['3', 'two words'] {tmp_path} green True\n"
-    assert err == "to stderr\n"
-    # An edit counts at once: the server holds nothing of the project.
-    (tmp_path / "step.py").write_text("raise SystemExit('said no')\n")
-    process = warm("step")
-    assert process.communicate(timeout=60) == ("", "said no\n")
-    assert process.returncode == 1
-
-
-def test_the_child_of_a_killed_caller_is_killed(tmp_path, warm):
-    (tmp_path / "step.py").write_text(
-        "import os, pathlib, time\npathlib.Path('pid').write_text(str(os.getpid()))\ntime.sleep(120)\n"
-    )
-    process = warm("step")
-    deadline = time.monotonic() + 120
-    while not ((tmp_path / "pid").exists() and (tmp_path / "pid").read_text()) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    child = int((tmp_path / "pid").read_text())
-    process.kill()
-    process.wait(10)
-    deadline = time.monotonic() + 10
-    while Path(f"/proc/{child}").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not Path(f"/proc/{child}").exists()
-
-
-def test_cold_start_is_the_default(tmp_path, warm):
-    (tmp_path / "step.py").write_text("import sys\nprint('torch' in sys.modules)\n")
-    process = warm("step", env={**os.environ, "PIPELINE_WARM_START": "0"})
-    assert process.communicate(timeout=60)[0] == "False\n"
 
 
 # ------------------------------------------------------------------ dependencies of a rule

@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(workflow.basedir)))
 
 from pipeline.config import load_study
 from pipeline.plan import Plan, compact, files
-from pipeline.runtime import portable
+from pipeline.runtime import portable, start, warm
 from pipeline.runtime.code import digest
 from pipeline.runtime.errors import PipelineError
 from pipeline.runtime.gpus import visible_gpus
@@ -27,10 +27,8 @@ ENVIRONMENT = "../../envs/environment.yaml"
 # For the description at the head of the report, which sees nothing but the configuration.
 config["note"] = PLAN.note()
 
-# How jobs share this machine; pipeline.runtime.start and pipeline.runtime.lease read it.
-os.environ.update(
-    PIPELINE_WARM_START=str(int(STUDY.jobs.warm_start)), PIPELINE_RUNS_PER_GPU=str(STUDY.jobs.runs_per_gpu)
-)
+# How jobs share a GPU; pipeline.runtime.lease reads it.
+os.environ.update(PIPELINE_RUNS_PER_GPU=str(STUDY.jobs.runs_per_gpu))
 if STUDY.jobs.portable:
     os.environ.update(portable.ENVIRONMENT)
 
@@ -44,6 +42,18 @@ wildcard_constraints:
 def gpus():
     """GPUs for this invocation: as configured, else as many as this machine has."""
     return visible_gpus() if STUDY.jobs.gpus is None else STUDY.jobs.gpus
+
+
+def gpu(wildcards):
+    """GPUs for one job: one, or none where there are none."""
+    if workflow.non_local_exec and STUDY.jobs.gpus is None:
+        raise WorkflowError("jobs.gpus: say how many GPUs jobs may have at a time on this cluster, or 0 for none")
+    return min(1, gpus())
+
+
+def memory(mib):
+    """Resource function: that much host memory, and more at each further attempt."""
+    return lambda wildcards, attempt: mib * attempt
 
 
 # Without a limit of the user's own, no more jobs compute on each GPU at a time than the configuration says: one.

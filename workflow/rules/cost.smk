@@ -6,7 +6,7 @@ rule cost:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=6000,
+        mem_mb=memory(6000),
         runtime=30,
     params:
         code=code("pipeline.cost.count", STUDY.variants),

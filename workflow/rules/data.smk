@@ -13,7 +13,7 @@ if STUDY.archives.phantoms:
             folder=subpath(output.archives, parent=True),
             options=options(**STUDY.archives.phantoms.model_dump()),
         shell:
-            "python -m pipeline.demo.phantoms {params.options} --output {params.folder:q} > {log:q} 2>&1"
+            "python -m pipeline.runtime.start pipeline.demo.phantoms {params.options} --output {params.folder:q} > {log:q} 2>&1"
 
 
 rule fetch_archives:
@@ -33,7 +33,7 @@ rule fetch_archives:
         source=source("archives", STUDY.archives.folder, STUDY.archives.base_url),
         official=str(STUDY.archives.official).lower(),
     shell:
-        "python -m pipeline.fetching.datasets --dataset {wildcards.dataset} {params.source}"
+        "python -m pipeline.runtime.start pipeline.fetching.datasets --dataset {wildcards.dataset} {params.source}"
         " --official {params.official} --lock {params.lock:q} --output {output:q} > {log:q} 2>&1"
 
 
@@ -53,7 +53,7 @@ rule fetch_annotations:
         source=source("annotations", STUDY.archives.annotations_folder, STUDY.archives.annotations_url),
         official=str(not STUDY.archives.phantoms).lower(),
     shell:
-        "python -m pipeline.fetching.datasets --dataset {wildcards.dataset} --annotations {params.source}"
+        "python -m pipeline.runtime.start pipeline.fetching.datasets --dataset {wildcards.dataset} --annotations {params.source}"
         " --official {params.official} --output {output:q} > {log:q} 2>&1"
 
 
@@ -72,7 +72,7 @@ rule standardise:
         ENVIRONMENT
     threads: 2
     resources:
-        mem_mb=1500,
+        mem_mb=memory(1500),
         runtime=30,
     params:
         code=digest("pipeline.data.standardise"),
@@ -80,7 +80,7 @@ rule standardise:
         split=STUDY.split,
         allow_missing=lambda wildcards: STUDY.archives.allow_missing.get(wildcards.dataset, 0),
     shell:
-        "python -m pipeline.data.standardise --dataset {wildcards.dataset} --archives {input.archives:q}"
+        "python -m pipeline.runtime.start pipeline.data.standardise --dataset {wildcards.dataset} --archives {input.archives:q}"
         " --annotations {input.annotations:q} --split {params.split} --allow-missing {params.allow_missing}"
         " --threads {threads} --output {params.folder:q} > {log:q} 2>&1"
 
@@ -99,14 +99,14 @@ rule verify:
         ENVIRONMENT
     threads: 2
     resources:
-        mem_mb=1500,
+        mem_mb=memory(1500),
         runtime=30,
     params:
         code=digest("pipeline.data.integrity"),
         folder=subpath(input.cases, parent=True),
         verify_boxes=str(bool(STUDY.archives.official or STUDY.archives.phantoms)).lower(),
     shell:
-        "python -m pipeline.data.integrity --dataset {wildcards.dataset} --folder {params.folder:q}"
+        "python -m pipeline.runtime.start pipeline.data.integrity --dataset {wildcards.dataset} --folder {params.folder:q}"
         " --annotations {input.annotations:q} --verify-boxes {params.verify_boxes} --output {output:q} > {log:q} 2>&1"
 
 
@@ -124,12 +124,12 @@ rule tensors:
         ENVIRONMENT
     threads: 2
     resources:
-        mem_mb=1500,
+        mem_mb=memory(1500),
         runtime=30,
     params:
         code=digest("pipeline.data.tensors"),
         folder=subpath(input.cases, parent=True),
         size=STUDY.image_size,
     shell:
-        "python -m pipeline.data.tensors --folder {params.folder:q} --size {params.size} --threads {threads}"
+        "python -m pipeline.runtime.start pipeline.data.tensors --folder {params.folder:q} --size {params.size} --threads {threads}"
         " --output {output:q} > {log:q} 2>&1"

@@ -11,9 +11,9 @@ rule evaluate:
         ENVIRONMENT
     threads: STUDY.jobs.threads
     resources:
-        mem_mb=STUDY.jobs.memory_mb,
+        mem_mb=memory(STUDY.jobs.memory_mb),
         runtime=60,
-        gpu=min(1, gpus()),
+        gpu=gpu,
     params:
         module="pipeline.evaluation.score_run",
         code=code("pipeline.evaluation.score_run"),
@@ -22,7 +22,7 @@ rule evaluate:
         batch_size=STUDY.evaluation.batch_size,
         threads=STUDY.jobs.threads,
     shell:
-        "python -m pipeline.runtime.start {params.module} {params.data} --backbone {input.backbone:q}"
+        "python -m pipeline.runtime.start --gpus {resources.gpu} {params.module} {params.data} --backbone {input.backbone:q}"
         " --weights {input.weights:q} --seed {wildcards.seed} --threshold {params.threshold}"
         " --batch-size {params.batch_size} --threads {params.threads} --output {output:q} > {log:q} 2>&1"
 
@@ -82,16 +82,16 @@ rule gallery:
         ENVIRONMENT
     threads: STUDY.jobs.threads
     resources:
-        mem_mb=STUDY.jobs.memory_mb,
+        mem_mb=memory(STUDY.jobs.memory_mb),
         runtime=30,
-        gpu=min(1, gpus()),
+        gpu=gpu,
     params:
         code=code("pipeline.evaluation.gallery", STUDY.main),
         options=options(results=R, variants=compact(PLAN.gallery_variants()), seed=STUDY.seeds[0]),
         threshold=STUDY.evaluation.threshold,
         threads=STUDY.jobs.threads,
     shell:
-        "python -m pipeline.runtime.start pipeline.evaluation.gallery {params.options} --dataset {wildcards.dataset}"
+        "python -m pipeline.runtime.start --gpus {resources.gpu} pipeline.evaluation.gallery {params.options} --dataset {wildcards.dataset}"
         " --backbone {input.backbone:q} --threshold {params.threshold} --threads {params.threads}"
         " --output {output:q} > {log:q} 2>&1"
 
@@ -109,4 +109,4 @@ rule regression:
     params:
         code=digest("pipeline.evaluation.reproduction"),
     shell:
-        "python -m pipeline.evaluation.reproduction check {input:q} > {log:q} 2>&1 || (cat {log:q} >&2; exit 1)"
+        "python -m pipeline.runtime.start pipeline.evaluation.reproduction check {input:q} > {log:q} 2>&1 || (cat {log:q} >&2; exit 1)"

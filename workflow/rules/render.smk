@@ -18,4 +18,4 @@ for step in PLAN.steps.values():
             module=step.module,
             options=lambda wildcards, step=step: step.command(),
         shell:
-            "python -m {params.module} {params.options} > {log:q} 2>&1"
+            "python -m pipeline.runtime.start {params.module} {params.options} > {log:q} 2>&1"

@@ -10,7 +10,7 @@ if STUDY.backbone.source == "phantom":
             ENVIRONMENT
         threads: 1
         resources:
-            mem_mb=2000,
+            mem_mb=memory(2000),
             runtime=10,
         params:
             code=digest("pipeline.demo.pretrain"),
@@ -33,7 +33,7 @@ else:
         conda:
             ENVIRONMENT
         resources:
-            mem_mb=4000,
+            mem_mb=memory(4000),
             runtime=60,
         params:
             code=digest("pipeline.fetching.clipseg"),
@@ -55,9 +55,9 @@ rule train:
         ENVIRONMENT
     threads: STUDY.jobs.threads
     resources:
-        mem_mb=STUDY.jobs.memory_mb,
+        mem_mb=memory(STUDY.jobs.memory_mb),
         runtime=240,
-        gpu=min(1, gpus()),
+        gpu=gpu,
     params:
         code=code("pipeline.training.train"),
         state=f"{R}/state/{RUN}",
@@ -66,7 +66,7 @@ rule train:
         threads=STUDY.jobs.threads,
         folder=subpath(output[0], parent=True),
     shell:
-        "python -m pipeline.runtime.start pipeline.training.train"
+        "python -m pipeline.runtime.start --gpus {resources.gpu} pipeline.training.train"
         " --name {wildcards.dataset}/{wildcards.variant}/seed{wildcards.seed}"
         " --tensors {input.tensors:q} --backbone {input.backbone:q} --variant {params.variant:q}"
         " --training {params.training:q} --seed {wildcards.seed} --threads {params.threads} --state {params.state:q}"

@@ -1,0 +1,107 @@
+"""Kills at random moments, of jobs and of Snakemake: the results are those of an undisturbed run, and nothing is left.
+
+KILLS=50 kills fifty times, KILLS_SEED=N chooses others.
+"""
+
+import contextlib
+import os
+import random
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from workflow_support import snakemake
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
+
+KILLS = int(os.environ.get("KILLS", "5"))
+SEED = int(os.environ.get("KILLS_SEED", "1"))
+TARGET = ("results/small/dsc.csv", "--configfile", "small.yaml", "--quiet", "rules")
+TIMES = ["seconds", "images_per_second"]
+
+
+def processes(folder: Path) -> dict[int, str]:
+    """Running processes that stand in ``folder``, by id, with their command lines."""
+    found = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if (entry / "cwd").readlink() == folder and (entry / "stat").read_text().rpartition(")")[2].split()[
+                0
+            ] != "Z":
+                found[int(entry.name)] = (entry / "cmdline").read_text().replace("\0", " ")
+        except OSError:
+            continue
+    return found
+
+
+def wait_until_ended(folder: Path) -> None:
+    deadline = time.monotonic() + 10
+    while processes(folder) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not processes(folder), "these outlived Snakemake"
+
+
+@pytest.fixture(scope="module")
+def undisturbed(checkout) -> Path:
+    folder = checkout.with_name("undisturbed")
+    shutil.copytree(checkout, folder, ignore=shutil.ignore_patterns("results", ".snakemake"))
+    result = snakemake(folder, *TARGET)
+    assert result.returncode == 0, result.stderr[-3000:]
+    return folder / "results/small"
+
+
+@pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="looks for processes in /proc")
+def test_after_kills_at_random_moments_the_results_are_those_of_an_undisturbed_run(undisturbed):
+    chance = random.Random(SEED)
+    folder = undisturbed.parents[1].with_name("disturbed")
+    shutil.copytree(undisturbed.parents[1], folder, ignore=shutil.ignore_patterns("results", ".snakemake"))
+    locks = folder / ".snakemake/locks"
+    refused, finished = 0, 0
+    for _ in range(KILLS):
+        run = snakemake(folder, *TARGET, start=True)
+        # Most of a run's first two seconds are its plan.
+        moment = time.monotonic() + chance.uniform(1, 7)
+        while run.poll() is None and time.monotonic() < moment:
+            time.sleep(0.01)
+        victims = sorted(processes(folder).keys() - {run.pid})
+        if run.poll() is not None:
+            assert run.returncode == 0, "a run after a kill failed by itself"
+            finished += 1
+            shutil.rmtree(folder / "results")
+        elif victims and chance.random() < 0.4:
+            # A shell, a step, its supervisor or the server: Snakemake goes on with the others, and fails.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(chance.choice(victims), chance.choice([signal.SIGKILL, signal.SIGTERM]))
+            run.wait(120)
+        elif chance.random() < 0.5:
+            os.killpg(run.pid, signal.SIGKILL)
+        else:
+            run.kill()
+        run.wait(10)
+        wait_until_ended(folder)
+        if locks.is_dir() and list(locks.iterdir()):
+            refusal = snakemake(folder, *TARGET)
+            refused += refusal.returncode != 0
+            assert "It can be removed with the --unlock argument" in refusal.stderr
+            assert snakemake(folder, "--unlock").returncode == 0
+    result = snakemake(folder, *TARGET)
+    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
+    print(f"{KILLS} kills: {refused} left a lock, {finished} came too late")
+
+    results = folder / "results/small"
+    for pattern in ("per_case.csv", "weights.safetensors", "dsc.csv"):
+        expected = sorted(path.relative_to(undisturbed) for path in undisturbed.rglob(pattern))
+        assert expected == sorted(path.relative_to(results) for path in results.rglob(pattern))
+        for path in expected:
+            assert (results / path).read_bytes() == (undisturbed / path).read_bytes(), path
+    for path in undisturbed.rglob("history.csv"):
+        found, expected = (pd.read_csv(root / path.relative_to(undisturbed)) for root in (results, undisturbed))
+        pd.testing.assert_frame_equal(found.drop(columns=TIMES), expected.drop(columns=TIMES), check_exact=True)
+    wait_until_ended(folder)
+    assert not list(locks.iterdir())
+    left = [path for path in folder.rglob("*") if ".partial" in path.name or path.is_socket()]
+    assert not left
+    assert not [path for path in (results / "state").rglob("*") if path.is_file()]
