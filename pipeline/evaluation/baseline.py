@@ -120,7 +120,7 @@ def compare_with_baseline(dsc: Path, baseline: Path) -> str:
         expected = _by_run([{key: run[key] for key in keys} for run in record["runs"]])
         recorded, *tolerances = (record[key] for key in SETTINGS)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise PipelineError(f"{baseline}: cannot be read ({error!r}); write it again with pipeline.evaluation.baseline") from None
+        raise PipelineError(f"{baseline}: no usable baseline ({error!r}); restore it or write a new one") from None
     found = _by_run(_all_facts(dsc))
     lines = []
     for name in sorted(expected.keys() | found.keys()):

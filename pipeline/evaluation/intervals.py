@@ -91,19 +91,17 @@ def summarise_family(
     """:func:`estimate` for a family of variants: one row per dataset and variant, NaN where a variant has no run.
 
     Args:
-        cases: Columns dataset, variant, seed, case, dsc (0..1); rows of other variants are left out.
+        cases: Columns dataset, variant, seed, case, dsc (0..1); at least one row of ``variants``, others are left out.
         variants: Order of the result.
         reference: One of ``variants``.
         samples: Bootstrap resamples.
 
     Raises:
-        PipelineError: a run lacks a case that others have, or there is no score at all.
+        PipelineError: a run lacks a case that others have, or ``reference`` is not among ``variants``.
     """
     if reference not in variants:
         raise PipelineError(f"--reference: {reference!r} is not among the variants ({', '.join(variants)})")
     cases = cases[cases["variant"].isin(variants)]
-    if cases.empty:
-        raise PipelineError("none of the runs belongs to the variants of this figure; check --runs and --variants")
     table = estimate(pair_scores(cases), reference, samples).set_index(["dataset", "variant"])
     datasets = table.index.unique("dataset")
     return table.reindex(pd.MultiIndex.from_product([datasets, variants], names=table.index.names)).reset_index()

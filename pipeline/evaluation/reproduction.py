@@ -1,10 +1,5 @@
 """Does the study reproduce the reported DSC? Row by row, with a tolerance that follows from the measurement.
 
-python -m pipeline.evaluation.reproduction judge --results results --runs results/dsc.csv --dsc results/dsc.csv
-    --reported workflow/resources/reported.csv --datasets '["kvasir_seg", "busi"]' --must-reproduce '["telescopic"]'
-    --output results/regression.json
-python -m pipeline.evaluation.reproduction check results/regression.json
-
 ``check`` exits with status 1 if a row that must reproduce differs; it is a command of its own since Snakemake deletes
 the outputs of a failed job.
 """
@@ -66,9 +61,9 @@ def judge(
 ) -> list[dict[str, Any]]:
     """Compare each reported DSC with what was measured.
 
-    The tolerance is the root of the summed squares of two half widths of intervals: of the mean over seeds (1.96 standard
-    errors; none for a single seed), and of the mean over test cases; it is never below ``minimum``. A reported average is compared with the measured average over
-    the same datasets, and needs runs on all of them.
+    The tolerance is the root of the summed squares of two half widths of intervals: of the mean over seeds (1.96
+    standard errors; none for a single seed), and of the mean over test cases; it is never below ``minimum``. A reported
+    average is compared with the measured average over the same datasets, and needs runs on all of them.
 
     Args:
         dsc: dsc.csv, DSC in 0..1.

@@ -126,7 +126,7 @@ def compare(paired: Mapping[str, Paired], reference: str, samples: int) -> pd.Da
     Raises:
         PipelineError: the reference was not run on one of the datasets.
     """
-    tests, units = _tests(paired, reference), _units(paired)
+    tests, units = significance(paired, reference), _units(paired)
     table = estimate(paired, reference, samples).rename(columns={"low": "mean_low", "high": "mean_high"})
     table[["mean", "mean_low", "mean_high", *DIFFERENCES]] *= 100
     table.loc[table["variant"] == reference, DIFFERENCES] = math.nan
@@ -139,12 +139,6 @@ def compare(paired: Mapping[str, Paired], reference: str, samples: int) -> pd.Da
     return table.assign(reference=reference).reindex(columns=COLUMNS)
 
 
-def significance(paired: Mapping[str, Paired], reference: str) -> pd.DataFrame:
-    """Only the tests of :func:`compare`: dataset, variant, reference, p, p_holm; arguments and errors as there."""
-    tests = _tests(paired, reference).assign(reference=reference)
-    return tests[["dataset", "variant", "reference", "p", "p_holm"]]
-
-
 def _units(paired: Mapping[str, Paired]) -> dict[str, Paired]:
     """``paired``, and under ``average`` the means of the datasets in place of cases if there are several."""
     if len(paired) == 1:
@@ -154,8 +148,11 @@ def _units(paired: Mapping[str, Paired]) -> dict[str, Paired]:
     return {**paired, AVERAGE: Paired(means, seeds)}
 
 
-def _tests(paired: Mapping[str, Paired], reference: str) -> pd.DataFrame:
-    """One row per comparison: dataset, variant, p, rank_biserial, cohens_dz, p_holm."""
+def significance(paired: Mapping[str, Paired], reference: str) -> pd.DataFrame:
+    """The tests of :func:`compare`, one row per comparison: dataset, variant, p, rank_biserial, cohens_dz, p_holm.
+
+    Arguments and errors are those of :func:`compare`.
+    """
     for dataset, (scores, _) in paired.items():
         if reference not in scores:
             raise PipelineError(
