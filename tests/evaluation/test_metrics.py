@@ -93,14 +93,7 @@ def test_literal_values():
     target[1:3, 1:3] = True
     prediction[1:3, 2:5] = True
     # Overlap 2 of 4 + 6. Directed distances: target (1, 1, 0, 0), prediction (0, 0, 1, 1, 2, 2).
-    result = case_metrics(prediction, target)
-    assert dataclasses.asdict(result) == {
-        "dsc": 0.4,
-        "iou": 0.25,
-        "hd95": 2.0,
-        "target_pixels": 4,
-        "predicted_pixels": 6,
-    }
+    assert dataclasses.astuple(case_metrics(prediction, target)) == (0.4, 0.25, 2.0, 4, 6)
     prediction[1, 4] = False
     # Now (0, 0, 1, 1, 2): the 95th percentile lies 0.8 of the way from 1 to 2.
     assert case_metrics(prediction, target).hd95 == pytest.approx(1.8, abs=1e-6)
@@ -164,13 +157,13 @@ def test_torchmetrics_agrees(pairs, scores):
         assert (ours.dsc, ours.iou) == pytest.approx((dsc, iou), abs=1e-6)
         # torchmetrics has no percentile: the same distances, taken at 100. It is slow, and right on square images only
         # (its distance map takes the height for the width), hence the background added here, which changes nothing.
-        if index % 5 == 0 and _both(pair):
+        if index % 20 == 0 and _both(pair):
             both += 1
             side = max(pair[0].shape)
             square = (np.pad(mask, [(0, side - length) for length in mask.shape]) for mask in pair)
             maximum = hausdorff_distance(*_tensors(*square), num_classes=1, include_background=True).item()
             assert max(way.max() for way in boundary_distances(*pair)) == pytest.approx(maximum, abs=1e-6, rel=1e-6)
-    assert both >= 100
+    assert both >= 25
 
 
 @pytest.mark.filterwarnings("ignore:The inplace keyword")
@@ -252,34 +245,21 @@ def test_background_around_two_masks_changes_no_score(masks, before, after):
         assert case_metrics(*padded) == case_metrics(*masks)
 
 
-def _torch_upsampled(probability: np.ndarray, height: int, width: int) -> np.ndarray:
-    tensor = torch.from_numpy(probability)[None, None]
-    return torch.nn.functional.interpolate(tensor, (height, width), mode="nearest-exact")[0, 0].numpy()
-
-
-# Sizes as in Kvasir-SEG, CVC-ClinicDB, BKAI, ISIC 2016 and BUSI, and smaller than the prediction.
-@pytest.mark.parametrize("size", [96, 352])
-@pytest.mark.parametrize(
-    ("height", "width"), [(530, 622), (288, 384), (995, 1280), (2848, 4288), (471, 562), (48, 31), (352, 1)]
-)
-def test_upsampling_is_torch_nearest_exact(size, height, width):
+# Sizes as in Kvasir-SEG, CVC-ClinicDB, ISIC 2016 and BUSI, and smaller than the prediction. Where 352 rows become 600 or
+# 1200, plain double precision rounds otherwise than torch.
+@settings(max_examples=50, deadline=None, derandomize=True)
+@example(352, (530, 622))
+@example(352, (288, 384))
+@example(352, (2848, 4288))
+@example(352, (471, 562))
+@example(96, (48, 31))
+@example(352, (600, 1200))
+@given(st.integers(1, 400), st.tuples(st.integers(1, 1500), st.integers(1, 1500)))
+def test_upsampling_is_torch_nearest_exact(size, shape):
     probability = np.random.default_rng(size).random((size, size), dtype=np.float32)
-    expected = _torch_upsampled(probability, height, width)
-    np.testing.assert_array_equal(upsample_probability(probability, height, width), expected)
-    mask = upsample_probability(probability > 0.5, height, width)
+    tensor = torch.from_numpy(probability)[None, None]
+    expected = torch.nn.functional.interpolate(tensor, shape, mode="nearest-exact")[0, 0].numpy()
+    np.testing.assert_array_equal(upsample_probability(probability, *shape), expected)
+    mask = upsample_probability(probability > 0.5, *shape)
     assert mask.dtype == bool
     np.testing.assert_array_equal(mask, expected > 0.5)
-
-
-@settings(max_examples=100, deadline=None, derandomize=True)
-@example(352, 600)
-@example(352, 1200)
-@given(st.integers(1, 400), st.integers(1, 4500))
-def test_upsampling_rounds_as_torch_does(size, new_size):
-    source = np.arange(size, dtype=np.float32)[None]
-    np.testing.assert_array_equal(upsample_probability(source, 1, new_size), _torch_upsampled(source, 1, new_size))
-
-
-def test_plain_rounding_would_differ_from_torch():
-    positions = np.floor((np.arange(600) + 0.5) * (352 / 600))
-    assert not np.array_equal(positions, _torch_upsampled(np.arange(352, dtype=np.float32)[None], 1, 600)[0])
