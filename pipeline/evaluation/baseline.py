@@ -28,11 +28,7 @@ from pipeline.runtime.atomic import write_json
 from pipeline.runtime.errors import PipelineError, run_command
 from pipeline.runtime.manifest import versions
 
-VALUES = {
-    "mode": "numerical mode",
-    "cases": "number of test cases",
-    "trained_parameters": "trained parameters",
-}
+VALUES = {"mode": "numerical mode", "cases": "number of test cases", "trained_parameters": "trained parameters"}
 DIGESTS = {
     "trained_tensors": "names and shapes of the trained tensors",
     "prompts": "prompts of the test cases",

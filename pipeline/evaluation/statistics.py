@@ -14,23 +14,10 @@ from pipeline.evaluation.pairing import Paired
 from pipeline.evaluation.readers import AVERAGE
 from pipeline.runtime.errors import PipelineError
 
+MEANS = ["mean", "mean_low", "mean_high"]
 DIFFERENCES = ["difference", "difference_low", "difference_high"]
-COLUMNS = [
-    "dataset",
-    "variant",
-    "reference",
-    "cases",
-    "seeds",
-    "mean",
-    "mean_low",
-    "mean_high",
-    *DIFFERENCES,
-    "p",
-    "p_holm",
-    "rank_biserial",
-    "cohens_dz",
-    "average_rank",
-]
+TESTS = ["p", "p_holm", "rank_biserial", "cohens_dz"]
+COLUMNS = ["dataset", "variant", "reference", "cases", "seeds", *MEANS, *DIFFERENCES, *TESTS, "average_rank"]
 # Differences are of means over seeds of 0..1 scores; anything smaller is rounding error.
 DECIMALS = 12
 
@@ -128,7 +115,7 @@ def compare(paired: Mapping[str, Paired], reference: str, samples: int) -> pd.Da
     """
     tests, units = significance(paired, reference), _units(paired)
     table = estimate(paired, reference, samples).rename(columns={"low": "mean_low", "high": "mean_high"})
-    table[["mean", "mean_low", "mean_high", *DIFFERENCES]] *= 100
+    table[[*MEANS, *DIFFERENCES]] *= 100
     table.loc[table["variant"] == reference, DIFFERENCES] = math.nan
     sizes = {dataset: len(pair.scores) for dataset, pair in paired.items()}
     table["cases"] = table["dataset"].map(sizes | {AVERAGE: sum(sizes.values())})

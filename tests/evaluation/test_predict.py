@@ -53,8 +53,9 @@ def test_masks_overlays_and_probabilities_of_a_folder(study, images, segment):
     foreground = []
     for name in SHAPES:
         original = Image.open(images / name).convert("RGB")
-        parts = [output / f"{Path(name).stem}_{part}" for part in ("mask.png", "overlay.png", "probability.npy")]
-        mask, overlay, probability = np.asarray(Image.open(parts[0])), np.asarray(Image.open(parts[1])), np.load(parts[2])
+        stem = output / Path(name).stem
+        mask, overlay = (np.asarray(Image.open(f"{stem}_{part}.png")) for part in ("mask", "overlay"))
+        probability = np.load(f"{stem}_probability.npy")
         pixels = np.asarray(original.resize((96, 96), Image.Resampling.BILINEAR))
         (expected,) = plain_probabilities(study.results, [pixels], [PROMPT])
         assert (mask.dtype, probability.dtype) == (np.uint8, np.float32) and set(np.unique(mask)) <= {0, 255}
@@ -83,12 +84,11 @@ def test_the_overlay_is_tinted_and_outlined():
 def test_a_checkpoint_gives_the_masks_of_its_run(study, segment, tmp_path):
     backbone = study.results / "backbone"
     export(study.results / RUN, backbone, tmp_path / "run.ckpt")
-    outputs = segment(threshold=study.threshold), segment(
-        checkpoint=tmp_path / "run.ckpt", backbone=backbone, threshold=study.threshold
-    )
+    of_run = segment(threshold=study.threshold)
+    of_file = segment(threshold=study.threshold, checkpoint=tmp_path / "run.ckpt", backbone=backbone)
     for name in ("wide_mask.png", "wide_overlay.png"):
-        assert (outputs[0] / name).read_bytes() == (outputs[1] / name).read_bytes()
-    assert len(list(outputs[0].iterdir())) == 2
+        assert (of_run / name).read_bytes() == (of_file / name).read_bytes()
+    assert len(list(of_run.iterdir())) == 2
 
 
 def test_what_is_refused(study, images, segment, tmp_path):

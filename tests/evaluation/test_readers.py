@@ -17,7 +17,7 @@ def test_cases_of_several_runs_keep_their_names_as_text(tmp_path):
 @pytest.mark.parametrize(
     ("read", "content", "message"),
     [
-        (read_dsc, "dataset,variant,seed,dsc\nbusi,lora,41,0.5\nbusi,lora,41,0.6\n", "busi/lora/41 is listed more than"),
+        (read_dsc, "dataset,variant,seed,dsc\nbusi,lora,41,0.5\nbusi,lora,41,0.6\n", "busi/lora/41 is listed more"),
         (read_cost, "variant\nlora\n", "column trainable_parameters is missing"),
         (read_reported, "method,dataset,value\n", "column metric, trainable_parameters, source is missing"),
     ],
