@@ -14,59 +14,56 @@ import json
 import math
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError, safe_open
+
 from pipeline.evaluation.csv_table import read_table
 from pipeline.evaluation.per_case import read_per_case
-from pipeline.evaluation.provenance import read_manifest
-from pipeline.evaluation.readers import read_dsc
-from pipeline.evaluation.runs import Run, listed_runs
+from pipeline.evaluation.provenance import read_origin
+from pipeline.evaluation.runs import IDENTITY, Run, listed_runs
 from pipeline.runtime.atomic import write_json
 from pipeline.runtime.errors import PipelineError, run_command
 from pipeline.runtime.manifest import versions
 
-EXACT = {
-    "mode": "numerical mode",
-    "cases": "number of test cases",
-    "trained_parameters": "trained parameters",
+VALUES = {"mode": "numerical mode", "cases": "number of test cases", "trained_parameters": "trained parameters"}
+DIGESTS = {
     "trained_tensors": "names and shapes of the trained tensors",
     "prompts": "prompts of the test cases",
     "targets": "targets of the test cases",
 }
 LOSSES = {"train_loss": "training loss of the first epoch", "val_loss": "validation loss of the first epoch"}
+SETTINGS = ("versions", "tolerance", "loss_tolerance")
 
 
 def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-def _trained(run: Run) -> dict[str, list[int]]:
-    """Shapes of the tensors in weights.safetensors, by name, read from the file's header."""
-    path = run.folder / "weights.safetensors"
-    try:
-        with path.open("rb") as file:
-            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-    except (OSError, ValueError) as error:
-        raise PipelineError(f"{path}: cannot be read ({error}); train the run again") from None
-    return {name: entry["shape"] for name, entry in header.items() if name != "__metadata__"}
-
-
 def facts(run: Run) -> dict[str, Any]:
     """What a baseline holds of one run, JSON-ready: its identity, mean DSC (points) and facts.
 
     ``train_loss`` and ``val_loss`` are None where nothing was trained.
+
+    Raises:
+        PipelineError: a file of the run is missing or broken.
     """
     per_case = read_per_case(run.folder)
-    trained = _trained(run)
     history = read_table(run.folder / "history.csv", ["epoch", *LOSSES])
+    path = run.folder / "weights.safetensors"
+    try:
+        with safe_open(path, framework="numpy") as file:
+            trained = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise PipelineError(f"{path}: cannot be read ({error}); train the run again") from None
     return {
         "dataset": run.dataset,
         "variant": run.variant,
         "seed": run.seed,
         "dsc": round(float(per_case["dsc"].mean()) * 100, 9),
-        "mode": read_manifest(run).get("mode"),
+        "mode": read_origin(run).mode,
         "cases": len(per_case),
         "trained_parameters": sum(math.prod(shape) for shape in trained.values()),
         "trained_tensors": _digest(trained),
@@ -74,20 +71,6 @@ def facts(run: Run) -> dict[str, Any]:
         "targets": _digest(per_case[["case", "target_pixels"]].astype(str).to_numpy().tolist()),
         **{name: float(history[name].iloc[0]) if len(history) else None for name in LOSSES},
     }
-
-
-def all_facts(dsc: Path) -> list[dict[str, Any]]:
-    """:func:`facts` of each run that has a row in ``dsc`` (dsc.csv; the runs lie in ``runs/`` beside it).
-
-    Raises:
-        PipelineError: a run's file is missing, or dsc.csv disagrees with the per-case scores.
-    """
-    runs, table = listed_runs(dsc.parent, dsc), read_dsc(dsc)
-    result = [facts(run) for run in runs]
-    for run, found, value in zip(runs, result, table["dsc"], strict=True):
-        if abs(found["dsc"] - value * 100) > 1e-6:
-            raise PipelineError(f"{dsc}: its DSC of {run.folder} disagrees with per_case.csv; collect the runs again")
-    return result
 
 
 def differences(found: Mapping[str, Any], expected: Mapping[str, Any], tolerance: float, loss: float) -> list[str]:
@@ -100,10 +83,10 @@ def differences(found: Mapping[str, Any], expected: Mapping[str, Any], tolerance
     lines = []
     if abs(found["dsc"] - expected["dsc"]) > tolerance:
         lines.append(f"DSC {found['dsc']:.3f}, baseline {expected['dsc']:.3f}, tolerance {tolerance:g}")
-    for key, name in EXACT.items():
+    for key, name in VALUES.items():
         if found[key] != expected[key]:
-            digest = key not in ("mode", "cases", "trained_parameters")
-            lines.append(f"{name} changed" if digest else f"{name}: {found[key]}, baseline {expected[key]}")
+            lines.append(f"{name}: {found[key]}, baseline {expected[key]}")
+    lines += [f"{name} changed" for key, name in DIGESTS.items() if found[key] != expected[key]]
     for key, name in LOSSES.items():
         values = found[key], expected[key]
         same = values[0] == values[1] or (None not in values and math.isclose(*values, rel_tol=loss))
@@ -112,38 +95,29 @@ def differences(found: Mapping[str, Any], expected: Mapping[str, Any], tolerance
     return lines
 
 
-def read_baseline(path: str | Path) -> dict[str, Any]:
-    """A baseline: tolerance, loss_tolerance, versions, commit, runs.
-
-    Raises:
-        PipelineError: the file is missing or is not a baseline.
-    """
-    fix = "write it again with pipeline.evaluation.baseline"
-    try:
-        record = json.loads(Path(path).read_text(encoding="utf-8"))
-        keys = {"dataset", "variant", "seed", "dsc", *EXACT, *LOSSES}
-        missing = sorted({"tolerance", "loss_tolerance", "versions", "runs"} - set(record)) or sorted(
-            {key for run in record["runs"] for key in keys - set(run)}
-        )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise PipelineError(f"{path}: cannot be read ({error!r}); {fix}") from None
-    if missing:
-        raise PipelineError(f"{path}: {', '.join(missing)} missing; {fix}")
-    return record
+def _all_facts(dsc: Path) -> list[dict[str, Any]]:
+    return [facts(run) for run in listed_runs(dsc.parent, dsc)]
 
 
-def _by_run(runs: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def _by_run(runs: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
     return {f"{run['dataset']}/{run['variant']}/seed{run['seed']}": run for run in runs}
 
 
 def compare_with_baseline(dsc: Path, baseline: Path) -> str:
-    """Compare all runs of ``dsc`` (dsc.csv) with ``baseline``; a sentence that confirms it if they agree.
+    """Compare all runs that ``dsc`` (dsc.csv) lists with ``baseline``; a sentence that confirms it if they agree.
 
     Raises:
-        PipelineError: something differs, or a run is in one of the two only; the message lists all differences.
+        PipelineError: a file is missing or is no baseline, something differs, or a run is in one of the two only; the
+            message lists all differences.
     """
-    record = read_baseline(baseline)
-    expected, found = _by_run(record["runs"]), _by_run(all_facts(dsc))
+    keys = (*IDENTITY, "dsc", *VALUES, *DIGESTS, *LOSSES)
+    try:
+        record = json.loads(baseline.read_text(encoding="utf-8"))
+        expected = _by_run([{key: run[key] for key in keys} for run in record["runs"]])
+        recorded, *tolerances = (record[key] for key in SETTINGS)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise PipelineError(f"{baseline}: no usable baseline ({error!r}); restore it or write a new one") from None
+    found = _by_run(_all_facts(dsc))
     lines = []
     for name in sorted(expected.keys() | found.keys()):
         if name not in found:
@@ -151,13 +125,12 @@ def compare_with_baseline(dsc: Path, baseline: Path) -> str:
         elif name not in expected:
             lines.append(f"  {name}: not in the baseline")
         else:
-            changes = differences(found[name], expected[name], record["tolerance"], record["loss_tolerance"])
-            lines += [f"  {name}: {line}" for line in changes]
+            lines += [f"  {name}: {line}" for line in differences(found[name], expected[name], *tolerances)]
     if lines:
         now = versions()
         changed = [
             f"{name} {now.get(name, 'absent')} (baseline {version})"
-            for name, version in record["versions"].items()
+            for name, version in recorded.items()
             if now.get(name) != version
         ]
         cause = f"\nversions that differ: {', '.join(changed)}" if changed else ""
@@ -168,70 +141,57 @@ def compare_with_baseline(dsc: Path, baseline: Path) -> str:
     return f"{len(found)} runs as in {baseline}"
 
 
-def _git(*arguments: str) -> str:
-    try:
-        done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True)
-    except FileNotFoundError:
-        raise PipelineError("git is not installed; a baseline names the commit it was made from") from None
-    except subprocess.CalledProcessError as error:
-        raise PipelineError(
-            f"git {' '.join(arguments)}: {error.stderr.strip()}; run this in a clone of the repository"
-        ) from None
-    return done.stdout.rstrip()
-
-
 def clean_commit() -> str:
     """The commit of the working tree.
 
     Raises:
         PipelineError: there are changes or untracked files, so that no commit has the code the results came from.
     """
-    changes = _git("status", "--porcelain").splitlines()
+    try:
+        changes, commit = (
+            subprocess.run(["git", *command], stdout=subprocess.PIPE, text=True, check=True).stdout.rstrip()
+            for command in (["status", "--porcelain"], ["rev-parse", "HEAD"])
+        )
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise PipelineError(f"{error}; a baseline names its commit: run this in a clone of the repository") from None
     if changes:
-        shown = "\n".join(f"  {line}" for line in changes[:10])
-        more = f"\n  and {len(changes) - 10} more" if len(changes) > 10 else ""
-        raise PipelineError(f"the working tree has uncommitted changes; commit them first\n{shown}{more}")
-    return _git("rev-parse", "HEAD")
+        raise PipelineError(f"the working tree has uncommitted changes; commit them first\n{changes}")
+    return commit
 
 
-def _compare(arguments: argparse.Namespace) -> None:
-    print(compare_with_baseline(arguments.dsc, arguments.baseline), file=sys.stderr)
+def write_baseline(dsc: Path, output: Path, tolerance: float, loss_tolerance: float) -> None:
+    """Record all runs that ``dsc`` (dsc.csv) lists as the baseline ``output``; tolerances as in :func:`differences`.
 
-
-def _write(arguments: argparse.Namespace) -> None:
-    commit = clean_commit()
-    runs = all_facts(arguments.dsc)
+    Raises:
+        PipelineError: there are uncommitted changes, or a run was not computed in portable mode.
+    """
+    commit, runs = clean_commit(), _all_facts(dsc)
     for name, run in _by_run(runs).items():
         if run["mode"] != "portable":
             raise PipelineError(
-                f"{arguments.dsc}: {name} was computed in mode {run['mode']!r}, whose numbers differ between "
-                "processors; set jobs.portable to true (workflow/config/portable.yaml), and run again"
+                f"{dsc}: {name} was computed in mode {run['mode']!r}, whose numbers differ between processors; set "
+                "jobs.portable to true (workflow/config/portable.yaml), and run again"
             )
-    record = {
-        "commit": commit,
-        "versions": versions(),
-        "tolerance": arguments.tolerance,
-        "loss_tolerance": arguments.loss_tolerance,
-        "runs": runs,
-    }
-    write_json(arguments.output, record)
+    settings = dict(zip(SETTINGS, (versions(), tolerance, loss_tolerance), strict=True))
+    write_json(output, {"commit": commit, **settings, "runs": runs})
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(required=True)
+    commands = parser.add_subparsers(dest="command", required=True)
     comparing = commands.add_parser("compare", help="exit with status 1 if a run differs from the baseline")
-    comparing.set_defaults(run=_compare)
     writing = commands.add_parser("write", help="write a new baseline")
-    writing.set_defaults(run=_write)
     for command in (comparing, writing):
         command.add_argument("--dsc", type=Path, required=True, help="dsc.csv; the runs lie in runs/ beside it")
     comparing.add_argument("--baseline", type=Path, required=True, help="the baseline to compare with")
     writing.add_argument("--tolerance", type=float, default=1.0, help="largest difference of a run's DSC, points")
     writing.add_argument("--loss-tolerance", type=float, default=1e-3, help="largest relative difference of a loss")
-    writing.add_argument("--output", required=True, help="the baseline to write")
-    arguments = parser.parse_args()
-    arguments.run(arguments)
+    writing.add_argument("--output", type=Path, required=True, help="the baseline to write")
+    options = parser.parse_args()
+    if options.command == "compare":
+        print(compare_with_baseline(options.dsc, options.baseline), file=sys.stderr)
+    else:
+        write_baseline(options.dsc, options.output, options.tolerance, options.loss_tolerance)
 
 
 if __name__ == "__main__":

@@ -24,10 +24,7 @@ def collect(runs: Iterable[Run]) -> pd.DataFrame:
     Raises:
         PipelineError: a run's per_case.csv is missing or damaged.
     """
-    rows = [
-        {"dataset": run.dataset, "variant": run.variant, "seed": run.seed, **summarise(read_per_case(run.folder))}
-        for run in runs
-    ]
+    rows = [run._asdict() | summarise(read_per_case(run.folder)) for run in runs]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -35,12 +32,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--results", required=True, help="results folder, in which runs/ lies")
     parser.add_argument("--datasets", type=json_value("--datasets", list), required=True, help="JSON list")
-    parser.add_argument(
-        "--seeds",
-        type=json_value("--seeds", dict),
-        required=True,
-        help="JSON object: seeds of each variant, in the table's order",
-    )
+    seeds = "JSON object: seeds of each variant, in the table's order"
+    parser.add_argument("--seeds", type=json_value("--seeds", dict), required=True, help=seeds)
     parser.add_argument("--output", required=True, help="the CSV to write")
     arguments = parser.parse_args()
     runs = [

@@ -8,17 +8,20 @@ import pandas as pd
 from pipeline.runtime.errors import PipelineError
 
 
-def read_table(path: str | Path, columns: Sequence[str], unique: Sequence[str] = ()) -> pd.DataFrame:
+def read_table(
+    path: str | Path, columns: Sequence[str], unique: Sequence[str] = (), as_text: bool = False
+) -> pd.DataFrame:
     """Read a CSV that has at least ``columns``; other columns are kept.
 
     Args:
         unique: Columns that together identify a row.
+        as_text: Keep each cell as it is written.
 
     Raises:
         PipelineError: the file is missing, empty, not CSV, lacks a column, or lists a row more than once.
     """
     try:
-        table = pd.read_csv(path)
+        table = pd.read_csv(path, **({"dtype": str, "keep_default_na": False} if as_text else {}))
     except FileNotFoundError:
         raise PipelineError(f"{path}: no such file; run the rule that makes it, or correct the path") from None
     except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:

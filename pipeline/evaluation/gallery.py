@@ -52,9 +52,8 @@ def main() -> None:
     parser.add_argument("--results", type=Path, required=True, help="results folder: datasets/, tensors/, runs/")
     parser.add_argument("--backbone", type=Path, required=True, help="folder of the pretrained CLIPSeg")
     parser.add_argument("--dataset", required=True)
-    parser.add_argument(
-        "--variants", type=json_value("--variants", list), required=True, help="JSON list; the first decides on cases"
-    )
+    variants = json_value("--variants", list)
+    parser.add_argument("--variants", type=variants, required=True, help="JSON list; the first decides on cases")
     parser.add_argument("--seed", type=int, required=True, help="seed of the runs")
     parser.add_argument("--threshold", type=float, default=0.5, help="probability above which a pixel is foreground")
     parser.add_argument("--threads", type=int, default=4, help="CPU threads")
@@ -69,13 +68,11 @@ def main() -> None:
             raise PipelineError(
                 f"{run.folder}/per_case.csv: its cases differ from {results}/tensors/{dataset}; score the run again"
             )
-    leading = tables[runs[0]]
-    chosen = choose_cases(leading)
+    chosen = choose_cases(tables[runs[0]])
     rows = [row for row, _ in chosen]
     arrays: dict[str, np.ndarray] = {
-        "cases": np.array([leading["case"][row] for row in rows], dtype=str),
+        "cases": np.array([split.cases["case"].iloc[row] for row in rows], dtype=str),
         "roles": np.array([role for _, role in chosen], dtype=str),
-        "prompts": np.array([leading["prompt"][row] for row in rows], dtype=str),
         "variants": np.array(arguments.variants, dtype=str),
         "dsc": np.array([[table["dsc"][row] for table in tables.values()] for row in rows]),
     }

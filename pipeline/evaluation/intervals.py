@@ -46,12 +46,7 @@ def interval(draws: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[n
 
 def dataset_means(paired: Mapping[str, Paired]) -> pd.DataFrame:
     """Mean DSC (0..1), one row per dataset and one column per variant that was run on all of them."""
-    return pd.DataFrame({dataset: pair.scores.mean() for dataset, pair in paired.items()}).T[_everywhere(paired)]
-
-
-def _everywhere(paired: Mapping[str, Paired]) -> list[str]:
-    names = dict.fromkeys(variant for pair in paired.values() for variant in pair.scores)
-    return [name for name in names if all(name in pair.scores for pair in paired.values())]
+    return pd.concat([pair.scores.mean() for pair in paired.values()], axis=1, join="inner", keys=paired).T
 
 
 def estimate(paired: Mapping[str, Paired], reference: str | None, samples: int) -> pd.DataFrame:
@@ -75,10 +70,8 @@ def estimate(paired: Mapping[str, Paired], reference: str | None, samples: int) 
         for dataset, pair in paired.items()
     }
     if len(paired) > 1:
-        everywhere = _everywhere(paired)
-        # Both are averaged over the original datasets: neither right-hand side contains the average yet.
-        means[AVERAGE] = sum(mean[everywhere] for mean in means.values()) / len(paired)
-        draws[AVERAGE] = sum(draw[everywhere] for draw in draws.values()) / len(paired)
+        means[AVERAGE] = dataset_means(paired).mean()
+        draws[AVERAGE] = sum(draw[means[AVERAGE].index] for draw in draws.values()) / len(paired)
     tables = []
     for dataset, mean in means.items():
         table = pd.DataFrame({"dataset": dataset, "variant": mean.index, "mean": mean.to_numpy()})
@@ -98,19 +91,17 @@ def summarise_family(
     """:func:`estimate` for a family of variants: one row per dataset and variant, NaN where a variant has no run.
 
     Args:
-        cases: Columns dataset, variant, seed, case, dsc (0..1); rows of other variants are left out.
+        cases: Columns dataset, variant, seed, case, dsc (0..1); at least one row of ``variants``, others are left out.
         variants: Order of the result.
         reference: One of ``variants``.
         samples: Bootstrap resamples.
 
     Raises:
-        PipelineError: a run lacks a case that others have, or there is no score at all.
+        PipelineError: a run lacks a case that others have, or ``reference`` is not among ``variants``.
     """
     if reference not in variants:
         raise PipelineError(f"--reference: {reference!r} is not among the variants ({', '.join(variants)})")
     cases = cases[cases["variant"].isin(variants)]
-    if cases.empty:
-        raise PipelineError("none of the runs belongs to the variants of this figure; check --runs and --variants")
     table = estimate(pair_scores(cases), reference, samples).set_index(["dataset", "variant"])
     datasets = table.index.unique("dataset")
     return table.reindex(pd.MultiIndex.from_product([datasets, variants], names=table.index.names)).reset_index()

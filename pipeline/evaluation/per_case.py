@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from pipeline.evaluation.csv_table import read_table
 from pipeline.runtime.errors import PipelineError
 
 COLUMNS = ("case", "prompt", "dsc", "iou", "hd95", "target_pixels", "predicted_pixels")
@@ -26,17 +27,9 @@ def read_per_case(run: str | Path, keys: Sequence[str] = ()) -> pd.DataFrame:
         PipelineError: the file is missing, lacks a column, is empty, or holds a score out of its range.
     """
     path = Path(run) / "per_case.csv"
-    fix = "evaluate the run again (pipeline.evaluation.score_run)"
-    try:
-        text = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except FileNotFoundError:
-        raise PipelineError(f"{path}: no such file; {fix}") from None
-    except (OSError, ValueError) as error:
-        raise PipelineError(f"{path}: cannot be read ({error}); {fix}") from None
     columns = [*keys, *COLUMNS]
-    missing = [column for column in columns if column not in text]
-    if missing:
-        raise PipelineError(f"{path}: column {', '.join(missing)} missing; {fix}")
+    text = read_table(path, columns, as_text=True)
+    fix = "delete the file and run its rule again"
     if text.empty:
         raise PipelineError(f"{path}: holds no case; {fix}")
     frame = text[columns].copy()

@@ -6,12 +6,13 @@ Writes, for each image, NAME_mask.png (0 and 255, at the image's own size) and N
 
 import argparse
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
-from transformers import PreTrainedTokenizerBase
+from scipy.ndimage import binary_erosion
+from transformers import CLIPSegForImageSegmentation, PreTrainedTokenizerBase
 
 from pipeline.evaluation.metrics import upsample_probability
 from pipeline.evaluation.probability_maps import probability_maps
@@ -41,93 +42,63 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
     """
     images: list[Path] = []
     for path in paths:
+        found = [path]
         if path.is_dir():
             found = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
-            if not found:
-                raise PipelineError(f"{path}: no image in this folder; looked for {', '.join(SUFFIXES)}")
-            images += found
-        elif path.is_file():
-            images.append(path)
-        else:
+        elif not path.is_file():
             raise PipelineError(f"{path}: no such image")
+        if not found:
+            raise PipelineError(f"{path}: no image in this folder; looked for {', '.join(SUFFIXES)}")
+        images += found
     repeated = [stem for stem, count in Counter(image.stem for image in images).items() if count > 1]
     if repeated:
         raise PipelineError(f"two images are named {repeated[0]}; run them separately, with different --output folders")
     return images
 
 
-def load_segmenter(
-    run: Path | None, checkpoint: Path | None, backbone: Path
-) -> tuple[Segmenter, PreTrainedTokenizerBase, int | None]:
-    """The segmenter of a run or of a released checkpoint, its tokenizer, and the image size of the run if known.
+def load_run(run: Path, backbone: Path, clipseg: CLIPSegForImageSegmentation) -> tuple[Segmenter, int | None]:
+    """The segmenter of a run and the side of its input in pixels, if recorded.
+
+    Args:
+        backbone: Folder that ``clipseg`` was read from.
 
     Raises:
         PipelineError: a file is missing or broken, or the run was trained on another backbone.
     """
-    clipseg, size = load_backbone(backbone), None
-    if run is not None:
-        weights = run / "weights.safetensors"
-        metadata = read_metadata(weights)
-        trained_on = metadata.get("backbone_sha256")
-        if trained_on is not None and trained_on != file_sha256(backbone / WEIGHTS):
-            raise PipelineError(
-                f"{weights}: trained on another backbone than {backbone / WEIGHTS}; pass the right one as --backbone"
-            )
-        segmenter = load_weights(weights, clipseg)
-        size = int(metadata["image_size"]) if "image_size" in metadata else None
-    else:
-        segmenter = load_released_checkpoint(checkpoint, clipseg)
-    return segmenter, load_tokenizer(backbone), size
+    weights = run / "weights.safetensors"
+    metadata = read_metadata(weights)
+    if metadata.get("backbone_sha256") not in (None, file_sha256(backbone / WEIGHTS)):
+        raise PipelineError(
+            f"{weights}: trained on another backbone than {backbone / WEIGHTS}; pass the right one as --backbone"
+        )
+    return load_weights(weights, clipseg), int(metadata["image_size"]) if "image_size" in metadata else None
 
 
 def predict_images(
-    segmenter: Segmenter,
-    tokenizer: PreTrainedTokenizerBase,
-    images: Sequence[Path],
-    prompt: str,
-    output: Path,
-    size: int,
-    threshold: float,
-    probabilities: bool,
-) -> None:
-    """Write the mask and overlay of each image into ``output``.
+    segmenter: Segmenter, tokenizer: PreTrainedTokenizerBase, images: Sequence[Path], prompt: str, size: int
+) -> Iterator[tuple[Path, Image.Image, np.ndarray]]:
+    """Yield the path, the image and its foreground probabilities: (H, W) float32 at the image's own size.
 
     Args:
         size: Side of the model's input, pixels; images are resized to it as in training (Pillow's bilinear).
-        threshold: Probability above which a pixel is foreground.
-        probabilities: Whether to write NAME_probability.npy too.
 
     Raises:
         PipelineError: a file is not an image.
     """
-    output.mkdir(parents=True, exist_ok=True)
-    parts = [images[start : start + IMAGES_PER_PASS] for start in range(0, len(images), IMAGES_PER_PASS)]
-
-    def maps():
-        for part in parts:
-            originals = [_read(path) for path in part]
-            small = np.stack([np.asarray(image.resize((size, size), Image.Resampling.BILINEAR)) for image in originals])
-            predicted = probability_maps(segmenter, tokenizer, small, [prompt] * len(part))
-            yield from zip(part, originals, predicted, strict=True)
-
-    for path, original, probability in track(maps(), "predicting", len(images)):
-        probability = upsample_probability(probability, original.height, original.width)
-        mask = probability > threshold
-        _save(output / f"{path.stem}_mask.png", Image.fromarray(mask.astype(np.uint8) * 255))
-        _save(output / f"{path.stem}_overlay.png", Image.fromarray(overlay(np.asarray(original), mask)))
-        if probabilities:
-            with atomic_path(output / f"{path.stem}_probability.npy") as temporary:
-                np.save(temporary, probability)
+    for start in range(0, len(images), IMAGES_PER_PASS):
+        paths = images[start : start + IMAGES_PER_PASS]
+        originals = [_read(path) for path in paths]
+        inputs = [np.asarray(image.resize((size, size), Image.Resampling.BILINEAR)) for image in originals]
+        maps = probability_maps(segmenter, tokenizer, np.stack(inputs), [prompt] * len(paths))
+        for path, image, probability in zip(paths, originals, maps, strict=True):
+            yield path, image, upsample_probability(probability, image.height, image.width)
 
 
 def overlay(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """``image`` (H, W, 3) uint8 with ``mask`` (H, W) bool tinted and outlined."""
     result = image.astype(np.float32)
     result[mask] = (1 - OPACITY) * result[mask] + OPACITY * np.array(TINT, dtype=np.float32)
-    # Foreground pixels with a background pixel above, below, left or right of them.
-    padded = np.pad(mask, 1, mode="edge")
-    inside = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
-    result[mask & ~inside] = 255
+    result[mask & ~binary_erosion(mask, border_value=1)] = 255
     return result.round().astype(np.uint8)
 
 
@@ -138,21 +109,6 @@ def _read(path: Path) -> Image.Image:
             return ImageOps.exif_transpose(file).convert("RGB")
     except (OSError, Image.DecompressionBombError) as error:
         raise PipelineError(f"{path}: cannot be read as an image ({error})") from None
-
-
-def _save(path: Path, image: Image.Image) -> None:
-    with atomic_path(path) as temporary:
-        image.save(temporary)
-
-
-def _default_backbone(run: Path | None) -> Path:
-    if run is None:
-        return Path("results/backbone")
-    # A run lies in {results}/runs/{dataset}/{variant}/seed{seed}.
-    parents = run.absolute().parents
-    if len(parents) < 4:
-        raise PipelineError(f"{run}: not in a study's results; pass the CLIPSeg it was trained on as --backbone")
-    return parents[3] / "backbone"
 
 
 def main() -> None:
@@ -169,18 +125,35 @@ def main() -> None:
     parser.add_argument("--image-size", type=int, help="side of the model's input, pixels; the run's, or 352")
     parser.add_argument("--threshold", type=float, default=0.5, help="probability above which a pixel is foreground")
     parser.add_argument("--probabilities", action="store_true", help="write the probabilities too")
-    arguments = parser.parse_args()
-    images = find_images(arguments.image)
-    backbone = arguments.backbone or _default_backbone(arguments.run)
-    segmenter, tokenizer, size = load_segmenter(arguments.run, arguments.checkpoint, backbone)
-    size = arguments.image_size or size or 352
-    patch = segmenter.clipseg.config.vision_config.patch_size
+    options = parser.parse_args()
+    images = find_images(options.image)
+    # A run lies in {results}/runs/{dataset}/{variant}/seed{seed}.
+    results = options.run.absolute().parents[:4][-1] if options.run else Path("results")
+    backbone = options.backbone or results / "backbone"
+    if not backbone.is_dir():
+        raise PipelineError(f"{backbone}: no such folder; pass the CLIPSeg that was trained on as --backbone")
+    clipseg, recorded = load_backbone(backbone), None
+    if options.run:
+        segmenter, recorded = load_run(options.run, backbone, clipseg)
+    else:
+        segmenter = load_released_checkpoint(options.checkpoint, clipseg)
+    size, patch = options.image_size or recorded or 352, clipseg.config.vision_config.patch_size
     if size % patch:
         raise PipelineError(f"--image-size: {size} is not a multiple of {patch}")
+    options.output.mkdir(parents=True, exist_ok=True)
+    tokenizer = load_tokenizer(backbone)
     with compute_device() as device:
-        settings = arguments.prompt, arguments.output, size, arguments.threshold, arguments.probabilities
-        predict_images(segmenter.to(device), tokenizer, images, *settings)
-    log(f"{len(images)} masks and overlays in {arguments.output}")
+        predicted = predict_images(segmenter.to(device), tokenizer, images, options.prompt, size)
+        for path, image, probability in track(predicted, "predicting", len(images)):
+            mask = probability > options.threshold
+            pictures = {"mask": mask.astype(np.uint8) * 255, "overlay": overlay(np.asarray(image), mask)}
+            for name, pixels in pictures.items():
+                with atomic_path(options.output / f"{path.stem}_{name}.png") as temporary:
+                    Image.fromarray(pixels).save(temporary)
+            if options.probabilities:
+                with atomic_path(options.output / f"{path.stem}_probability.npy") as temporary:
+                    np.save(temporary, probability)
+    log(f"{len(images)} masks and overlays in {options.output}")
 
 
 if __name__ == "__main__":

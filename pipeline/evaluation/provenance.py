@@ -2,34 +2,41 @@
 
 import hashlib
 import json
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
-from pipeline.evaluation.runs import Run
+from pipeline.evaluation.runs import IDENTITY, Run
 from pipeline.runtime.errors import PipelineError
 from pipeline.runtime.manifest import file_sha256
 
 DIGITS = 12
 
 
-def read_manifest(run: Run) -> dict[str, Any]:
-    """A run's manifest.json.
+class Origin(NamedTuple):
+    """Kind of variant, SHA-256 of a run's training code, data and backbone, and the numerical mode if recorded."""
+
+    kind: str
+    code: str
+    data: str
+    backbone: str
+    mode: str | None
+
+
+def read_origin(run: Run) -> Origin:
+    """Read a run's manifest.json.
 
     Raises:
-        PipelineError: it is missing, or lacks the variant's kind or the hash of the run's code, data or backbone.
+        PipelineError: it is missing, or lacks the variant's kind or one of the hashes.
     """
     path = run.folder / "manifest.json"
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        missing = [f"{name}_sha256" for name in ("code", "data", "backbone") if f"{name}_sha256" not in record]
-        record["configuration"]["variant"]["kind"]  # raises KeyError
+        hashes = (record[f"{name}_sha256"] for name in ("code", "data", "backbone"))
+        return Origin(record["configuration"]["variant"]["kind"], *hashes, record.get("mode"))
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise PipelineError(f"{path}: no usable manifest ({error!r}); train the run again") from None
-    if missing:
-        raise PipelineError(f"{path}: no usable manifest ({', '.join(missing)} missing); train the run again")
-    return record
 
 
 def describe_runs(runs: Sequence[Run], scores: Callable[[Run], Sequence[Path]] | None = None) -> str:
@@ -46,44 +53,34 @@ def describe_runs(runs: Sequence[Run], scores: Callable[[Run], Sequence[Path]] |
     """
     digest = hashlib.sha256()
     for run in sorted(runs):
-        folders = scores(run) if scores else [run.folder]
-        digest.update(" ".join([str(run), *map(_scores_hash, folders)]).encode() + b"\n")
-    code, data, backbones = defaultdict(set), defaultdict(set), set()
-    for run in runs:
-        record = read_manifest(run)
-        code[record["configuration"]["variant"]["kind"]].add(record["code_sha256"])
-        data[run.dataset].add(record["data_sha256"][:DIGITS])
-        backbones.add(record["backbone_sha256"][:DIGITS])
-    counts = [
-        f"{len(values)} {noun}{'s' if len(values) > 1 else ''}"
-        for noun, values in (
-            ("dataset", {run.dataset for run in runs}),
-            ("variant", {run.variant for run in runs}),
-            ("seed", {run.seed for run in runs}),
-        )
-    ]
-    pairs = sorted((kind, value) for kind, values in code.items() for value in values)
-    versions = [f"{len(values)} versions of {kind}" for kind, values in sorted(code.items()) if len(values) > 1]
+        try:
+            hashes = [file_sha256(folder / "per_case.csv") for folder in (scores(run) if scores else [run.folder])]
+        except OSError as error:
+            raise PipelineError(f"{error.filename}: cannot be read ({error.strerror}); score the run again") from None
+        digest.update(" ".join([str(run), *hashes]).encode() + b"\n")
+    origins = {run: read_origin(run) for run in runs}
+    code = sorted({(origin.kind, origin.code) for origin in origins.values()})
+    versions = [f"{count} versions of {kind}" for kind, count in Counter(kind for kind, _ in code).items() if count > 1]
     parts = [
         f"per-case scores {digest.hexdigest()[:DIGITS]}",
-        f"training code {hashlib.sha256(json.dumps(pairs).encode()).hexdigest()[:DIGITS]}"
+        f"training code {hashlib.sha256(json.dumps(code).encode()).hexdigest()[:DIGITS]}"
         + (f" ({', '.join(versions)})" if versions else ""),
-        f"backbone {_several(backbones)}",
-        *(f"data of {dataset} {_several(values)}" for dataset, values in data.items()),
+        f"backbone {_digits(origin.backbone for origin in origins.values())}",
+        *(
+            f"data of {dataset} {_digits(origin.data for run, origin in origins.items() if run.dataset == dataset)}"
+            for dataset in dict.fromkeys(run.dataset for run in runs)
+        ),
     ]
+    counts = [_count(len({getattr(run, noun) for run in runs}), noun) for noun in IDENTITY]
     return (
-        f"Made from {len(runs)} run{'s' if len(runs) > 1 else ''} ({', '.join(counts)}). "
+        f"Made from {_count(len(runs), 'run')} ({', '.join(counts)}). "
         f"SHA-256, first {DIGITS} digits: {'; '.join(parts)}."
     )
 
 
-def _scores_hash(folder: Path) -> str:
-    path = folder / "per_case.csv"
-    try:
-        return file_sha256(path)
-    except OSError as error:
-        raise PipelineError(f"{path}: cannot be read ({error.strerror}); score the run again") from None
+def _digits(hashes: Iterable[str]) -> str:
+    return " and ".join(sorted({value[:DIGITS] for value in hashes}))
 
 
-def _several(values: Iterable[str]) -> str:
-    return " and ".join(sorted(values))
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' if number > 1 else ''}"

@@ -1,10 +1,5 @@
 """Does the study reproduce the reported DSC? Row by row, with a tolerance that follows from the measurement.
 
-python -m pipeline.evaluation.reproduction judge --results results --runs results/dsc.csv --dsc results/dsc.csv
-    --reported workflow/resources/reported.csv --datasets '["kvasir_seg", "busi"]' --must-reproduce '["telescopic"]'
-    --output results/regression.json
-python -m pipeline.evaluation.reproduction check results/regression.json
-
 ``check`` exits with status 1 if a row that must reproduce differs; it is a command of its own since Snakemake deletes
 the outputs of a failed job.
 """
@@ -55,14 +50,6 @@ def half_widths(paired: Mapping[str, Paired], datasets: Sequence[str], samples: 
     return {(row.variant, row.dataset): (row.high - row.low) * 50 for row in table.itertuples()}
 
 
-def seed_half_width(score: Score) -> float | None:
-    """1.96 standard errors of the mean over seeds, in points; None for a single seed.
-
-    Student's t would be exact, but with two seeds it is 12.7 standard errors: any spread would then reproduce.
-    """
-    return None if score.sd is None else 1.96 * score.sd / math.sqrt(score.seeds)
-
-
 def judge(
     dsc: pd.DataFrame,
     reported: pd.DataFrame,
@@ -74,9 +61,9 @@ def judge(
 ) -> list[dict[str, Any]]:
     """Compare each reported DSC with what was measured.
 
-    The tolerance is the root of the summed squares of two half widths of intervals: of the mean over seeds, and of the
-    mean over test cases; it is never below ``minimum``. A reported average is compared with the measured average over
-    the same datasets, and needs runs on all of them.
+    The tolerance is the root of the summed squares of two half widths of intervals: of the mean over seeds (1.96
+    standard errors; none for a single seed), and of the mean over test cases; it is never below ``minimum``. A reported
+    average is compared with the measured average over the same datasets, and needs runs on all of them.
 
     Args:
         dsc: dsc.csv, DSC in 0..1.
@@ -116,33 +103,34 @@ def _judged(
     if score is None:
         keys = ("value", "difference", "tolerance", "seed_half_width", "case_half_width")
         return dict.fromkeys(keys) | {"seeds": 0, "verdict": NOT_RUN}
-    seed_width = seed_half_width(score)
-    # Nine digits: the last bits differ between processors.
-    tolerance = round(max(minimum, math.hypot(seed_width or 0, case_width or 0)), 9)
-    difference = round(score.mean - reported, 9)
-    verdict = REPRODUCES if abs(difference) <= tolerance else DIFFERS
-    return {
-        "value": round(score.mean, 9),
-        "difference": difference,
-        "tolerance": tolerance,
-        "seeds": score.seeds,
-        "seed_half_width": None if seed_width is None else round(seed_width, 9),
-        "case_half_width": None if case_width is None else round(case_width, 9),
-        "verdict": verdict if comparable else NOT_COMPARABLE,
+    # Student's t would be exact, but with two seeds it is 12.7 standard errors: any spread would then reproduce.
+    seed_width = None if score.sd is None else 1.96 * score.sd / math.sqrt(score.seeds)
+    numbers = {
+        "value": score.mean,
+        "difference": score.mean - reported,
+        "tolerance": max(minimum, math.hypot(seed_width or 0, case_width or 0)),
+        "seed_half_width": seed_width,
+        "case_half_width": case_width,
     }
+    # Nine digits: the last bits differ between processors.
+    numbers = {name: None if number is None else round(number, 9) for name, number in numbers.items()}
+    verdict = REPRODUCES if abs(numbers["difference"]) <= numbers["tolerance"] else DIFFERS
+    return numbers | {"seeds": score.seeds, "verdict": verdict if comparable else NOT_COMPARABLE}
 
 
-def check(rows: Sequence[Mapping[str, Any]], datasets: Sequence[str], path: str | Path) -> None:
-    """Print on stderr how the rows of ``path`` were judged.
+def check(path: Path) -> None:
+    """Print on stderr how the rows of ``path`` (regression.json) were judged.
 
-    Args:
-        rows: From :func:`judge`.
-        datasets: The study's datasets; a row that must reproduce and has no run on one of them is named.
-        path: The file the rows come from, for the message.
+    A row that must reproduce and has no run on one of the study's datasets is named.
 
     Raises:
-        PipelineError: rows that must reproduce differ; the message lists them.
+        PipelineError: the file cannot be read, or rows that must reproduce differ; the message lists them.
     """
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        rows, datasets = record["rows"], record["datasets"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise PipelineError(f"{path}: cannot be read ({error!r}); delete it and run its rule again") from None
     counts = Counter(row["verdict"] for row in rows)
     print(f"{len(rows)} reported rows: {', '.join(f'{n} {name}' for name, n in counts.items())}", file=sys.stderr)
     required = [row for row in rows if row["must_reproduce"]]
@@ -160,50 +148,16 @@ def check(rows: Sequence[Mapping[str, Any]], datasets: Sequence[str], path: str 
         raise PipelineError(f"{rows_do} not (DSC points; all rows: {path}){''.join(failed)}")
 
 
-def _judge(arguments: argparse.Namespace) -> None:
-    reported = read_reported(arguments.reported)
-    paired = pair_cases(listed_runs(arguments.results, arguments.runs))
-    widths = half_widths(paired, averaged_datasets(reported), arguments.bootstrap)
-    comparable = arguments.comparable == "true"
-    settings = arguments.datasets, widths, arguments.tolerance, arguments.must_reproduce, comparable
-    record = {
-        "unit": "DSC points",
-        "datasets": arguments.datasets,
-        "must_reproduce": arguments.must_reproduce,
-        "smallest_tolerance": arguments.tolerance,
-        "resamples": arguments.bootstrap,
-        "comparable": comparable,
-        "note": arguments.note,
-        "rows": judge(read_dsc(arguments.dsc), reported, *settings),
-    }
-    write_json(arguments.output, record)
-
-
-def _check(arguments: argparse.Namespace) -> None:
-    path = arguments.file
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        rows, datasets = record["rows"], record["datasets"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise PipelineError(f"{path}: cannot be read ({error!r}); delete it and run its rule again") from None
-    check(rows, datasets, path)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(required=True)
+    commands = parser.add_subparsers(dest="command", required=True)
     judging = commands.add_parser("judge", help="compare reported with measured DSC")
-    judging.set_defaults(run=_judge)
     add_run_options(judging)
     judging.add_argument("--dsc", required=True, help="dsc.csv")
     judging.add_argument("--reported", required=True, help="reported.csv")
-    judging.add_argument(
-        "--datasets", type=json_value("--datasets", list), required=True, help="JSON list: the study's datasets"
-    )
-    judging.add_argument(
-        "--must-reproduce", type=json_value("--must-reproduce", list), default=[],
-        help="JSON list: variants whose rows must reproduce",
-    )  # fmt: skip
+    for name, content in (("datasets", "the study's datasets"), ("must-reproduce", "variants that must reproduce")):
+        option = f"--{name}"
+        judging.add_argument(option, type=json_value(option, list), required=True, help=f"JSON list: {content}")
     judging.add_argument("--tolerance", type=float, default=1.0, help="smallest tolerance, DSC points")
     judging.add_argument("--bootstrap", type=int, default=SAMPLES, help="resamples for the intervals over cases")
     judging.add_argument(
@@ -213,10 +167,27 @@ def main() -> None:
     judging.add_argument("--note", default="", help="provenance that the table shows; may be empty")
     judging.add_argument("--output", required=True, help="regression.json")
     checking = commands.add_parser("check", help="exit with status 1 if a row that must reproduce differs")
-    checking.set_defaults(run=_check)
     checking.add_argument("file", type=Path, help="regression.json")
-    arguments = parser.parse_args()
-    arguments.run(arguments)
+    options = parser.parse_args()
+    if options.command == "check":
+        check(options.file)
+        return
+    reported, datasets = read_reported(options.reported), options.datasets
+    paired = pair_cases(listed_runs(options.results, options.runs))
+    widths = half_widths(paired, averaged_datasets(reported), options.bootstrap)
+    comparable = options.comparable == "true"
+    settings = datasets, widths, options.tolerance, options.must_reproduce, comparable
+    record = {
+        "unit": "DSC points",
+        "datasets": datasets,
+        "must_reproduce": options.must_reproduce,
+        "smallest_tolerance": options.tolerance,
+        "resamples": options.bootstrap,
+        "comparable": comparable,
+        "note": options.note,
+        "rows": judge(read_dsc(options.dsc), reported, *settings),
+    }
+    write_json(options.output, record)
 
 
 if __name__ == "__main__":

@@ -14,23 +14,10 @@ from pipeline.evaluation.pairing import Paired
 from pipeline.evaluation.readers import AVERAGE
 from pipeline.runtime.errors import PipelineError
 
+MEANS = ["mean", "mean_low", "mean_high"]
 DIFFERENCES = ["difference", "difference_low", "difference_high"]
-COLUMNS = [
-    "dataset",
-    "variant",
-    "reference",
-    "cases",
-    "seeds",
-    "mean",
-    "mean_low",
-    "mean_high",
-    *DIFFERENCES,
-    "p",
-    "p_holm",
-    "rank_biserial",
-    "cohens_dz",
-    "average_rank",
-]
+TESTS = ["p", "p_holm", "rank_biserial", "cohens_dz"]
+COLUMNS = ["dataset", "variant", "reference", "cases", "seeds", *MEANS, *DIFFERENCES, *TESTS, "average_rank"]
 # Differences are of means over seeds of 0..1 scores; anything smaller is rounding error.
 DECIMALS = 12
 
@@ -67,14 +54,14 @@ def paired_test(differences: NDArray[np.float64]) -> PairedTest:
     return PairedTest(float(wilcoxon(nonzero).pvalue), rank_biserial, cohens_dz)
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
+def holm(p_values: Sequence[float]) -> NDArray[np.float64]:
     """P-values adjusted for their number by Holm's step-down method (Holm 1979), in the order given."""
     p_values = np.asarray(p_values, dtype=float)
     order = np.argsort(p_values, kind="stable")
     steps = np.maximum.accumulate((len(p_values) - np.arange(len(p_values))) * p_values[order])
     adjusted = np.empty(len(p_values))
     adjusted[order] = np.minimum(steps, 1.0)
-    return adjusted.tolist()
+    return adjusted
 
 
 def average_ranks(means: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -126,60 +113,43 @@ def compare(paired: Mapping[str, Paired], reference: str, samples: int) -> pd.Da
     Raises:
         PipelineError: the reference was not run on one of the datasets.
     """
-    tests = _tests(paired, reference)
+    tests, units = significance(paired, reference), _units(paired)
     table = estimate(paired, reference, samples).rename(columns={"low": "mean_low", "high": "mean_high"})
-    estimates = ["mean", "mean_low", "mean_high", *DIFFERENCES]
-    table[estimates] *= 100
+    table[[*MEANS, *DIFFERENCES]] *= 100
     table.loc[table["variant"] == reference, DIFFERENCES] = math.nan
-    counts = [
-        {"dataset": dataset, "variant": variant, "cases": len(scores), "seeds": seeds[variant]}
-        for dataset, (scores, seeds) in paired.items()
-        for variant in scores
-    ]
-    if len(paired) > 1:
-        means = dataset_means(paired)
-        counts += [
-            {
-                "dataset": AVERAGE,
-                "variant": variant,
-                "cases": sum(len(pair.scores) for pair in paired.values()),
-                "seeds": min(pair.seeds[variant] for pair in paired.values()),
-                "average_rank": rank,
-            }
-            for variant, rank in zip(means, average_ranks(means.to_numpy()), strict=True)
-        ]
-    keys = ["dataset", "variant"]
-    table = table.merge(pd.DataFrame(counts), on=keys).merge(tests, on=keys, how="left")
+    sizes = {dataset: len(pair.scores) for dataset, pair in paired.items()}
+    table["cases"] = table["dataset"].map(sizes | {AVERAGE: sum(sizes.values())})
+    table["seeds"] = [units[row.dataset].seeds[row.variant] for row in table.itertuples()]
+    if AVERAGE in units:
+        table.loc[table["dataset"] == AVERAGE, "average_rank"] = average_ranks(units[AVERAGE].scores.to_numpy())
+    table = table.merge(tests, on=["dataset", "variant"], how="left")
     return table.assign(reference=reference).reindex(columns=COLUMNS)
 
 
+def _units(paired: Mapping[str, Paired]) -> dict[str, Paired]:
+    """``paired``, and under ``average`` the means of the datasets in place of cases if there are several."""
+    if len(paired) == 1:
+        return dict(paired)
+    means = dataset_means(paired)
+    seeds = {variant: min(pair.seeds[variant] for pair in paired.values()) for variant in means}
+    return {**paired, AVERAGE: Paired(means, seeds)}
+
+
 def significance(paired: Mapping[str, Paired], reference: str) -> pd.DataFrame:
-    """Only the tests of :func:`compare`: dataset, variant, reference, p, p_holm; arguments and errors as there."""
-    tests = _tests(paired, reference).assign(reference=reference)
-    return tests[["dataset", "variant", "reference", "p", "p_holm"]]
+    """The tests of :func:`compare`, one row per comparison: dataset, variant, p, rank_biserial, cohens_dz, p_holm.
 
-
-def _tests(paired: Mapping[str, Paired], reference: str) -> pd.DataFrame:
-    """One row per comparison: dataset, variant, p, rank_biserial, cohens_dz, p_holm."""
+    Arguments and errors are those of :func:`compare`.
+    """
     for dataset, (scores, _) in paired.items():
         if reference not in scores:
             raise PipelineError(
                 f"{dataset}: the reference {reference!r} has no run, but {', '.join(scores)} have; "
                 "add its runs or name another --reference"
             )
-    units = {dataset: pair.scores for dataset, pair in paired.items()}
-    if len(paired) > 1:
-        units[AVERAGE] = dataset_means(paired)
-    table = pd.DataFrame(
-        [
-            {"dataset": dataset, "variant": variant}
-            | paired_test((scores[variant] - scores[reference]).to_numpy())._asdict()
-            for dataset, scores in units.items()
-            for variant in scores.columns.drop(reference)
-        ],
-        columns=["dataset", "variant", *PairedTest._fields],
-    )
-    table["p_holm"] = math.nan
-    for family in (table["dataset"] == AVERAGE, table["dataset"] != AVERAGE):
-        table.loc[family, "p_holm"] = holm(table.loc[family, "p"].tolist())
-    return table
+    rows = [
+        (dataset, variant, *paired_test((scores[variant] - scores[reference]).to_numpy()))
+        for dataset, (scores, _) in _units(paired).items()
+        for variant in scores.columns.drop(reference)
+    ]
+    table = pd.DataFrame(rows, columns=["dataset", "variant", *PairedTest._fields])
+    return table.assign(p_holm=table.groupby(table["dataset"] == AVERAGE)["p"].transform(holm))

@@ -1,7 +1,7 @@
 """A scored study that the tests of scoring share."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -11,11 +11,11 @@ torch.set_num_threads(1)
 
 
 class Study(NamedTuple):
-    """A results folder, a telling threshold and the options of a scoring command line."""
+    """A results folder, a telling threshold and the options of score_run but for what it scores and writes."""
 
     results: Path
     threshold: float
-    options: list[object]
+    options: dict[str, Any]
 
 
 @pytest.fixture(scope="session")
@@ -23,6 +23,5 @@ def study(tmp_path_factory) -> Study:
     results = tmp_path_factory.mktemp("study")
     write_study(results)
     threshold = telling_threshold(results)
-    options = ["--backbone", results / "backbone", "--weights", results / RUN / "weights.safetensors"]
-    options += ["--seed", SEED, "--threshold", threshold, "--threads", 1, "--batch-size", 2]
-    return Study(results, threshold, options)
+    options = {"backbone": results / "backbone", "weights": results / RUN / "weights.safetensors", "seed": SEED}
+    return Study(results, threshold, options | {"threshold": threshold, "threads": 1, "batch_size": 2})

@@ -7,13 +7,12 @@ from pipeline.evaluation import collect
 from pipeline.runtime.errors import PipelineError
 
 
-def test_dsc_csv_of_a_grid(tmp_path, monkeypatch):
+def test_dsc_csv_of_a_grid(tmp_path):
     for dataset, scores in (("busi", [0.25, 0.75]), ("bkai", [1.0, 0.5, 0.0])):
         for variant, seed in (("telescopic", 41), ("telescopic", 42), ("lora", 41)):
             write_run(tmp_path, dataset, variant, seed, scores)
-    output = tmp_path / "dsc.csv"
-    arguments = ["--results", tmp_path, "--datasets", '["busi", "bkai"]', "--output", output]
-    call(monkeypatch, collect.main, *arguments, "--seeds", '{"telescopic": [41, 42], "lora": [41]}')
+    output, seeds = tmp_path / "dsc.csv", {"telescopic": [41, 42], "lora": [41]}
+    call(collect.main, results=tmp_path, datasets=["busi", "bkai"], seeds=seeds, output=output)
     header, *rows = (line.split(",") for line in output.read_text().splitlines())
     assert header == ["dataset", "variant", "seed", "cases", "dsc", "iou", "hd95", "misses"]
     order = [["telescopic", "41"], ["telescopic", "42"], ["lora", "41"]]
@@ -23,8 +22,8 @@ def test_dsc_csv_of_a_grid(tmp_path, monkeypatch):
     assert rows[3][3:5] == ["3", "0.5"]
 
 
-def test_a_run_without_scores(tmp_path, monkeypatch):
-    arguments = ["--results", tmp_path, "--datasets", '["busi"]', "--output", tmp_path / "dsc.csv"]
+def test_a_run_without_scores(tmp_path):
+    output = tmp_path / "dsc.csv"
     with pytest.raises(PipelineError, match=r"runs/busi/lora/seed41/per_case\.csv: no such file"):
-        call(monkeypatch, collect.main, *arguments, "--seeds", '{"lora": [41]}')
-    assert not list(tmp_path.iterdir())
+        call(collect.main, results=tmp_path, datasets=["busi"], seeds={"lora": [41]}, output=output)
+    assert not output.exists()

@@ -15,34 +15,25 @@ from pipeline.runtime.errors import PipelineError
 
 
 @pytest.fixture
-def results(study, tmp_path, monkeypatch):
+def results(study, tmp_path):
     """The study with a run that is scored under the empty prompt."""
     results = shutil.copytree(study.results, tmp_path / "results")
-    options = ["--tensors", results / "tensors/busi", *study.options, "--prompt-type", "p0"]
-    call(monkeypatch, score_run.main, *options, "--output", results / RUN / "per_case.csv")
+    options = study.options | {"tensors": results / "tensors/busi", "output": results / RUN / "per_case.csv"}
+    call(score_run.main, **options, prompt_type="p0")
     return results
 
 
-def _gallery(monkeypatch, results, threshold):
-    options = ["--results", results, "--dataset", "busi", "--variants", '["telescopic"]', "--seed", SEED]
-    options += [
-        "--backbone",
-        results / "backbone",
-        "--threshold",
-        threshold,
-        "--threads",
-        1,
-        "--output",
-        results / "busi.npz",
-    ]
-    call(monkeypatch, gallery.main, *options)
+def _gallery(results, threshold):
+    options = {"results": results, "backbone": results / "backbone", "output": results / "busi.npz"}
+    options |= {"threshold": threshold, "threads": 1}
+    call(gallery.main, **options, dataset="busi", variants=["telescopic"], seed=SEED)
     return np.load(results / "busi.npz")
 
 
-def test_the_gallery_shows_what_was_scored(results, study, monkeypatch):
-    shown, scored = _gallery(monkeypatch, results, study.threshold), read_per_case(results / RUN).set_index("case")
+def test_the_gallery_shows_what_was_scored(results, study):
+    shown, scored = _gallery(results, study.threshold), read_per_case(results / RUN).set_index("case")
     assert shown["roles"].tolist() == ["best", "median", "worst", *["failure"] * 3]
-    assert set(shown["prompts"]) == {""} and shown["variants"].tolist() == ["telescopic"]
+    assert shown["variants"].tolist() == ["telescopic"]
     for index, case in enumerate(shown["cases"]):
         target, prediction = shown[f"target_{index}"], shown[f"prediction_{index}"][0]
         assert shown[f"image_{index}"].shape == (*target.shape, 3)
@@ -50,18 +41,16 @@ def test_the_gallery_shows_what_was_scored(results, study, monkeypatch):
         assert shown["dsc"][index, 0] == pytest.approx(scored.loc[case, "dsc"]) == pytest.approx(dsc)
 
 
-def test_scores_of_other_cases_are_refused(results, study, monkeypatch):
+def test_scores_of_other_cases_are_refused(results, study):
     path = results / RUN / "per_case.csv"
     path.write_text(path.read_text().replace("\n003,", "\n004,", 1))
     with pytest.raises(PipelineError, match=r"seed41/per_case\.csv: its cases differ from .*tensors/busi"):
-        _gallery(monkeypatch, results, study.threshold)
+        _gallery(results, study.threshold)
 
 
 def test_chosen_cases():
     scores = pd.DataFrame({"case": list("abcdef"), "dsc": [0.5, 0.9, 0.1, 1.0, 0.9, 0.3], "target_pixels": 9})
     scores.loc[3, "target_pixels"] = 0  # cases without a target do not count
-    assert choose_cases(scores) == [
-        *((1, "best"), (0, "median"), (2, "worst")),
-        *((5, "failure"), (0, "failure"), (4, "failure")),
-    ]
+    chosen = [(1, "best"), (0, "median"), (2, "worst"), (5, "failure"), (0, "failure"), (4, "failure")]
+    assert choose_cases(scores) == chosen
     assert choose_cases(scores[3:4]) == []

@@ -14,24 +14,23 @@ def test_cases_of_several_runs_keep_their_names_as_text(tmp_path):
     assert cases[["dataset", "variant", "seed", "dsc"]].iloc[3].tolist() == ["busi", "dense", 41, 0.5]
 
 
-def test_each_run_has_one_row_in_dsc_csv(tmp_path):
-    path = tmp_path / "dsc.csv"
-    path.write_text("dataset,variant,seed,dsc\nbusi,lora,41,0.5\nbusi,lora,41,0.6\n")
-    with pytest.raises(PipelineError, match="busi/lora/41 is listed more than once"):
-        read_dsc(path)
+@pytest.mark.parametrize(
+    ("read", "content", "message"),
+    [
+        (read_dsc, "dataset,variant,seed,dsc\nbusi,lora,41,0.5\nbusi,lora,41,0.6\n", "busi/lora/41 is listed more"),
+        (read_cost, "variant\nlora\n", "column trainable_parameters is missing"),
+        (read_reported, "method,dataset,value\n", "column metric, trainable_parameters, source is missing"),
+    ],
+)
+def test_tables_that_are_refused(tmp_path, read, content, message):
+    (tmp_path / "table.csv").write_text(content)
+    with pytest.raises(PipelineError, match=message):
+        read(tmp_path / "table.csv")
 
 
 def test_cost_is_by_variant(tmp_path):
-    path = tmp_path / "cost.csv"
-    path.write_text("variant,trainable_parameters\nlora,7\ndense,8\n")
-    assert read_cost(path).loc["dense", "trainable_parameters"] == 8
-
-
-def test_reported_needs_its_columns(tmp_path):
-    path = tmp_path / "reported.csv"
-    path.write_text("method,dataset,value\n")
-    with pytest.raises(PipelineError, match="column metric, trainable_parameters, source is missing"):
-        read_reported(path)
+    (tmp_path / "cost.csv").write_text("variant,trainable_parameters\nlora,7\ndense,8\n")
+    assert read_cost(tmp_path / "cost.csv").loc["dense", "trainable_parameters"] == 8
 
 
 def test_datasets_keep_the_order_of_first_appearance():

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.config import read_study
-from pipeline.evaluation import collect, score_run, scoring
+from pipeline.evaluation import collect, score_run
 from pipeline.evaluation.runs import run_of
 from pipeline.models import widths
 from pipeline.models.kinds.telescopic import Telescopic
@@ -43,8 +43,8 @@ def flipped_masks() -> None:
 
 
 def flipped_predictions() -> None:
-    right = scoring.upsample_probability
-    scoring.upsample_probability = lambda mask, *size: right(np.ascontiguousarray(mask[::-1]), *size)
+    right = score_run.upsample_probability
+    score_run.upsample_probability = lambda mask, *size: right(np.ascontiguousarray(mask[::-1]), *size)
 
 
 def shuffled_prompts() -> None:

@@ -1,19 +1,18 @@
-"""Made-up run folders, as training and evaluation leave them."""
+"""Synthetic run folders, as training and evaluation leave them, and a way to call a module's command line."""
 
 import json
-import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pandas as pd
+from safetensors.numpy import save_file
 
 from pipeline.evaluation.collect import collect
 from pipeline.evaluation.runs import Run, run_of
 from pipeline.runtime.atomic import write_csv
-
-FORGED = "12.345678"
 
 
 def write_run(
@@ -25,7 +24,6 @@ def write_run(
     *,
     cases: Sequence[str] | None = None,
     kind: str = "telescopic",
-    shapes: dict[str, list[int]] | None = None,
     losses: Sequence[tuple[float, float]] = ((0.9, 0.8), (0.7, 0.6)),
 ) -> Run:
     """A run with the given DSC (0..1) by case; case names are numbers with leading zeros if not given."""
@@ -47,15 +45,16 @@ def write_run(
     record = {f"{name}_sha256": f"{dataset}-{name}-".ljust(64, "0") for name in ("code", "data", "backbone")}
     record |= {"mode": "portable", "configuration": {"variant": {"kind": kind}}}
     (run.folder / "manifest.json").write_text(json.dumps(record))
-    shapes = {"down": [64, 8]} if shapes is None else shapes
-    header = {"__metadata__": {"seed": str(seed)}}
-    header |= {name: {"dtype": "F32", "shape": shape} for name, shape in shapes.items()}
-    text = json.dumps(header).encode()
-    (run.folder / "weights.safetensors").write_bytes(len(text).to_bytes(8, "little") + text)
+    write_weights(run.folder / "weights.safetensors", down=(64, 8))
     history = pd.DataFrame(losses, columns=["train_loss", "val_loss"])
     history.insert(0, "epoch", range(1, len(history) + 1))
     history.to_csv(run.folder / "history.csv", index=False)
     return run
+
+
+def write_weights(path: Path, **shapes: tuple[int, ...]) -> None:
+    """A file of weights with tensors of these shapes by name."""
+    save_file({name: np.zeros(shape, np.float32) for name, shape in shapes.items()}, path)
 
 
 def write_dsc_of(results: Path, runs: Sequence[Run]) -> Path:
@@ -64,14 +63,18 @@ def write_dsc_of(results: Path, runs: Sequence[Run]) -> Path:
     return results / "dsc.csv"
 
 
-def call(monkeypatch, main: Callable[[], None], *arguments: object) -> None:
-    """Run a module's command line in this process."""
-    monkeypatch.setattr(sys, "argv", [main.__module__, *map(str, arguments)])
-    main()
+def call(main: Callable[[], None], *words: object, **options: object) -> None:
+    """Run a module's command line in this process.
 
-
-def forge(path: Path, pattern: str) -> None:
-    """Replace the first match of ``pattern`` in a file by a made-up number."""
-    forged, count = re.subn(pattern, FORGED, path.read_text(), count=1)
-    assert count == 1
-    path.write_text(forged)
+    Args:
+        options: By name with underscores; lists and dicts become JSON, tuples several words, True a flag.
+    """
+    given = [str(word) for word in words]
+    for name, value in options.items():
+        given.append(f"--{name.replace('_', '-')}")
+        if isinstance(value, list | dict):
+            given.append(json.dumps(value))
+        elif value is not True:
+            given += map(str, value if isinstance(value, tuple) else [value])
+    with mock.patch.object(sys, "argv", [main.__module__, *given]):
+        main()

@@ -1,21 +1,20 @@
 """A tiny trained run with prepared tensors, and its scores by plain code: one image and one prompt at a time."""
 
-import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
-from model_support import tiny
+from model_support import scaled_backbone, trained_start
 from PIL import Image
 
-from pipeline.data.tensors import load_split
+from pipeline.data.cases import Case, write_cases
+from pipeline.data.tensors import load_split, prepare
 from pipeline.demo.tiny import write_tokenizer
-from pipeline.models.backbone import load_backbone, random_backbone
+from pipeline.models.backbone import load_backbone, random_backbone, tiny_config
 from pipeline.models.preprocessing import load_tokenizer, normalise, tokenise
-from pipeline.models.variants import build_segmenter
 from pipeline.models.weights import load_weights, save_weights
+from pipeline.runtime.manifest import file_sha256
 
 SIZE, SEED = 64, 41
 RUN = f"runs/busi/telescopic/seed{SEED}"
@@ -27,42 +26,32 @@ PROMPTS = {
 
 
 def _write_dataset(results: Path, name: str, generator: np.random.Generator, count: int) -> None:
-    """Images and tensors of test cases of different sizes; the first has one more prompt, the last an empty target."""
-    folder, images = results / "tensors" / name, results / "datasets" / name / "images"
-    folder.mkdir(parents=True)
-    images.mkdir(parents=True)
-    masks, packed, rows, offset = [], [], [], 0
+    """Test cases of different sizes and their tensors; the first has one more prompt, the last an empty target."""
+    folder, cases = results / "datasets" / name, []
+    for kind in ("images", "masks"):
+        (folder / kind).mkdir(parents=True)
     for index in range(count):
         height, width = 70 + 5 * index, 90 - 4 * index
-        target = np.zeros((height, width), dtype=bool)
+        mask = np.zeros((height, width), dtype=np.uint8)
         if index < count - 1:
-            target[10 : 40 + index, 20 : 60 - index] = True
-        rows_of, columns_of = (np.arange(SIZE) * side // SIZE for side in target.shape)
-        masks.append(target[rows_of][:, columns_of])
-        packed.append(np.packbits(target))
+            mask[10 : 40 + index, 20 : 60 - index] = 255
         prompts = PROMPTS | ({"p7": "of one case only"} if index == 0 else {})
-        rows.append(
-            {"case": f"{index:03}", "split": "test", "width": width, "height": height, "prompts": json.dumps(prompts)}
-            | {"image": f"{index:03}.png", "target_offset": offset, "target_bytes": len(packed[-1])}
-        )
-        offset += len(packed[-1])
-        Image.new("RGB", (width, height)).save(images / rows[-1]["image"])
-    np.save(folder / "images.npy", generator.integers(0, 255, (count, SIZE, SIZE, 3), dtype=np.uint8))
-    np.save(folder / "masks.npy", np.array(masks, dtype=np.uint8))
-    np.save(folder / "targets.npy", np.concatenate(packed))
-    pd.DataFrame(rows).to_csv(folder / "cases.csv", index=False)
+        facts = {"width": width, "height": height, "foreground": int((mask > 0).sum()), "bbox": None, "group": ""}
+        hashes = {"image_sha256": "", "mask_sha256": ""}
+        cases.append(Case(f"{index:03}", "test", image=f"{index:03}.png", prompts=prompts, **facts, **hashes))
+        image = generator.integers(0, 255, (height, width, 3), dtype=np.uint8)
+        for kind, file, pixels in (("images", cases[-1].image, image), ("masks", cases[-1].mask, mask)):
+            Image.fromarray(pixels).save(folder / kind / file)
+    write_cases(folder / "cases.csv", cases)
+    prepare(folder, SIZE, 1, results / "tensors" / name)
 
 
 def write_study(results: Path) -> None:
     """A tiny backbone whose masks depend on the prompt, a run on busi, and the datasets busi (5 cases) and bkai (3)."""
-    config = tiny().config
-    for part in (config, config.vision_config, config.text_config):
-        part.initializer_factor = 0.3
-    backbone, generator = random_backbone(config, 0), torch.Generator().manual_seed(1)
+    config = tiny_config()
+    backbone, generator = scaled_backbone(config), torch.Generator().manual_seed(1)
     with torch.no_grad():
         for name, value in backbone.named_parameters():
-            if value.ndim == 1 and not name.endswith("class_embedding"):
-                value += 0.05 * torch.randn(value.shape, generator=generator)
             # At initialisation the text feature hardly depends on the prompt, and the decoder hardly on the feature.
             if "text_model" in name and "self_attn" in name and value.ndim == 2:
                 value.copy_(torch.randn(value.shape, generator=generator) / value.shape[1] ** 0.5)
@@ -70,14 +59,11 @@ def write_study(results: Path) -> None:
                 value *= 20
     backbone.save_pretrained(results / "backbone")
     write_tokenizer(results / "backbone")
-    torch.manual_seed(0)
     variant = {"kind": "telescopic"}
-    segmenter = build_segmenter(variant, random_backbone(config, 0))
-    with torch.no_grad():
-        for value in segmenter.trainable_parameters().values():
-            value += 0.05 * torch.randn(value.shape, generator=generator)
     (results / RUN).mkdir(parents=True)
-    save_weights(results / RUN / "weights.safetensors", segmenter, variant, {})
+    extra = {"backbone_sha256": file_sha256(results / "backbone/model.safetensors")}
+    segmenter = trained_start(variant, random_backbone(config, 0))
+    save_weights(results / RUN / "weights.safetensors", segmenter, variant, extra)
     numbers = np.random.default_rng(3)
     _write_dataset(results, "busi", numbers, 5)
     _write_dataset(results, "bkai", numbers, 3)

@@ -17,13 +17,13 @@ rule evaluate:
     params:
         module="pipeline.evaluation.score_run",
         code=code("pipeline.evaluation.score_run"),
-        data=lambda wildcards: options(tensors=f"{R}/tensors/{wildcards.dataset}", **drawn(wildcards)),
+        prompts=lambda wildcards: options(**drawn(wildcards)),
         threshold=STUDY.evaluation.threshold,
         batch_size=STUDY.evaluation.batch_size,
         threads=STUDY.jobs.threads,
     shell:
-        "python -m pipeline.runtime.start --gpus {resources.gpu} {params.module} {params.data} --backbone {input.backbone:q}"
-        " --weights {input.weights:q} --seed {wildcards.seed} --threshold {params.threshold}"
+        "python -m pipeline.runtime.start --gpus {resources.gpu} {params.module} {params.prompts} --tensors {input.tensors:q}"
+        " --backbone {input.backbone:q} --weights {input.weights:q} --seed {wildcards.seed} --threshold {params.threshold}"
         " --batch-size {params.batch_size} --threads {params.threads} --output {output:q} > {log:q} 2>&1"
 
 
@@ -37,9 +37,7 @@ use rule evaluate as evaluate_transfer with:
     log:
         f"{R}/logs/transfer/{RUN}.log",
     params:
-        module="pipeline.evaluation.score_transfer",
-        code=code("pipeline.evaluation.score_transfer"),
-        data=lambda wildcards: options(results=R, datasets=compact(STUDY.datasets), **drawn(wildcards)),
+        module="pipeline.evaluation.score_run --by test_dataset",
 
 
 # On request: what depends on the size that scores are computed at.
@@ -59,9 +57,8 @@ use rule evaluate as evaluate_prompts with:
     log:
         f"{R}/logs/prompt_sensitivity/{RUN}.log",
     params:
-        module="pipeline.evaluation.score_prompts",
-        code=code("pipeline.evaluation.score_prompts"),
-        data=lambda wildcards: options(tensors=f"{R}/tensors/{wildcards.dataset}"),
+        module="pipeline.evaluation.score_run --by prompt_type",
+        prompts="",
 
 
 rule gallery:

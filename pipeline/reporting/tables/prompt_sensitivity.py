@@ -76,7 +76,7 @@ def build(runs: Sequence[Run], scores: Path, labels: Mapping[str, str]) -> tuple
 
     Args:
         scores: folder with DATASET/VARIANT/seedN/per_case.csv of each run
-            (:mod:`pipeline.evaluation.score_prompts`).
+            (:mod:`pipeline.evaluation.score_run`).
         labels: display names of variants and datasets.
 
     Returns:

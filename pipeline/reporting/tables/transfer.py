@@ -49,7 +49,7 @@ def build(runs: Sequence[Run], scores: Path, labels: Mapping[str, str]) -> tuple
     """The table of ``runs``, machine-readable and for print.
 
     Args:
-        scores: folder with DATASET/VARIANT/seedN/per_case.csv of each run (:mod:`pipeline.evaluation.score_transfer`).
+        scores: folder with DATASET/VARIANT/seedN/per_case.csv of each run (:mod:`pipeline.evaluation.score_run`).
         labels: display names of variants and datasets.
 
     Returns:
