@@ -118,22 +118,15 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, required=True, help="pictures per step")
     parser.add_argument("--learning-rate", type=float, required=True, help="AdamW's at its peak")
     parser.add_argument("--seed", type=int, required=True, help="of weights and shapes")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads; part of the result's identity")
+    parser.add_argument("--threads", type=int, required=True, help="CPU threads; part of the result's identity")
     parser.add_argument("--output", type=Path, required=True, help="folder of the backbone")
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    with atomic_folder(arguments.output) as folder:
+    options = vars(parser.parse_args())
+    torch.set_num_threads(options.pop("threads"))
+    with atomic_folder(options.pop("output")) as folder:
         write_tokenizer(folder)
-        clipseg, dsc = pretrain(
-            load_tokenizer(folder),
-            arguments.image_size,
-            arguments.steps,
-            arguments.batch_size,
-            arguments.learning_rate,
-            arguments.seed,
-        )
+        clipseg, dsc = pretrain(load_tokenizer(folder), **options)
         clipseg.save_pretrained(folder)
-    log(f"DSC on unseen shapes {dsc:.3f}, after {arguments.steps} steps")
+    log(f"DSC on unseen shapes {dsc:.3f}, after {options['steps']} steps")
 
 
 if __name__ == "__main__":

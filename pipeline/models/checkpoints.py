@@ -28,21 +28,9 @@ from pipeline.runtime.progress import log
 # Where Lightning puts the model, and what such files hold beside tensors: the hyper-parameters of optimiser, schedule
 # and loss. Names under these roots are replaced by an inert class, and names elsewhere make the file foreign.
 NET = "net."
-INERT = (
-    "collections.",
-    "functools.partial",
-    "hydra.",
-    "lightning.",
-    "lightning_fabric.",
-    "monai.",
-    "numpy.",
-    "omegaconf.",
-    "pathlib.",
-    "pytorch_lightning.",
-    "src.",
-    "torch.nn.modules.",
-    "torch.optim.",
-    "typing.",
+INERT = re.compile(
+    r"functools\.partial$|(collections|hydra|lightning|lightning_fabric|monai|numpy|omegaconf|pathlib|pytorch_lightning"
+    r"|src|torch\.nn\.modules|torch\.optim|typing)\."
 )
 PARAMETERS = {"down": "down_project", "up": "up_project"}
 # The first matrix of an adapter, from whose rows its width follows.
@@ -117,7 +105,7 @@ def _read_state(path: Path) -> dict[str, Tensor]:
         raise PipelineError(
             f"{path}: not a whole file of torch.save ({type(error).__name__}: {error}); download it again"
         ) from None
-    foreign = sorted(name for name in unknown if not f"{name}.".startswith(INERT))
+    foreign = sorted(name for name in unknown if not INERT.match(name))
     if foreign:
         raise PipelineError(
             f"{path}: refused, as it names {', '.join(foreign[:5])}, which no checkpoint of these models needs; "

@@ -66,17 +66,17 @@ def free_memory_bytes(device: str) -> int:
 
 
 @torch.no_grad()
-def cache_vision(segmenter: Segmenter, splits: Sequence[CaseTensors], batch_size: int, autocast: Callable) -> bool:
-    """Compute the vision states of ``splits`` once, if the encoder is frozen and they fit; says whether it did."""
+def cache_vision(segmenter: Segmenter, splits: Sequence[CaseTensors], batch_size: int, autocast: Callable) -> None:
+    """Compute the vision states of ``splits`` once, if the encoder is frozen and they fit."""
     if segmenter.first_trained_layer("vision") < segmenter.vision_depth:
-        return False
+        return
     config = segmenter.clipseg.config
     side, patch = splits[0].images.shape[1], config.vision_config.patch_size
     tokens = (side // patch) ** 2 + 1
     size = sum(map(len, splits)) * len(config.extract_layers) * tokens * config.vision_config.hidden_size * 4
     if size > CACHE_SHARE * free_memory_bytes(splits[0].images.device.type):
         log(f"vision states would take {size / 2**30:.1f} GiB: not cached")
-        return False
+        return
     segmenter.eval()
     for split in splits:
         parts = []
@@ -84,7 +84,6 @@ def cache_vision(segmenter: Segmenter, splits: Sequence[CaseTensors], batch_size
             with autocast():
                 parts.append([state.float() for state in segmenter.vision_states(normalise(images))])
         split.vision = [torch.cat(states) for states in zip(*parts, strict=True)]
-    return True
 
 
 @dataclass
