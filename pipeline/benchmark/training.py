@@ -24,6 +24,7 @@ import numpy as np
 import pandas as pd
 import torch
 from PIL import Image
+from torch.utils.benchmark import Timer
 
 from pipeline.benchmark.plain import ImageFiles, PlainTrainer, build_plain
 from pipeline.config import read_study
@@ -83,12 +84,8 @@ def matmul_ceiling(device: str, precision: str) -> float:
     side = 8192 if device == "cuda" else 2048
     dtype = AUTOCAST.get(precision, torch.float32)
     a, b = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
-    best = float("inf")
-    for _ in range(6):
-        start = _now(device)
-        a @ b
-        best = min(best, _now(device) - start)
-    return 2 * side**3 / best
+    timer = Timer("a @ b", globals={"a": a, "b": b}, num_threads=torch.get_num_threads())
+    return 2 * side**3 / timer.blocked_autorange(min_run_time=1).median
 
 
 def _now(device: str) -> float:
