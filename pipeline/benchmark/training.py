@@ -11,10 +11,12 @@ process of its own, so that its peak memory is its own.
 """
 
 import argparse
+import itertools
 import multiprocessing
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ import numpy as np
 import pandas as pd
 import torch
 from PIL import Image
+from torch.utils.benchmark import Timer
 
 from pipeline.benchmark.plain import ImageFiles, PlainTrainer, build_plain
 from pipeline.config import read_study
@@ -48,18 +51,6 @@ PROMPTS = [
     "polyp which is a small lump in the lining of colon",
 ]
 IMAGE_SIZES = {"full": 352, "tiny": 96}
-COLUMNS = [
-    "variant",
-    "batch_size",
-    "way",
-    "images_per_second",
-    "step_ms",
-    "prepare_seconds",
-    "peak_mib",
-    "mfu_percent",
-    "device",
-    "precision",
-]
 
 
 def write_files(folder: Path, cases: int) -> list[tuple[Path, Path]]:
@@ -93,12 +84,8 @@ def matmul_ceiling(device: str, precision: str) -> float:
     side = 8192 if device == "cuda" else 2048
     dtype = AUTOCAST.get(precision, torch.float32)
     a, b = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
-    best = float("inf")
-    for _ in range(6):
-        start = _now(device)
-        a @ b
-        best = min(best, _now(device) - start)
-    return 2 * side**3 / best
+    timer = Timer("a @ b", globals={"a": a, "b": b}, num_threads=torch.get_num_threads())
+    return 2 * side**3 / timer.blocked_autorange(min_run_time=1).median
 
 
 def _now(device: str) -> float:
@@ -107,54 +94,47 @@ def _now(device: str) -> float:
     return time.perf_counter()
 
 
-def _measure(task: dict[str, Any]) -> dict[str, Any]:
-    """One way, variant and batch size in this process."""
-    settings = TrainingSettings(batch_size=task["batch_size"])
-    pairs = [tuple(map(Path, pair)) for pair in task["pairs"]]
+def _measure(
+    way: str, variant: dict, batch_size: int, pairs: list[tuple[Path, Path]], tokenizer: Path, size: str, threads: int,
+    warm_up: bool,
+) -> dict[str, Any]:  # fmt: skip
+    """One epoch of one way in this process."""
+    settings = TrainingSettings(batch_size=batch_size)
     with compute_device() as device:
-        set_mode(device, deterministic=False, threads=task["threads"])
-        config = CONFIGS[task["size"]]()
-        tokenizer = load_tokenizer(task["tokenizer"])
+        set_mode(device, deterministic=False, threads=threads)
+        backbone, tokenizer = random_backbone(CONFIGS[size](), seed=0), load_tokenizer(tokenizer)
         prompts = [PROMPTS[index % len(PROMPTS)] for index in range(len(pairs))]
         torch.manual_seed(0)
         start = _now(device)
-        if task["way"] == "plain":
-            segmenter = build_plain(task["settings"], random_backbone(config, seed=0)).to(device)
-            files = ImageFiles(pairs, prompts, tokenizer, task["image_size"])
-            trainer = PlainTrainer(segmenter, files, settings, workers=4)
+        if way == "plain":
+            files = ImageFiles(pairs, prompts, tokenizer, IMAGE_SIZES[size])
+            trainer = PlainTrainer(build_plain(variant, backbone).to(device), files, settings)
             epoch = trainer.train_epoch
         else:
-            images, masks = prepare(pairs, task["image_size"])
-            segmenter = build_segmenter(task["settings"], random_backbone(config, seed=0)).to(device)
+            images, masks = prepare(pairs, IMAGE_SIZES[size])
+            segmenter = build_segmenter(variant, backbone).to(device)
             text = TextCache(segmenter, tokenizer, PROMPTS)
             index = text.index(prompts)
             val = to_device(images[:1], masks[:1], device)
             train = to_device(images, masks, device)
             trainer = Trainer(segmenter, text, train, val, lambda _: index, index[:1], settings, seed=0)
-            epoch = lambda: trainer.train_epoch(1)  # noqa: E731
+            epoch = partial(trainer.train_epoch, 1)
         prepared = _now(device) - start
-        if task["warm_up"]:
+        if warm_up:
             epoch()
         start = _now(device)
         epoch()
         seconds = _now(device) - start
         memory = peak_memory_mib(device)
-        ceiling = matmul_ceiling(device, trainer.precision) if task["way"] == "fast" else None
-    steps = -(-len(pairs) // task["batch_size"])
-    return {
-        "images_per_second": len(pairs) / seconds,
-        "step_ms": 1000 * seconds / steps,
-        "prepare_seconds": prepared,
-        "peak_mib": memory.get("gpu_mib", memory["host_mib"]),
-        "ceiling": ceiling,
-        "device": device_name(device),
-        "precision": trainer.precision,
-    }
-
-
-def _in_own_process(task: dict[str, Any]) -> dict[str, Any]:
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(_measure, task).result()
+        return {
+            "images_per_second": len(pairs) / seconds,
+            "step_ms": 1000 * seconds / -(-len(pairs) // batch_size),
+            "prepare_seconds": prepared,
+            "peak_mib": memory.get("gpu_mib", memory["host_mib"]),
+            "ceiling": matmul_ceiling(device, trainer.precision) if way == "fast" else None,
+            "device": device_name(device),
+            "precision": trainer.precision,
+        }
 
 
 def benchmark(
@@ -167,38 +147,31 @@ def benchmark(
         size: ``full`` (352 x 352, clipseg-rd64's size) or ``tiny`` (96 x 96, the demo's).
         warm_up: whether an epoch runs before the measured one.
     """
-    image_size = IMAGE_SIZES[size]
-    gflops = count_costs(variants, CONFIGS[size](), image_size).set_index("variant")["training_gflops"]
+    gflops = count_costs(variants, CONFIGS[size](), IMAGE_SIZES[size]).set_index("variant")["training_gflops"]
     rows = []
-    with tempfile.TemporaryDirectory() as folder:
-        write_tokenizer(Path(folder) / "tokenizer")
-        pairs = write_files(Path(folder), cases)
-        for variant, settings in variants.items():
-            for batch_size in batch_sizes:
-                task = {
-                    "settings": settings,
-                    "batch_size": batch_size,
-                    "pairs": [tuple(map(str, pair)) for pair in pairs],
-                    "tokenizer": f"{folder}/tokenizer",
-                    "image_size": image_size,
-                    "size": size,
-                    "threads": threads,
-                    "warm_up": warm_up,
-                }
-                results = {way: _in_own_process(task | {"way": way}) for way in ("plain", "fast")}
-                plain, fast = results["plain"], results["fast"]
-                for way, result in results.items():
-                    used = result["images_per_second"] * gflops[variant] * 1e9
-                    result["mfu_percent"] = 100 * used / fast["ceiling"]
-                    rows.append({"variant": variant, "batch_size": batch_size, "way": way, **result})
-                log(
-                    f"{variant}, batch {batch_size}, {fast['device']}, {fast['precision']}: "
-                    f"fast {fast['images_per_second']:.2f} images/s, "
-                    f"{fast['images_per_second'] / plain['images_per_second']:.2f} times plain; "
-                    f"MFU {fast['mfu_percent']:.0f}%; "
-                    f"peak memory {100 * fast['peak_mib'] / plain['peak_mib']:.0f}% of plain's"
-                )
-    return pd.DataFrame(rows)[COLUMNS]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_tokenizer(folder / "tokenizer")
+        pairs = write_files(folder, cases)
+        for (variant, settings), batch_size in itertools.product(variants.items(), batch_sizes):
+            options = (settings, batch_size, pairs, folder / "tokenizer", size, threads, warm_up)
+            results = {}
+            for way in ("plain", "fast"):
+                with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+                    results[way] = pool.submit(_measure, way, *options).result()
+            plain, fast = results["plain"], results["fast"]
+            for way, result in results.items():
+                used = result["images_per_second"] * gflops[variant] * 1e9
+                share = {"mfu_percent": 100 * used / fast["ceiling"]}
+                rows.append({"variant": variant, "batch_size": batch_size, "way": way, **result, **share})
+            log(
+                f"{variant}, batch {batch_size}, {fast['device']}, {fast['precision']}: "
+                f"fast {fast['images_per_second']:.2f} images/s, "
+                f"{fast['images_per_second'] / plain['images_per_second']:.2f} times plain; "
+                f"MFU {rows[-1]['mfu_percent']:.0f}%; "
+                f"peak memory {100 * fast['peak_mib'] / plain['peak_mib']:.0f}% of plain's"
+            )
+    return pd.DataFrame(rows).drop(columns="ceiling")
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""cost.csv: parameters, FLOPs and storage of each variant, without a weight at hand."""
+"""cost.csv: parameters and FLOPs of each variant, from its architecture alone."""
 
 import argparse
 from collections.abc import Mapping
@@ -63,22 +63,13 @@ def count_costs(variants: Mapping[str, Mapping[str, Any]], config: CLIPSegConfig
 def _row(settings: VariantSettings, segmenter: Segmenter, cost: Cost) -> dict[str, Any]:
     trainable = settings.trainable_parameters(segmenter)
     total = sum(value.numel() for value in segmenter.parameters())
-    training = cost.training_flops
     return {
         "trainable_parameters": trainable,
         "total_parameters": total,
         "trainable_percent": 100 * trainable / total,
         "inference_gmacs": cost.inference_macs / 1e9,
         "inference_gflops": cost.inference_flops / 1e9,
-        "training_gflops": None if training is None else training / 1e9,
-        # What training really does in each step: the frozen part of the text branch is computed once for each prompt.
-        "training_cached_gflops": None if training is None else (training - cost.prefix_flops) / 1e9,
-        # fvcore counts normalisations, FlopCounterMode does not: inference_gflops = 2 * (inference_gmacs - this).
-        "norm_gmacs": cost.norm_macs / 1e9,
-        # Those that receive a gradient; in end_to_end not the whole model, which is what the papers call trainable.
-        "updated_parameters": sum(value.numel() for value in segmenter.trainable_parameters().values()),
-        # In float32, without the file's header (some kB).
-        "stored_bytes": sum(value.numel() * value.element_size() for value in segmenter.trained_state().values()),
+        "training_gflops": None if cost.training_flops is None else cost.training_flops / 1e9,
     }
 
 

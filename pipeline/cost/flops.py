@@ -8,8 +8,7 @@ full length; neither counts element-wise work.
 
 import copy
 import warnings
-from collections import Counter
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from fvcore.nn import FlopCountAnalysis
@@ -22,24 +21,18 @@ from pipeline.models.segmenter import Segmenter
 SMALL = 20_000_000
 
 
-@dataclass(frozen=True)
-class Cost:
+class Cost(NamedTuple):
     """What a segmenter costs, for one image and one prompt.
 
     Attributes:
         inference_macs: by fvcore.
-        norm_macs: of these, the normalisations.
         inference_flops: by FlopCounterMode.
         training_flops: by FlopCounterMode, forward and backward; none where nothing is trained.
-        prefix_flops: the share of the frozen part of the text branch in the last two, which training computes once for
-            each prompt and not in each step.
     """
 
     inference_macs: int
-    norm_macs: int
     inference_flops: int
     training_flops: int | None
-    prefix_flops: int
 
 
 def count_flops(segmenter: Segmenter, image_size: int) -> Cost:
@@ -51,33 +44,29 @@ def count_flops(segmenter: Segmenter, image_size: int) -> Cost:
     computed = _zeros(segmenter)
     small = sum(value.numel() for value in segmenter.parameters()) < SMALL
     flops = _flops(computed if small else segmenter, image_size)
-    macs = fvcore_macs(computed, *_inputs(segmenter, image_size, "cpu"))
-    return Cost(sum(macs.values()), macs["layer_norm"] + macs["batch_norm"], *flops)
+    return Cost(fvcore_macs(computed, *_inputs(segmenter, image_size, "cpu")), *flops)
 
 
-def fvcore_macs(module: nn.Module, *inputs: Tensor) -> Counter[str]:
-    """fvcore's count of one forward of ``module`` in evaluation mode, by operation."""
+def fvcore_macs(module: nn.Module, *inputs: Tensor) -> int:
+    """fvcore's count of one forward of ``module`` in evaluation mode."""
     analysis = FlopCountAnalysis(module.eval(), inputs)
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     with warnings.catch_warnings():
         # The trace warns of shapes that become constants: with one input that is what they are.
         warnings.simplefilter("ignore")
-        return Counter({operation: int(count) for operation, count in analysis.by_operator().items()})
+        return int(analysis.total())
 
 
-def _flops(segmenter: Segmenter, image_size: int) -> tuple[int, int | None, int]:
-    """By FlopCounterMode: inference, training step, and the share of the frozen text prefix in each."""
+def _flops(segmenter: Segmenter, image_size: int) -> tuple[int, int | None]:
+    """By FlopCounterMode: inference and training step."""
     segmenter.train()
-    pixels, ids = _inputs(segmenter, image_size, segmenter.clipseg.device.type)
     with FlopCounterMode(display=False) as counter:
-        text = segmenter.text_prefix(ids)
-        prefix = counter.get_total_flops()
-        logits = segmenter(pixels, text=text)
+        logits = segmenter(*_inputs(segmenter, image_size, segmenter.clipseg.device.type))
         inference = counter.get_total_flops()
         if not logits.requires_grad:
-            return inference, None, prefix
+            return inference, None
         logits.sum().backward()
-        return inference, counter.get_total_flops(), prefix
+        return inference, counter.get_total_flops()
 
 
 def _inputs(segmenter: Segmenter, image_size: int, device: str) -> tuple[Tensor, Tensor]:

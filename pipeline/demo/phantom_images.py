@@ -5,6 +5,7 @@ their usual distractors (reflections, folds, dark corners, hairs, acoustic shado
 """
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.random import Generator
@@ -51,16 +52,11 @@ def _grid(height: int, width: int) -> tuple[Array, Array]:
     return rows, columns
 
 
-@dataclass
-class _Blob:
+class _Blob(NamedTuple):
     """A closed outline: ``distance`` is 0 at its centre and 1 on it; ``side`` is -1..1 along the light."""
 
     distance: Array
     side: Array
-
-    @property
-    def mask(self) -> Array:
-        return self.distance < 1
 
 
 def _blob(
@@ -98,8 +94,6 @@ def _jittered(rng: Generator, colour: Colour, amount: float) -> Array:
 def _spots(rng: Generator, image: Array, count: int, region: Array, colour: Colour = (255, 250, 240)) -> None:
     """Small reflections at random places of ``region`` (bool)."""
     places = np.argwhere(region)
-    if len(places) == 0:
-        return
     rows, columns = _grid(*region.shape)
     for y, x in places[rng.integers(len(places), size=count)]:
         height, width = rng.uniform(0.7, 2.2), rng.uniform(0.7, 3.2)
@@ -218,7 +212,7 @@ def _colonoscopy(rng: Generator, height: int, width: int, look: _Colonoscopy, vi
         blob = _blob(rng, height, width, radius, centre, aspect, lobes)
         name = names[rng.integers(len(names))] if index and rng.random() < 0.5 else colour
         _polyp(rng, image, blob, look.polyps[name], look)
-        masks.append(blob.mask & (view > 0.5))
+        masks.append((blob.distance < 1) & (view > 0.5))
         groups.append("neoplastic" if name in _NEOPLASTIC else "non-neoplastic")
     _spots(rng, image, int(rng.integers(3, 9)), view > 0.5)
     image *= view[..., None]
@@ -300,7 +294,7 @@ def draw_isic(rng: Generator) -> Phantom:
     if rng.random() < 0.4:
         distance = np.hypot((rows - height / 2) / (0.6 * height), (columns - width / 2) / (0.6 * width))
         _blend(image, _ramp(distance, 0.98, 1.12), (14, 10, 10))
-    return Phantom(_finished(rng, image, 2), [blob.mask], _shape_word(aspect, float(lobes)), colour)
+    return Phantom(_finished(rng, image, 2), [blob.distance < 1], _shape_word(aspect, float(lobes)), colour)
 
 
 # ---------------------------------------------------------------- breast ultrasound
@@ -343,7 +337,7 @@ def draw_busi(rng: Generator, group: str, two: bool) -> Phantom:
         dark = 0.16 + 0.05 * _noise(rng, height, width, 12)
         inside = 0.88 * _ramp(blob.distance, 1 + softness, 1 - softness)
         echo += inside * (dark - echo)
-        masks.append(blob.mask & ~(masks[0] if masks else False))
+        masks.append((blob.distance < 1) & ~(masks[0] if masks else False))
     # Rayleigh speckle whose grains are wider than deep, as a beam's are.
     grains = rng.rayleigh(0.8, (height, (width + 1) // 2)).astype(np.float32)
     speckle = np.asarray(Image.fromarray(grains).resize((width, height), Image.Resampling.BILINEAR))

@@ -10,16 +10,18 @@ COUNTS = {1: "one", 2: "two"}
 # Upper bounds of each object's mean share of the image; above the last one it is large.
 SIZES = ((0.04, "small"), (0.11, "medium"))
 
-POLYP = (
-    "a smooth bump that rises from the wall of the colon",
-    "a lump of tissue with a bright top and a dark edge",
-    "a growth on the mucosa",
-)
-LESION = (
-    "a patch that is darker than the skin around it",
-    "a spot with an uneven border",
-    "a mark with a rough texture",
-)
+DESCRIPTIONS = {
+    "polyp": (
+        "a smooth bump that rises from the wall of the colon",
+        "a lump of tissue with a bright top and a dark edge",
+        "a growth on the mucosa",
+    ),
+    "skin lesion": (
+        "a patch that is darker than the skin around it",
+        "a spot with an uneven border",
+        "a mark with a rough texture",
+    ),
+}
 SCAN = "in a breast ultrasound scan"
 
 
@@ -40,8 +42,9 @@ def _places(masks: list[np.ndarray]) -> str:
     return " and ".join(dict.fromkeys(_place(mask) for mask in masks))
 
 
-def _general(name: str, phantom: Phantom, kinds: tuple[str, ...]) -> dict[str, Any]:
+def _general(name: str, phantom: Phantom) -> dict[str, Any]:
     """p0 to p9 for polyps and skin lesions: word by word more, then with a description of what ``name`` is."""
+    kinds = DESCRIPTIONS[name]
     shaped = f"{phantom.shape} {name}"
     coloured = f"{phantom.colour} {shaped}"
     sized = f"{_size(phantom.masks)} {coloured}"
@@ -93,20 +96,15 @@ def bounding_box(mask: np.ndarray) -> list[int]:
     return [*low, int(columns[-1]) + 1, int(rows[-1]) + 1]
 
 
-def record(kind: str, number: int, name: str, image: str, mask: str, phantom: Phantom) -> dict[str, Any]:
+def record(number: int, kind: str, name: str, image: str, mask: str, phantom: Phantom) -> dict[str, Any]:
     """One entry of a split list.
 
     Args:
-        kind: ``polyp``, ``lesion`` or ``scan``; decides the prompts.
         number: running number in the dataset.
+        kind: ``polyp``, ``skin lesion`` or ``scan``; decides the prompts.
         name: the case.
         image, mask: file names as the lists write them.
     """
-    prompts = {
-        "polyp": lambda: _general("polyp", phantom, POLYP),
-        "lesion": lambda: _general("skin lesion", phantom, LESION),
-        "scan": lambda: _scan(phantom),
-    }[kind]()
     return {
         "bbox": bounding_box(phantom.mask),
         "cat": 0,
@@ -114,6 +112,6 @@ def record(kind: str, number: int, name: str, image: str, mask: str, phantom: Ph
         "img_name": image,
         "mask_name": mask,
         "sentences": [{"idx": 0, "sent_id": number, "sent": ""}],
-        "prompts": prompts,
+        "prompts": _scan(phantom) if kind == "scan" else _general(kind, phantom),
         "sentences_num": 1,
     }

@@ -7,7 +7,8 @@ import argparse
 import io
 import json
 import zipfile
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from PIL import Image
 from pipeline.demo.phantom_images import draw_bkai, draw_busi, draw_clinicdb, draw_isic, draw_kvasir
 from pipeline.demo.phantom_prompts import record
 from pipeline.runtime.atomic import atomic_folder, write_text
-from pipeline.runtime.errors import PipelineError, run_command
+from pipeline.runtime.errors import run_command
 from pipeline.runtime.progress import log, track
 
 SPLITS = ("train", "val", "test")
@@ -26,7 +27,7 @@ SPLITS = ("train", "val", "test")
 MEMBER_TIME = (2020, 1, 1, 0, 0, 0)
 
 Member = tuple[str, str, bytes]  # archive, path in it, content
-Case = tuple[str, list[Member], dict[str, Any]]  # split, files, record of the split list
+Entry = dict[str, Any]  # a record of a split list
 
 
 def _encoded(image: np.ndarray, encoding: str, **options: Any) -> bytes:
@@ -47,14 +48,11 @@ def _unique(rng: Generator, alphabet: str, length: int, count: int, prefix: str 
     return list(names)
 
 
-def _split_of(sizes: dict[str, int]) -> list[str]:
-    return [split for split in SPLITS for _ in range(sizes[split])]
+# Each of these makes a case for every one of ``splits``, in their order: its files, and the arguments of its record.
 
 
-def _kvasir(rng: Generator, sizes: dict[str, int]) -> Iterator[Case]:
-    splits = _split_of(sizes)
-    names = _unique(rng, "0123456789abcdefghijklmnopqrstuvwxyz", 22, len(splits), "cju")
-    for number, (split, name) in enumerate(zip(splits, names, strict=True)):
+def _kvasir(rng: Generator, splits: list[str]) -> Iterator[tuple[list[Member], tuple]]:
+    for name in _unique(rng, "0123456789abcdefghijklmnopqrstuvwxyz", 22, len(splits), "cju"):
         phantom = draw_kvasir(rng)
         # The masks of the original are JPEGs with three channels: their edges are lossy.
         mask = np.repeat(_grey(phantom.mask)[..., None], 3, axis=2)
@@ -62,26 +60,23 @@ def _kvasir(rng: Generator, sizes: dict[str, int]) -> Iterator[Case]:
             ("kvasir-seg.zip", f"Kvasir-SEG/images/{name}.jpg", _encoded(phantom.image, "JPEG", quality=90)),
             ("kvasir-seg.zip", f"Kvasir-SEG/masks/{name}.jpg", _encoded(mask, "JPEG", quality=75)),
         ]
-        yield split, files, record("polyp", number, name, f"{name}.jpg", f"{name}.jpg", phantom)
+        yield files, ("polyp", name, f"{name}.jpg", f"{name}.jpg", phantom)
 
 
-def _clinicdb(rng: Generator, sizes: dict[str, int]) -> Iterator[Case]:
-    splits = _split_of(sizes)
-    for number, (split, frame) in enumerate(zip(splits, rng.permutation(len(splits)) + 1, strict=True)):
+def _clinicdb(rng: Generator, splits: list[str]) -> Iterator[tuple[list[Member], tuple]]:
+    for frame in rng.permutation(len(splits)) + 1:
         phantom = draw_clinicdb(rng)
         files = [
             ("CVC-ClinicDB.zip", f"CVC-ClinicDB/Original/{frame}.tif", _encoded(phantom.image, "TIFF")),
             ("CVC-ClinicDB.zip", f"CVC-ClinicDB/Ground Truth/{frame}.tif", _encoded(_grey(phantom.mask), "TIFF")),
         ]
         # The lists name PNGs, the archive holds TIFFs.
-        yield split, files, record("polyp", number, str(frame), f"{frame}.png", f"{frame}.png", phantom)
+        yield files, ("polyp", str(frame), f"{frame}.png", f"{frame}.png", phantom)
 
 
-def _bkai(rng: Generator, sizes: dict[str, int]) -> Iterator[Case]:
-    splits = _split_of(sizes)
+def _bkai(rng: Generator, splits: list[str]) -> Iterator[tuple[list[Member], tuple]]:
     archive = "bkai-igh-neopolyp.zip"
-    names = _unique(rng, "0123456789abcdef", 32, len(splits))
-    for number, (split, name) in enumerate(zip(splits, names, strict=True)):
+    for name in _unique(rng, "0123456789abcdef", 32, len(splits)):
         phantom = draw_bkai(rng)
         mask = np.zeros_like(phantom.image)
         for own, group in zip(phantom.masks, phantom.groups, strict=True):
@@ -90,13 +85,11 @@ def _bkai(rng: Generator, sizes: dict[str, int]) -> Iterator[Case]:
             (archive, f"train/train/{name}.jpeg", _encoded(phantom.image, "JPEG", quality=90)),
             (archive, f"train_gt/train_gt/{name}.jpeg", _encoded(mask, "JPEG", quality=85, subsampling=0)),
         ]
-        yield split, files, record("polyp", number, name, f"{name}.jpeg", f"{name}.jpeg", phantom)
+        yield files, ("polyp", name, f"{name}.jpeg", f"{name}.jpeg", phantom)
 
 
-def _isic(rng: Generator, sizes: dict[str, int]) -> Iterator[Case]:
-    splits = _split_of(sizes)
-    numbers = rng.choice(11_400, len(splits), replace=False)
-    for number, (split, identifier) in enumerate(zip(splits, numbers, strict=True)):
+def _isic(rng: Generator, splits: list[str]) -> Iterator[tuple[list[Member], tuple]]:
+    for split, identifier in zip(splits, rng.choice(11_400, len(splits), replace=False), strict=True):
         phantom = draw_isic(rng)
         name = f"ISIC_{identifier:07d}"
         part = f"ISBI2016_ISIC_Part1_{'Test' if split == 'test' else 'Training'}"
@@ -105,7 +98,7 @@ def _isic(rng: Generator, sizes: dict[str, int]) -> Iterator[Case]:
             (f"{part}_Data.zip", f"{part}_Data/{image}", _encoded(phantom.image, "JPEG", quality=90)),
             (f"{part}_GroundTruth.zip", f"{part}_GroundTruth/{mask}", _encoded(_grey(phantom.mask), "PNG")),
         ]
-        yield split, files, record("lesion", number, name, image, mask, phantom)
+        yield files, ("skin lesion", name, image, mask, phantom)
 
 
 def _busi_groups(rng: Generator, size: int) -> list[str]:
@@ -115,32 +108,31 @@ def _busi_groups(rng: Generator, size: int) -> list[str]:
     return [groups[index] for index in rng.permutation(size)]
 
 
-def _busi(rng: Generator, sizes: dict[str, int]) -> Iterator[Case]:
-    archive, folder = "Dataset_BUSI.zip", "Dataset_BUSI_with_GT"
-    order = [(split, group) for split in SPLITS for group in _busi_groups(rng, sizes[split])]
-    counts = {"benign": 0, "malignant": 0, "normal": 0}
-    for number, (split, group) in enumerate(order):
+def _busi(rng: Generator, splits: list[str]) -> Iterator[tuple[list[Member], tuple]]:
+    archive, counts = "Dataset_BUSI.zip", Counter()
+    for group in [group for split in SPLITS for group in _busi_groups(rng, splits.count(split))]:
         counts[group] += 1
         count = counts[group]
         # Every eighth benign scan, from the second one on, has two masses and so two mask files.
         phantom = draw_busi(rng, group, two=group == "benign" and count % 8 == 2)
-        stem = f"{folder}/{group}/{group} ({count})"
+        stem = f"Dataset_BUSI_with_GT/{group}/{group} ({count})"
         files = [(archive, f"{stem}.png", _encoded(phantom.image, "PNG"))]
         for index, mask in enumerate(phantom.masks or [phantom.mask]):
             suffix = f"_mask_{index}" if index else "_mask"
             files.append((archive, f"{stem}{suffix}.png", _encoded(_grey(mask), "PNG")))
         name = f"{count}_{group}"
-        yield split, files, record("scan", number, name, f"{name}.png", f"{name}.png", phantom)
+        yield files, ("scan", name, f"{name}.png", f"{name}.png", phantom)
 
 
-# Folder of the split lists, as the published ones are called, and what makes the dataset.
-DATASETS: dict[str, Callable[[Generator, dict[str, int]], Iterator[Case]]] = {
-    "kvasir_polyp": _kvasir,
-    "clinicdb_polyp": _clinicdb,
-    "bkai_polyp": _bkai,
-    "isic": _isic,
-    "busi": _busi,
-}
+# What makes the cases of each folder of split lists, as the published ones are called.
+DATASETS = {"kvasir_polyp": _kvasir, "clinicdb_polyp": _clinicdb, "bkai_polyp": _bkai, "isic": _isic, "busi": _busi}
+
+
+def draw_cases(name: str, rng: Generator, sizes: dict[str, int]) -> Iterator[tuple[str, list[Member], Entry]]:
+    """Split, files and record of each case of one of :data:`DATASETS`, ``sizes[split]`` in each split."""
+    splits = [split for split in SPLITS for _ in range(sizes[split])]
+    for number, (split, (files, case)) in enumerate(zip(splits, DATASETS[name](rng, splits), strict=True)):
+        yield split, files, record(number, *case)
 
 
 def _write_archive(path: Path, members: dict[str, bytes]) -> None:
@@ -159,20 +151,12 @@ def make_phantoms(output: str | Path, sizes: dict[str, int], seed: int) -> None:
     Args:
         sizes: cases of each dataset in ``train``, ``val`` and ``test``, each at least 1.
         seed: the same one gives the same bytes.
-
-    Raises:
-        PipelineError: a size below 1 or a seed below 0.
     """
-    if seed < 0:
-        raise PipelineError(f"--seed: {seed}; give 0 or more")
-    for split in SPLITS:
-        if sizes[split] < 1:
-            raise PipelineError(f"--{split}: {sizes[split]}; each split needs at least one case")
     archives: dict[str, dict[str, bytes]] = {}
-    lists: dict[str, dict[str, list[dict[str, Any]]]] = {}
-    for index, (name, make) in enumerate(DATASETS.items()):
+    lists: dict[str, dict[str, list[Entry]]] = {}
+    for index, name in enumerate(DATASETS):
         lists[name] = {split: [] for split in SPLITS}
-        cases = make(np.random.default_rng((seed, index)), sizes)
+        cases = draw_cases(name, np.random.default_rng((seed, index)), sizes)
         for split, files, entry in track(cases, f"phantoms, {name}", total=sum(sizes.values())):
             lists[name][split].append(entry)
             for archive, path, content in files:
@@ -189,10 +173,10 @@ def make_phantoms(output: str | Path, sizes: dict[str, int], seed: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--train", type=int, default=48, help="training cases of each dataset")
-    parser.add_argument("--val", type=int, default=12, help="validation cases")
-    parser.add_argument("--test", type=int, default=24, help="test cases")
-    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--train", type=int, required=True, help="training cases of each dataset")
+    parser.add_argument("--val", type=int, required=True, help="validation cases")
+    parser.add_argument("--test", type=int, required=True, help="test cases")
+    parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--output", type=Path, required=True, help="folder for archives/ and annotations/")
     arguments = parser.parse_args()
     make_phantoms(arguments.output, {split: getattr(arguments, split) for split in SPLITS}, arguments.seed)

@@ -12,6 +12,7 @@ from transformers import CLIPSegForImageSegmentation, PreTrainedTokenizerBase
 from pipeline.demo.shapes import TEMPLATES, ShapeBatch, draw_shapes
 from pipeline.demo.tiny import write_tokenizer
 from pipeline.models.backbone import tiny_config
+from pipeline.models.kinds.end_to_end import EndToEnd
 from pipeline.models.preprocessing import crop_to_longest, load_tokenizer, normalise, tokenise
 from pipeline.models.segmenter import Segmenter
 from pipeline.runtime.atomic import atomic_folder
@@ -70,11 +71,10 @@ def pretrain(
     clipseg = CLIPSegForImageSegmentation(tiny_config())
     initialise(clipseg)
     segmenter = Segmenter(clipseg)
-    parameters = list(segmenter.influential_parameters().values())
-    for parameter in parameters:
-        parameter.requires_grad_(True)
+    EndToEnd().attach(segmenter)
+    parameters = segmenter.trainable_parameters()
     groups: dict[tuple[float, float], list[Tensor]] = {}
-    for name, value in segmenter.influential_parameters().items():
+    for name, value in parameters.items():
         key = (TEXT_RATE if "text" in name else 1.0, WEIGHT_DECAY if value.ndim > 1 else 0.0)
         groups.setdefault(key, []).append(value)
     optimizer = torch.optim.AdamW(
@@ -99,7 +99,7 @@ def pretrain(
         loss = dice_bce_loss(logits, masks, dice_weight=1.0)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, GRADIENT_CLIP)
+        torch.nn.utils.clip_grad_norm_(parameters.values(), GRADIENT_CLIP)
         optimizer.step()
         schedule.step()
         if step % 100 == 0:
@@ -118,22 +118,15 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, required=True, help="pictures per step")
     parser.add_argument("--learning-rate", type=float, required=True, help="AdamW's at its peak")
     parser.add_argument("--seed", type=int, required=True, help="of weights and shapes")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads; part of the result's identity")
+    parser.add_argument("--threads", type=int, required=True, help="CPU threads; part of the result's identity")
     parser.add_argument("--output", type=Path, required=True, help="folder of the backbone")
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    with atomic_folder(arguments.output) as folder:
+    options = vars(parser.parse_args())
+    torch.set_num_threads(options.pop("threads"))
+    with atomic_folder(options.pop("output")) as folder:
         write_tokenizer(folder)
-        clipseg, dsc = pretrain(
-            load_tokenizer(folder),
-            arguments.image_size,
-            arguments.steps,
-            arguments.batch_size,
-            arguments.learning_rate,
-            arguments.seed,
-        )
+        clipseg, dsc = pretrain(load_tokenizer(folder), **options)
         clipseg.save_pretrained(folder)
-    log(f"DSC on unseen shapes {dsc:.3f}, after {arguments.steps} steps")
+    log(f"DSC on unseen shapes {dsc:.3f}, after {options['steps']} steps")
 
 
 if __name__ == "__main__":

@@ -64,7 +64,11 @@ def tiny_config() -> CLIPSegConfig:
 
 
 def empty_backbone(config: CLIPSegConfig, attention: str = "sdpa") -> CLIPSegForImageSegmentation:
-    """A CLIPSeg of this configuration without storage (meta device), for counting and for filling."""
+    """A CLIPSeg of this configuration without storage (meta device), for counting and for filling.
+
+    Args:
+        attention: ``sdpa`` or ``eager``, in both encoders and in the decoder.
+    """
     with torch.device("meta"):
         model = CLIPSegForImageSegmentation(config)
     return _with_attention(model, attention).eval()
@@ -78,12 +82,11 @@ def random_backbone(config: CLIPSegConfig, seed: int, attention: str = "sdpa") -
     return _with_attention(model, attention).eval()
 
 
-def load_backbone(folder: str | Path, attention: str = "sdpa") -> CLIPSegForImageSegmentation:
+def load_backbone(folder: str | Path) -> CLIPSegForImageSegmentation:
     """The CLIPSeg of a folder in transformers' format, in evaluation mode and float32. Never touches the network.
 
     Args:
         folder: holds config.json and model.safetensors.
-        attention: ``sdpa`` or ``eager``, in both encoders and in the decoder.
 
     Raises:
         PipelineError: a file is missing or broken, or the weights are not those of the configuration.
@@ -97,7 +100,7 @@ def load_backbone(folder: str | Path, attention: str = "sdpa") -> CLIPSegForImag
     reason = misfit(config, shapes_of(state))
     if reason:
         raise PipelineError(f"{path}: not the weights of {CONFIG} beside it: {reason}")
-    model = empty_backbone(config, attention)
+    model = empty_backbone(config)
     state = {name: state[name].float() for name in model.state_dict()}
     # assign: the file's memory-mapped tensors become the parameters, so that nothing is initialised or copied.
     model.load_state_dict(state, assign=True)

@@ -28,23 +28,15 @@ from pipeline.runtime.progress import log
 # Where Lightning puts the model, and what such files hold beside tensors: the hyper-parameters of optimiser, schedule
 # and loss. Names under these roots are replaced by an inert class, and names elsewhere make the file foreign.
 NET = "net."
-INERT = (
-    "collections.",
-    "functools.partial",
-    "hydra.",
-    "lightning.",
-    "lightning_fabric.",
-    "monai.",
-    "numpy.",
-    "omegaconf.",
-    "pathlib.",
-    "pytorch_lightning.",
-    "src.",
-    "torch.nn.modules.",
-    "torch.optim.",
-    "typing.",
+INERT = re.compile(
+    r"functools\.partial$|(collections|hydra|lightning|lightning_fabric|monai|numpy|omegaconf|pathlib|pytorch_lightning"
+    r"|src|torch\.nn\.modules|torch\.optim|typing)\."
 )
 PARAMETERS = {"down": "down_project", "up": "up_project"}
+# The first matrix of an adapter, from whose rows its width follows.
+ADAPTER = re.compile(
+    r"(?P<name>v_attn|l_attn|vision_extract|cond)_adapter(s\.(?P<index>\d{1,3}))?\.(?P<matrix>down_project|fc1)\.weight"
+)
 
 
 class _Inert:
@@ -72,20 +64,23 @@ def load_released_checkpoint(path: str | Path, backbone: CLIPSegForImageSegmenta
     """
     path = Path(path)
     state = _read_state(path)
-    depth = backbone.config.text_config.num_hidden_layers
     try:
-        settings = parse_variant(_recognise(state, depth))
+        settings = parse_variant(_recognise(state, backbone.config.text_config.num_hidden_layers))
         segmenter = build_segmenter(settings, backbone)
-        names = _file_names(segmenter, settings)
+        own = _file_tensors(segmenter, settings)
     except ValueError as error:
         raise PipelineError(f"{path}: its adapters are none that this project knows: {error}") from None
-    if settings.kind == "vlsm_shallow":
-        state = _without_duplicates(path, state)
-    own = segmenter.state_dict()
-    reason = difference(shapes_of({names[name]: tensor for name, tensor in own.items()}), shapes_of(state))
+    reason = difference(shapes_of(own), shapes_of(state))
     if reason:
         raise PipelineError(f"{path}: does not fit this backbone: {reason}")
-    segmenter.load_state_dict({name: state[names[name]] for name in own})
+    copies = [name for name in own if name.startswith("clip.")]
+    different = [name for name in copies if not torch.equal(state[f"clipseg.{name}"], state[name])]
+    if different:
+        raise PipelineError(
+            f"{path}: {len(different)} tensors under clip. differ from those under clipseg.clip., e.g. {different[0]}"
+        )
+    for name, tensor in own.items():
+        tensor.copy_(state[name])
     return segmenter.eval()
 
 
@@ -110,7 +105,7 @@ def _read_state(path: Path) -> dict[str, Tensor]:
         raise PipelineError(
             f"{path}: not a whole file of torch.save ({type(error).__name__}: {error}); download it again"
         ) from None
-    foreign = sorted(name for name in unknown if not f"{name}.".startswith(INERT))
+    foreign = sorted(name for name in unknown if not INERT.match(name))
     if foreign:
         raise PipelineError(
             f"{path}: refused, as it names {', '.join(foreign[:5])}, which no checkpoint of these models needs; "
@@ -131,78 +126,53 @@ def _read_state(path: Path) -> dict[str, Tensor]:
     return {str(name).removeprefix(NET): tensor for name, tensor in state.items()}
 
 
-def _without_duplicates(path: Path, state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """VLSM-Adapter's shallow model refers to its CLIP twice, so its file holds it twice."""
-    copies = {name: tensor for name, tensor in state.items() if name.startswith("clip.")}
-    different = [
-        name
-        for name, tensor in copies.items()
-        if f"clipseg.{name}" not in state or not torch.equal(state[f"clipseg.{name}"], tensor)
-    ]
-    if different:
-        raise PipelineError(
-            f"{path}: {len(different)} tensors under clip. differ from those under clipseg.clip., e.g. {different[0]}"
-        )
-    return {name: tensor for name, tensor in state.items() if name not in copies}
-
-
 # -------------------------------------------------------------------- the layouts
 
 
 def _recognise(state: Mapping[str, Tensor], text_depth: int) -> dict[str, Any]:
-    """Settings of the variant whose keys these are.
+    """Settings of the variant whose keys these are; whether every key and shape fits them is still to be checked.
 
     Raises:
         ValueError: they are those of none.
     """
-    if any(name.startswith(("vision_extract_adapters.", "text_extract_adapters.")) for name in state):
-        return {
-            "kind": "vlsm_shallow",
-            "width": _width(state, "vision_extract_adapters.0.fc1.weight"),
-            "conditional_width": _width(state, "cond_adapter.fc1.weight"),
-        }
-    layers = {name: _indices(state, f"{name}_attn_adapters") for name in ("v", "l")}
-    branches = {"vision": layers["v"], "text": layers["l"], "conditional": "cond_adapter.norm.weight" in state}
-    if any(".down_project." in name for name in state):
-        settings = {
-            "kind": "telescopic",
-            "mask_refinement": any(name.startswith("boundary_enhancer.") for name in state),
-        }
-        if layers["v"]:
-            settings["schedule"] = [_width(state, f"v_attn_adapters.{i}.down_project.weight") for i in layers["v"]]
-            settings["vision_layers"] = [index + 1 for index in layers["v"]]
-        if layers["l"]:
-            settings["text_width"] = _width(state, "l_attn_adapters.0.down_project.weight")
-            # The last layers of the encoder, whatever their number.
-            settings["text_layers"] = [text_depth - len(layers["l"]) + index + 1 for index in layers["l"]]
-        if branches["conditional"]:
-            settings["conditional_width"] = _width(state, "cond_adapter.down_project.weight")
-    elif any(re.fullmatch(r"[vl]_attn_adapters\.0\.fc1\.weight", name) for name in state):
-        branches["conditional"] = "cond_adapter.fc1.weight" in state
-        settings = {"kind": "vlsm_dense"}
-        for name, key in (("v", "vision_layers"), ("l", "text_layers")):
-            if layers[name]:
-                settings["width"] = _width(state, f"{name}_attn_adapters.0.fc1.weight")
-                settings[key] = [index + 1 for index in layers[name]]
-        if branches["conditional"]:
-            settings["conditional_width"] = _width(state, "cond_adapter.fc1.weight")
-    else:
+    widths: dict[str, dict[int, int]] = {"v_attn": {}, "l_attn": {}, "cond": {}, "vision_extract": {}}
+    first_matrices = set()
+    for name, tensor in state.items():
+        found = ADAPTER.fullmatch(name)
+        if found:
+            if tensor.ndim != 2 or not tensor.numel():
+                raise ValueError(f"no matrix {name}")
+            widths[found["name"]][int(found["index"] or 0)] = len(tensor)
+            first_matrices.add(found["matrix"])
+    vision, text, conditional, shallow = widths.values()
+    if not first_matrices:
         raise ValueError(f"no adapters of a known kind among {len(state)} keys, e.g. {sorted(state)[:3]}")
-    return {**settings, "branches": [name for name, present in branches.items() if present]}
+    if shallow:
+        settings = {"kind": "vlsm_shallow", "width": shallow.get(0)}
+    else:
+        branches = {"vision": vision, "text": text, "conditional": conditional}
+        settings = {
+            "branches": [branch for branch, present in branches.items() if present],
+            "vision_layers": list(range(1, len(vision) + 1)) or None,
+            "text_layers": list(range(1, len(text) + 1)) or None,
+        }
+        if "down_project" in first_matrices:
+            settings |= {
+                "kind": "telescopic",
+                "schedule": [vision[index] for index in sorted(vision)] or None,
+                "text_width": text.get(0),
+                # The last layers of the encoder, whatever their number.
+                "text_layers": list(range(text_depth - len(text) + 1, text_depth + 1)) or None,
+                "mask_refinement": any(name.startswith("boundary_enhancer.") for name in state),
+            }
+        else:
+            settings |= {"kind": "vlsm_dense", "width": vision.get(0, text.get(0))}
+    settings["conditional_width"] = conditional.get(0)
+    return {key: value for key, value in settings.items() if value is not None}
 
 
-def _indices(state: Mapping[str, Tensor], name: str) -> list[int]:
-    return sorted({int(found[1]) for key in state if (found := re.match(rf"{name}\.(\d+)\.", key))})
-
-
-def _width(state: Mapping[str, Tensor], name: str) -> int:
-    if name not in state or state[name].ndim != 2 or not state[name].numel():
-        raise ValueError(f"no matrix {name}")
-    return state[name].shape[0]
-
-
-def _file_names(segmenter: Segmenter, settings: VariantSettings) -> dict[str, str]:
-    """The key in the file for each key of the segmenter's state.
+def _file_tensors(segmenter: Segmenter, settings: VariantSettings) -> dict[str, Tensor]:
+    """The tensors of the segmenter's state under their keys in a file, without Lightning's prefix.
 
     Raises:
         ValueError: the layout has no place for an adapter of this variant.
@@ -210,8 +180,8 @@ def _file_names(segmenter: Segmenter, settings: VariantSettings) -> dict[str, st
     if settings.kind not in ("telescopic", "vlsm_dense", "vlsm_shallow"):
         raise ValueError(f"the layouts have no place for kind {settings.kind!r}")
     places = _adapter_names(settings, segmenter.clipseg.config.text_config.num_hidden_layers)
-    names = {}
-    for name in segmenter.state_dict():
+    tensors = {}
+    for name, tensor in segmenter.state_dict().items():
         if name.startswith("adapters."):
             _, place, rest = name.split(".", 2)
             if place not in places:
@@ -219,10 +189,13 @@ def _file_names(segmenter: Segmenter, settings: VariantSettings) -> dict[str, st
             first, _, last = rest.partition(".")
             # The refinement's layers stand in the file without a name of their own; all others keep their names.
             inner = last if place == "refinement" else f"{PARAMETERS.get(first, first)}.{last}".rstrip(".")
-            names[name] = f"{places[place]}.{inner}"
-        else:
-            names[name] = name
-    return names
+            name = f"{places[place]}.{inner}"
+        tensors[name] = tensor
+    if settings.kind == "vlsm_shallow":
+        # VLSM-Adapter's shallow model refers to its CLIP twice, so its file holds it twice.
+        clip = {name: tensor for name, tensor in tensors.items() if name.startswith("clipseg.clip.")}
+        tensors |= {name.removeprefix("clipseg."): tensor for name, tensor in clip.items()}
+    return tensors
 
 
 def _adapter_names(settings: VariantSettings, text_depth: int) -> dict[str, str]:
@@ -264,26 +237,19 @@ def export(run: str | Path, backbone: str | Path, output: str | Path) -> None:
     settings = parse_variant(read_variant(weights))
     segmenter = load_weights(weights, load_backbone(backbone))
     try:
-        names = _file_names(segmenter, settings)
+        state = {f"{NET}{name}": tensor for name, tensor in _file_tensors(segmenter, settings).items()}
     except ValueError as error:
         raise PipelineError(f"{weights}: cannot be written in the authors' layout: {error}") from None
-    state = {f"{NET}{names[name]}": tensor for name, tensor in segmenter.state_dict().items()}
-    if settings.kind == "vlsm_shallow":
-        prefix = f"{NET}clipseg."
-        state |= {
-            name.replace(prefix, NET, 1): tensor for name, tensor in state.items() if name.startswith(f"{prefix}clip.")
-        }
     save_tensors(output, {"state_dict": state})
     log(f"{output}: {len(state)} tensors of a {settings.kind}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(dest="command", required=True)
-    command = commands.add_parser("export", help="write a run in the authors' key layout")
-    command.add_argument("--run", type=Path, required=True, help="folder of the run")
-    command.add_argument("--backbone", type=Path, required=True, help="folder of the CLIPSeg it was trained on")
-    command.add_argument("--output", type=Path, required=True, help=".ckpt file to write")
+    parser.add_argument("command", choices=["export"], help="write a run in the authors' key layout")
+    parser.add_argument("--run", type=Path, required=True, help="folder of the run")
+    parser.add_argument("--backbone", type=Path, required=True, help="folder of the CLIPSeg it was trained on")
+    parser.add_argument("--output", type=Path, required=True, help=".ckpt file to write")
     arguments = parser.parse_args()
     export(arguments.run, arguments.backbone, arguments.output)
 

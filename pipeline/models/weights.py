@@ -26,9 +26,7 @@ def save_weights(
         variant_settings: the entry of ``variants`` that built ``segmenter``, JSON-ready.
         extra: further metadata, such as the seed and the hashes of data and backbone.
     """
-    if "variant" in extra:
-        raise ValueError("extra: 'variant' is the key of the variant's settings")
-    metadata = {"variant": json.dumps(dict(variant_settings), sort_keys=True), **extra}
+    metadata = {**extra, "variant": json.dumps(dict(variant_settings), sort_keys=True)}
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in segmenter.trained_state().items()}
     save_file(state, path, metadata=metadata)
     _sort_metadata(Path(path))

@@ -31,32 +31,24 @@ def telescopic_widths(layers: int, base_dimension: int = 64) -> list[int]:
     return [max(SMALLEST_WIDTH, math.floor(base_dimension * 0.5 * layer / layers)) for layer in range(1, layers + 1)]
 
 
-def uniform_widths(layers: int, base_dimension: int = 64) -> list[int]:
-    """One width everywhere, the integer whose total comes closest to the telescopic one (18 for D = 64)."""
-    total = sum(telescopic_widths(layers, base_dimension))
-    return [max(SMALLEST_WIDTH, round(total / layers))] * layers
-
-
 def resolve_widths(schedule: str | Sequence[int], layers: int, base_dimension: int = 64) -> list[int]:
     """The width of each of ``layers`` adapted layers, first to last.
 
     Args:
-        schedule: ``telescopic``, ``uniform`` (same total), ``reversed`` (deepest first) or a list of widths.
+        schedule: ``telescopic``, ``uniform`` (18 for D = 64), ``reversed`` (deepest first) or a list of widths.
 
     Raises:
-        ValueError: a list whose length is not ``layers``, or an unknown name.
+        ValueError: a list whose length is not ``layers``.
     """
     if not isinstance(schedule, str):
         if len(schedule) != layers:
             raise ValueError(f"schedule lists {len(schedule)} widths for {layers} vision layers; give one for each")
         return list(schedule)
-    if schedule == "telescopic":
-        return telescopic_widths(layers, base_dimension)
-    if schedule == "reversed":
-        return telescopic_widths(layers, base_dimension)[::-1]
+    widths = telescopic_widths(layers, base_dimension)
     if schedule == "uniform":
-        return uniform_widths(layers, base_dimension)
-    raise ValueError(f"schedule: {schedule!r} is unknown; allowed: telescopic, uniform, reversed, or a list of widths")
+        # The integer whose total comes closest to the telescopic one.
+        return [round(sum(widths) / layers)] * layers
+    return {"telescopic": widths, "reversed": widths[::-1]}[schedule]
 
 
 def clamp_width(width: int, features: int) -> int:

@@ -58,25 +58,19 @@ def to_device(images: np.ndarray, masks: np.ndarray, device: str) -> CaseTensors
     return CaseTensors(torch.from_numpy(np.array(images)).to(device), torch.from_numpy(np.array(masks)).to(device))
 
 
-def free_memory_bytes(device: str) -> int:
-    """Memory that is still available on ``device``."""
-    if device == "cuda":
-        return torch.cuda.mem_get_info()[0]
-    return psutil.virtual_memory().available
-
-
 @torch.no_grad()
-def cache_vision(segmenter: Segmenter, splits: Sequence[CaseTensors], batch_size: int, autocast: Callable) -> bool:
-    """Compute the vision states of ``splits`` once, if the encoder is frozen and they fit; says whether it did."""
+def cache_vision(segmenter: Segmenter, splits: Sequence[CaseTensors], batch_size: int, autocast: Callable) -> None:
+    """Compute the vision states of ``splits`` once, if the encoder is frozen and they fit."""
     if segmenter.first_trained_layer("vision") < segmenter.vision_depth:
-        return False
+        return
     config = segmenter.clipseg.config
     side, patch = splits[0].images.shape[1], config.vision_config.patch_size
     tokens = (side // patch) ** 2 + 1
     size = sum(map(len, splits)) * len(config.extract_layers) * tokens * config.vision_config.hidden_size * 4
-    if size > CACHE_SHARE * free_memory_bytes(splits[0].images.device.type):
+    free = torch.cuda.mem_get_info()[0] if splits[0].images.is_cuda else psutil.virtual_memory().available
+    if size > CACHE_SHARE * free:
         log(f"vision states would take {size / 2**30:.1f} GiB: not cached")
-        return False
+        return
     segmenter.eval()
     for split in splits:
         parts = []
@@ -84,7 +78,6 @@ def cache_vision(segmenter: Segmenter, splits: Sequence[CaseTensors], batch_size
             with autocast():
                 parts.append([state.float() for state in segmenter.vision_states(normalise(images))])
         split.vision = [torch.cat(states) for states in zip(*parts, strict=True)]
-    return True
 
 
 @dataclass
@@ -196,17 +189,15 @@ class Trainer:
                 self.optimizer.zero_grad(set_to_none=True)
         return 0
 
-    def order(self, epoch: int) -> np.ndarray:
-        """The training cases of ``epoch`` in their order, a function of seed and epoch only."""
-        return np.random.default_rng((self.seed, epoch)).permutation(len(self.train))
-
     def train_epoch(self, epoch: int) -> float:
         """Train on every case once; the mean loss."""
         # Reseeded in each epoch, so that dropout after a resume is what it would have been.
         torch.manual_seed(self.seed * 1_000_003 + epoch)
         self.segmenter.train()
         prompts = self.train_prompts(epoch).to(self.device)
-        order = torch.from_numpy(self.order(epoch)).to(self.device)
+        # A function of seed and epoch only.
+        shuffled = np.random.default_rng((self.seed, epoch)).permutation(len(self.train))
+        order = torch.from_numpy(shuffled).to(self.device)
         total = torch.zeros((), device=self.device, dtype=torch.float64)
         for cases in order.split(self.settings.batch_size):
             total += self.step(cases, prompts[cases]).double() * len(cases)
@@ -239,7 +230,9 @@ class Trainer:
         """
         settings, progress = self.settings, self.progress
         began, first = time.monotonic(), progress.epoch
-        while progress.epoch < settings.max_epochs and not self.finished():
+        while progress.epoch < settings.max_epochs:
+            if progress.epoch >= settings.min_epochs and progress.stale_epochs >= settings.stop_patience:
+                break
             start = time.monotonic()
             epoch = progress.epoch + 1
             rate = self.optimizer.param_groups[0]["lr"]
@@ -281,11 +274,6 @@ class Trainer:
                 save(self.state())
         self.segmenter.load_trained_state(self.best)
         return progress
-
-    def finished(self) -> bool:
-        """Whether early stopping ends the training."""
-        settings, progress = self.settings, self.progress
-        return progress.epoch >= settings.min_epochs and progress.stale_epochs >= settings.stop_patience
 
     def state(self) -> dict[str, Any]:
         """Everything that a resumed run needs, JSON-like values and tensors only."""

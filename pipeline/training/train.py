@@ -166,29 +166,19 @@ def main() -> None:
     parser.add_argument(
         "--variant", type=json_value("--variant", dict), required=True, help="settings of its kind, JSON"
     )
-    parser.add_argument("--training", type=json_value("--training", dict), default={}, help="training settings, JSON")
+    parser.add_argument("--training", type=json_value("--training", dict), required=True, help="settings, JSON")
     parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--threads", type=int, default=4, help="CPU threads; part of the result's identity on a CPU")
+    parser.add_argument("--threads", type=int, required=True, help="CPU threads; part of a CPU result's identity")
     parser.add_argument("--state", type=Path, required=True, help="folder for what a resumed run needs")
-    parser.add_argument("--name", default="run", help="what log lines call this run")
+    parser.add_argument("--name", required=True, help="what log lines call this run")
     parser.add_argument("--output", type=Path, required=True, help="folder of the run")
-    arguments = parser.parse_args()
+    options = vars(parser.parse_args())
     try:
-        variant = parse_variant(arguments.variant).model_dump(mode="json")
-        training = TrainingSettings.model_validate(arguments.training)
+        options["variant"] = parse_variant(options["variant"]).model_dump(mode="json")
+        options["settings"] = TrainingSettings.model_validate(options.pop("training"))
     except ValueError as error:
         raise PipelineError(f"--variant, --training: {error}") from None
-    train_run(
-        arguments.tensors,
-        arguments.backbone,
-        variant,
-        training,
-        arguments.seed,
-        arguments.threads,
-        arguments.state,
-        arguments.output,
-        arguments.name,
-    )
+    train_run(**options)
 
 
 if __name__ == "__main__":

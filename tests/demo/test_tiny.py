@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from pipeline.demo.phantoms import DATASETS
+from pipeline.demo.phantoms import DATASETS, draw_cases
 from pipeline.demo.shapes import draw_shapes
 from pipeline.demo.tiny import BOS, CONTEXT, EOS, WORDS, write_tokenizer
 from pipeline.models.backbone import empty_backbone, full_size_config, tiny_config
@@ -30,8 +30,8 @@ def phantom_prompts():
     """All strings of the prompts of a few phantoms of each dataset, and of shapes."""
     sizes = {"train": 6, "val": 1, "test": 1}
     found = set()
-    for make in DATASETS.values():
-        for _, _, record in make(np.random.default_rng(0), sizes):
+    for name in DATASETS:
+        for _, _, record in draw_cases(name, np.random.default_rng(0), sizes):
             for value in record["prompts"].values():
                 found.update(value if isinstance(value, list) else [value])
     return sorted(found | set(itertools.chain(*draw_shapes(np.random.default_rng(0), 40, 16, 3).prompts)))

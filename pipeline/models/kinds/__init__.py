@@ -78,16 +78,3 @@ def parse_variant(value: dict[str, Any]) -> VariantSettings:
     if kind not in known:
         raise ValueError(f"kind: {kind!r} is unknown; allowed: {', '.join(known)}")
     return known[kind].model_validate(value)
-
-
-__all__ = [
-    "Branches",
-    "Projections",
-    "SubLayers",
-    "TextLayers",
-    "VariantSettings",
-    "VisionLayers",
-    "kinds",
-    "parse_variant",
-    "register",
-]
