@@ -9,13 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-
-def _temporary_beside(path: Path) -> Path:
-    """A name in the same folder (so that the rename stays on one file system) that keeps the suffix."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=f".partial{path.suffix}", dir=path.parent)
-    os.close(handle)
-    return Path(name)
+from pipeline.runtime.errors import PipelineError, disk_error
 
 
 def _umask() -> int:
@@ -25,19 +19,42 @@ def _umask() -> int:
 
 
 @contextlib.contextmanager
-def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path; on success it is synced and renamed to ``path``, on any error removed."""
-    path = Path(path)
-    temporary = _temporary_beside(path)
+def _named(path: Path) -> Iterator[None]:
+    """An error of the disk says ``path`` in place of nothing or of a temporary name."""
     try:
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        # mkstemp gives 0600; results are meant to be shared like any other file of the user.
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        yield
+    except PipelineError:
+        raise
+    except Exception as error:
+        name = getattr(error, "filename", None)
+        temporary = isinstance(name, str) and Path(name).parent == path.parent and ".partial" in name
+        number = error.errno if temporary else disk_error(error) if name is None else None
+        if number is None:
+            raise
+        raise OSError(number, os.strerror(number), str(path)) from error
+
+
+@contextlib.contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path; on success it is synced and renamed to ``path``, on any error removed.
+
+    It lies in the same folder, so that the rename stays on one file system, and keeps the suffix.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _named(path):
+        handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=f".partial{path.suffix}", dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            # mkstemp gives 0600; results are meant to be shared like any other file of the user.
+            temporary.chmod(0o666 & ~_umask())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -45,17 +62,18 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     """Yield an empty temporary folder; on success it takes the place of ``path``, on any error it is removed."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
-    try:
-        yield temporary
-        temporary.chmod(0o777 & ~_umask())
-        for entry in temporary.rglob("*"):
-            entry.chmod((0o777 if entry.is_dir() else 0o666) & ~_umask())
-        if path.exists():
-            shutil.rmtree(path)
-        temporary.replace(path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with _named(path):
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
+        try:
+            yield temporary
+            temporary.chmod(0o777 & ~_umask())
+            for entry in temporary.rglob("*"):
+                entry.chmod((0o777 if entry.is_dir() else 0o666) & ~_umask())
+            if path.exists():
+                shutil.rmtree(path)
+            temporary.replace(path)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_text(path: str | Path, text: str) -> None:
