@@ -1,4 +1,4 @@
-"""Whether results can be written, asked before any job runs; where they cannot, Snakemake itself ends in a traceback."""
+"""Whether results can be written, asked before any job runs: where they cannot, Snakemake ends in a traceback."""
 
 import errno
 import os
