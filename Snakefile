@@ -17,8 +17,13 @@ include: "workflow/rules/cost.smk"
 include: "workflow/rules/render.smk"
 
 
-# Jobs of this machine end with this process; a cluster's jobs do not. Not called for a dry run.
+# Not called for a dry run. Jobs of this machine end with this process; a cluster's jobs do not.
 onstart:
+    written = (file for job in workflow.dag.needrun_jobs() for file in (*job.output, *job.log))
+    try:
+        check_writable(R, {os.path.dirname(file) for file in written})
+    except PipelineError as error:
+        raise WorkflowError(str(error)) from None
     if workflow.local_exec and not workflow.touch:
         start.belong_to_this_process()
         if STUDY.jobs.warm_start:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from pipeline.runtime.errors import PipelineError
+from pipeline.runtime.errors import PipelineError, disk_error
 
 FOREIGN_SECONDS = 24 * 3600
 """Age at which another machine's unfinished file counts as left over; no file takes that long to write."""
@@ -60,39 +60,57 @@ def _umask() -> int:
 
 
 @contextlib.contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """An error of the disk says ``path`` in place of nothing or of a temporary name."""
+    try:
+        yield
+    except PipelineError:
+        raise
+    except Exception as error:
+        name = getattr(error, "filename", None)
+        temporary = isinstance(name, str) and Path(name).parent == path.parent and ".partial" in name
+        number = error.errno if temporary else disk_error(error) if name is None else None
+        if number is None:
+            raise
+        raise OSError(number, os.strerror(number), str(path)) from error
+
+
+@contextlib.contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path; on success it is synced and renamed to ``path``, on any error removed."""
     path = Path(path)
-    # The suffix stays: matplotlib and others choose the format by it.
-    handle, name = _temporary_beside(path, tempfile.mkstemp, path.suffix)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        # mkstemp gives 0600; results are meant to be shared like any other file of the user.
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with _named(path):
+        # The suffix stays: matplotlib and others choose the format by it.
+        handle, name = _temporary_beside(path, tempfile.mkstemp, path.suffix)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            # mkstemp gives 0600; results are meant to be shared like any other file of the user.
+            temporary.chmod(0o666 & ~_umask())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def atomic_folder(path: str | Path) -> Iterator[Path]:
     """Yield an empty temporary folder; on success it takes the place of ``path``, on any error it is removed."""
     path = Path(path)
-    temporary = Path(_temporary_beside(path, tempfile.mkdtemp, ""))
-    try:
-        yield temporary
-        temporary.chmod(0o777 & ~_umask())
-        for entry in temporary.rglob("*"):
-            entry.chmod((0o777 if entry.is_dir() else 0o666) & ~_umask())
-        if path.exists():
-            shutil.rmtree(path)
-        temporary.replace(path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with _named(path):
+        temporary = Path(_temporary_beside(path, tempfile.mkdtemp, ""))
+        try:
+            yield temporary
+            temporary.chmod(0o777 & ~_umask())
+            for entry in temporary.rglob("*"):
+                entry.chmod((0o777 if entry.is_dir() else 0o666) & ~_umask())
+            if path.exists():
+                shutil.rmtree(path)
+            temporary.replace(path)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_text(path: str | Path, text: str) -> None:

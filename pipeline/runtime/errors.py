@@ -20,12 +20,25 @@ FIXES = {
     errno.ESTALE: "the network drive has lost the file; run again",
     errno.ENAMETOOLONG: "the name is too long for this file system; use a shorter path",
 }
-# Libraries that write in C or Rust raise errors of their own, with the system's words in the text.
-SYSTEM_WORDS = {os.strerror(number): number for number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)}
+# Errors of the disk itself, in whatever library's words: those that write in C or Rust raise errors of their own.
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+DISK_WORDS = {os.strerror(number): number for number in DISK} | {"requested and": errno.ENOSPC}  # numpy's
 
 
 class PipelineError(Exception):
     """A mistake in the input or the surroundings. The message names the file, key or case, and the fix."""
+
+
+def disk_error(error: BaseException | None) -> int | None:
+    """The system's number for an error of the disk, or for one that it led to; None for any other error."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in DISK:
+            return error.errno
+        for words, number in DISK_WORDS.items():
+            if words in str(error):
+                return number
+        error = error.__context__
+    return None
 
 
 def _line(error: Exception) -> str | None:
@@ -34,13 +47,12 @@ def _line(error: Exception) -> str | None:
         return "memory ran out; give the rule more: --set-resources RULE:mem_mb=MIB"
     if isinstance(error, OSError) and "No usable temporary directory" in str(error):
         return "no temporary folder can be written to; let TMPDIR name one that can"
-    if isinstance(error, OSError) and error.errno in FIXES:
-        paths = [os.fsdecode(path) for path in (error.filename, error.filename2) if isinstance(path, str | bytes)]
-        return f"{' -> '.join(paths) or 'output'}: {FIXES[error.errno]}"
-    for words, number in SYSTEM_WORDS.items():
-        if words in str(error):
-            return f"output: {FIXES[number]} ({str(error).splitlines()[0]})"
-    return None
+    number = error.errno if isinstance(error, OSError) and error.errno in FIXES else disk_error(error)
+    if number is None:
+        return None
+    paths = [getattr(error, name, None) for name in ("filename", "filename2")]
+    names = " -> ".join(os.fsdecode(path) for path in paths if isinstance(path, str | bytes))
+    return f"{names or 'output'}: {FIXES[number]}"
 
 
 def run_command(main: Callable[[], None]) -> None:

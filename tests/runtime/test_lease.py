@@ -1,6 +1,11 @@
 """The lease of a GPU: lock files that nobody else can touch, and a grant that is taken at its word."""
 
+import contextlib
+import multiprocessing
 import os
+import signal
+import time
+from pathlib import Path
 
 import pytest
 
@@ -90,3 +95,79 @@ def test_without_a_grant_the_cpu_computes(no_gpu, value, capsys):
     with compute_device() as device:
         assert device == "cpu"
     assert "no GPU" in capsys.readouterr().err
+
+
+def _hold(folder: Path, log: Path, seconds: float) -> None:
+    with lease(["0", "1", "2"], folder=folder) as device:
+        with log.open("a") as file:
+            file.write(f"+{device}\n")
+        time.sleep(seconds)
+        with log.open("a") as file:
+            file.write(f"-{device}\n")
+
+
+def test_eight_processes_share_three_devices_one_at_a_time(tmp_path):
+    log = tmp_path / "log"
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=_hold, args=(tmp_path / "locks", log, 0.15)) for _ in range(8)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(30)
+        assert process.exitcode == 0
+    held: set[str] = set()
+    most = 0
+    for line in log.read_text().split():
+        if line[0] == "+":
+            assert line[1:] not in held, "two holders of one device"
+            held.add(line[1:])
+        else:
+            held.remove(line[1:])
+        most = max(most, len(held))
+    assert log.read_text().count("+") == 8
+    assert most == 3
+
+
+def test_the_device_of_a_crashed_holder_is_free_again(tmp_path):
+    log = tmp_path / "log"
+    context = multiprocessing.get_context("fork")
+    process = context.Process(target=_hold, args=(tmp_path / "locks", log, 60))
+    process.start()
+    deadline = time.monotonic() + 20
+    while not log.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    with (
+        pytest.raises(PipelineError, match="no GPU of 0 became free"),
+        lease(["0"], timeout=0.3, folder=tmp_path / "locks"),
+    ):
+        pass
+    os.kill(process.pid, signal.SIGKILL)
+    process.join(10)
+    with lease(["0"], timeout=5, folder=tmp_path / "locks") as device:
+        assert device == "0"
+
+
+def test_slots_let_several_share_a_device(tmp_path):
+    def hold(timeout=None):
+        return lease(["0"], slots=2, timeout=timeout, folder=tmp_path)
+
+    with hold(), hold(), pytest.raises(PipelineError), hold(timeout=0.3):
+        pass
+
+
+def test_jobs_share_a_card_as_the_workflow_says(tmp_path, monkeypatch):
+    """Of two cards one is leased to each job, and to as many as jobs.runs_per_gpu lets."""
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setattr("pipeline.runtime.lease.lease_folder", lambda: tmp_path)
+    monkeypatch.setenv("PIPELINE_RUNS_PER_GPU", "2")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    seen = []
+    with contextlib.ExitStack() as stack:
+        for _ in range(4):
+            # Each job is a process of its own, with an environment of its own.
+            monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+            assert stack.enter_context(compute_device()) == "cuda"
+            seen.append(os.environ["CUDA_VISIBLE_DEVICES"])
+        with pytest.raises(PipelineError, match="no GPU of 0, 1 became free"), lease(["0", "1"], 2, 0.3, tmp_path):
+            pass
+    assert seen == ["0", "1", "0", "1"]

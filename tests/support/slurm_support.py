@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from workflow_support import ROOT
+from ordinary_user import USER, identity, reachable
 
 DAEMONS = ("munged", "slurmctld", "slurmd", "sbatch", "srun")
 CGROUPS = Path("/sys/fs/cgroup")
@@ -98,7 +98,7 @@ def _free_ports(count: int) -> list[int]:
 class Cluster:
     """A context in which the cluster runs; ``folder`` is a place that its ordinary user owns."""
 
-    USER = "games"  # on every Debian; it owns nothing
+    USER = USER
 
     def __init__(self) -> None:
         self.limits = all(os.access(CGROUPS / name, os.W_OK) for name in CONTROLLERS)
@@ -166,7 +166,7 @@ class Cluster:
     def _start(self) -> None:
         """Start the daemons in a mount namespace, in which the ordinary user reaches Python and the repository."""
         # Jobs drop SLURM's variables: the configuration has to stand where SLURM looks for it.
-        setup = f"mkdir -p /etc/slurm && mount --bind {self.private}/etc /etc/slurm || exit 1; {self._reachable()}"
+        setup = f"mkdir -p /etc/slurm && mount --bind {self.private}/etc /etc/slurm || exit 1; {reachable()}"
         self._spawn(["unshare", "--mount", "sh", "-c", f"{setup} echo ready; exec sleep infinity"], True)
         if self.processes[0].stdout.readline() != "ready\n":
             raise RuntimeError("no mount namespace for the cluster")
@@ -195,19 +195,6 @@ class Cluster:
     def _inside(self) -> list[str]:
         return ["nsenter", f"--mount=/proc/{self.processes[0].pid}/ns/mnt"]
 
-    @staticmethod
-    def _reachable() -> str:
-        """Shell code: a folder on the way that is closed to others (root's own) is covered by an open one."""
-        needed = {Path(path).resolve() for path in (sys.prefix, sys.base_prefix, ROOT)}
-        lines = []
-        for path in sorted(needed):
-            closed = [parent for parent in reversed(path.parents) if not parent.stat().st_mode & 0o001]
-            if closed:
-                lines.append(f"mkdir -p /run/telescopic-bind && mount --bind {path} /run/telescopic-bind")
-                lines.append(f"findmnt -n {closed[0]} > /dev/null || mount -t tmpfs -o mode=755 tmpfs {closed[0]}")
-                lines.append(f"mkdir -p {path} && mount --move /run/telescopic-bind {path}")
-        return "".join(f"{line} || exit 1; " for line in lines)
-
     def _wait_for(self, condition, what: str) -> None:
         deadline = time.monotonic() + 30
         while not condition():
@@ -227,9 +214,8 @@ class Cluster:
             "LOGNAME": self.USER,
             "LANG": "C.UTF-8",
         }
-        identity = [f"--reuid={self.user.pw_uid}", f"--regid={self.user.pw_gid}", "--clear-groups"]
         # A process that enters a mount namespace stands at its root.
-        return [*self._inside(), "setpriv", *identity, "env", "-C", str(folder or self.folder), *arguments], environment
+        return [*self._inside(), *identity(self.user), "env", "-C", str(folder or self.folder), *arguments], environment
 
     def run(self, *arguments: str, folder: Path | None = None, timeout: float = 60) -> subprocess.CompletedProcess:
         """Run a command as the ordinary user."""

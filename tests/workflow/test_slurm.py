@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from ordinary_user import own
 from slurm_support import Cluster, why_not
 from workflow_support import ROOT
 
@@ -46,8 +47,7 @@ def submitted(cluster, checkout):
     """A study on the cluster, of which a training was cancelled in its middle: its folder, Snakemake's log, servers."""
     folder = cluster.folder / "checkout"
     shutil.copytree(checkout, folder, ignore=shutil.ignore_patterns("results", ".snakemake"))
-    for path in [folder, *folder.rglob("*")]:
-        os.chown(path, cluster.user.pw_uid, cluster.user.pw_gid, follow_symlinks=False)
+    own(folder)
     command, environment = cluster.command(
         sys.executable, "-m", "snakemake", "results/small/dsc.csv", *OPTIONS, folder=folder
     )

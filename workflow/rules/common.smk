@@ -12,6 +12,7 @@ from pipeline.plan import Plan, compact, files
 from pipeline.runtime import portable, start, warm
 from pipeline.runtime.code import digest
 from pipeline.runtime.errors import PipelineError
+from pipeline.runtime.folders import check_writable
 from pipeline.runtime.gpus import visible_gpus
 
 try:
@@ -26,6 +27,11 @@ ENVIRONMENT = "../../envs/environment.yaml"
 
 # For the description at the head of the report, which sees nothing but the configuration.
 config["note"] = PLAN.note()
+
+# Snakemake's own message names neither the lock nor the whole command.
+locks = Path(".snakemake", "locks").absolute()
+if workflow.is_main_process and locks.is_dir() and any(locks.iterdir()):
+    logger.warning(f"{locks}: locked by another Snakemake or by one that was killed; if none is running: snakemake --unlock")
 
 # How jobs share a GPU; pipeline.runtime.lease reads it.
 os.environ.update(PIPELINE_RUNS_PER_GPU=str(STUDY.jobs.runs_per_gpu))
