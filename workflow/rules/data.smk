@@ -19,6 +19,7 @@ if STUDY.archives.phantoms:
 rule fetch_archives:
     input:
         f"{R}/phantoms/archives" if STUDY.archives.phantoms else [],
+        lambda wildcards: own_archives(wildcards.dataset, STUDY.archives.folder) if STUDY.archives.folder else [],
     output:
         directory(f"{R}/archives/{{dataset}}"),
     log:
