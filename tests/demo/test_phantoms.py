@@ -17,7 +17,7 @@ from pipeline.data.splits import read_split_lists
 from pipeline.data.standardise import standardise
 from pipeline.data.unpack import list_members
 from pipeline.demo.phantom_prompts import bounding_box
-from pipeline.demo.phantoms import make_phantoms
+from pipeline.demo.phantoms import main, make_phantoms
 
 SHARED = Path(__file__).parents[2] / "../shared/data"
 SIZES = {"train": 12, "val": 2, "test": 4}
@@ -26,7 +26,10 @@ SIZES = {"train": 12, "val": 2, "test": 4}
 @pytest.fixture(scope="module")
 def phantoms(tmp_path_factory):
     output = tmp_path_factory.mktemp("phantoms") / "made"
-    make_phantoms(output, SIZES, seed=3)
+    options = [f"--{name}={value}" for name, value in {**SIZES, "seed": 3, "output": output}.items()]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["phantoms", *options])
+        main()
     return output
 
 

@@ -48,17 +48,12 @@ def test_every_word_of_the_list_is_one_token(tokenizer):
 def test_prompts_come_back(tokenizer):
     prompts = phantom_prompts()
     assert len(prompts) > 100
+    # Any text is spelt out in bytes.
+    prompts += ["größe ü", "polyp ( z ) ~ #", "ångström → µ", "xqzw"]
     ids, _ = tokenise(tokenizer, prompts)
     for prompt, row in zip(prompts, ids, strict=True):
         # As CLIP's own, the tokenizer parts punctuation from words.
         assert tokenizer.decode(row, skip_special_tokens=True).replace(" ,", ",") == prompt
-
-
-@pytest.mark.parametrize("text", ["größe ü", "polyp ( z ) ~ #", "ångström → µ", "xqzw"])
-def test_any_text_comes_back(tokenizer, text):
-    (row,), _ = tokenise(tokenizer, [text])
-    assert tokenizer.decode(row, skip_special_tokens=True) == text
-    assert (row < len(tokenizer)).all()
 
 
 def test_the_end_of_text_has_the_largest_id_and_pads(tokenizer):
@@ -82,13 +77,6 @@ def test_a_long_text_is_cut_with_its_end_kept(tokenizer):
     assert row[-1] == tokenizer.eos_token_id
     assert (row[1:-1] == tokenizer.get_vocab()["polyp</w>"]).all()
     assert mask.all()
-
-
-def test_the_files_are_the_same_each_time(folder, tmp_path):
-    write_tokenizer(tmp_path)
-    names = sorted(path.name for path in folder.iterdir())
-    assert names == ["merges.txt", "special_tokens_map.json", "tokenizer_config.json", "vocab.json"]
-    assert all((tmp_path / name).read_bytes() == (folder / name).read_bytes() for name in names)
 
 
 def test_the_configuration_means_what_the_real_one_means(folder):

@@ -1,11 +1,12 @@
 """What each variant adds and trains: exact parameter counts at full size, from the configuration only."""
 
+import re
 from collections import Counter
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
-from model_support import ADAPTED, full_size_counts
+from model_support import ADAPTED
 
 from pipeline.config import read_study
 from pipeline.models.backbone import empty_backbone, full_size_config
@@ -29,6 +30,8 @@ TELESCOPIC = {"vision": 498_330, "text": 98_502, "conditional": 16_417, "refinem
 COUNTS = {
     "zero_shot": ({"kind": "zero_shot"}, 0, {}),
     "decoder_only": ({"kind": "decoder_only"}, 1_127_009, {"decoder": 1_127_009}),
+    # Vision layers 11 and 12 of 7,087,872 each, post_layernorm, visual_projection and logit_scale influence no mask:
+    # 136,177,249 are updated.
     "end_to_end": (
         {"kind": "end_to_end"},
         150_747_746,
@@ -36,25 +39,16 @@ COUNTS = {
     ),
     "telescopic": ({"kind": "telescopic"}, 613_297, TELESCOPIC),
     "uniform": ({"kind": "telescopic", "schedule": "uniform"}, 613_297, TELESCOPIC),
-    "reversed": ({"kind": "telescopic", "schedule": "reversed"}, 613_297, TELESCOPIC),
     "conditional_width_8": (
         {"kind": "telescopic", "conditional_width": 8},
         605_089,
         {"vision": 498_330, "text": 98_502, "conditional": 8_209, "refinement": 48},
-    ),
-    "paper_text_layers": ({"kind": "telescopic", "text_layers": [7, 8, 9]}, 613_297, TELESCOPIC),
-    "fixed_alpha": (
-        # One scale fewer in each of 18 + 6 + 1 adapters.
-        {"kind": "telescopic", "alpha_learned": False},
-        613_272,
-        {"vision": 498_312, "text": 98_496, "conditional": 16_416, "refinement": 48},
     ),
     "vlsm_dense": (
         {"kind": "vlsm_dense"},
         3_237_376,
         {"vision": 1_784_448, "text": 1_190_016, "conditional": 262_912},
     ),
-    "vlsm_dense_vision": ({"kind": "vlsm_dense", "branches": ["vision"]}, 1_784_448, {"vision": 1_784_448}),
     "vlsm_shallow": (
         {"kind": "vlsm_shallow"},
         4_201_984,
@@ -121,17 +115,10 @@ def expected_parameters(variant) -> int:
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(ADAPTED)
 def test_the_count_is_the_formula(variant):
-    segmenter = build_segmenter(variant, empty_backbone(full_size_config()))
-    count = sum(value.numel() for value in segmenter.trainable_parameters().values())
-    assert count == expected_parameters(variant)
+    trained = build_segmenter(variant, empty_backbone(full_size_config())).trainable_parameters()
+    assert sum(value.numel() for value in trained.values()) == expected_parameters(variant)
     # Nothing of the backbone but LoRA's own matrices is trained.
-    assert all(name.startswith("adapters.") or ".lora_" in name for name in segmenter.trainable_parameters())
-
-
-def test_end_to_end_updates_what_can_influence_the_mask():
-    assert sum(full_size_counts("end_to_end").values()) == 136_177_249
-    # Vision layers 11 and 12 of 7,087,872 each, post_layernorm, visual_projection, logit_scale.
-    assert FULL_SIZE - 136_177_249 == 2 * 7_087_872 + 2 * 768 + 768 * 512 + 1
+    assert all(name.startswith("adapters.") or ".lora_" in name for name in trained)
 
 
 def total(variant) -> int:
@@ -146,14 +133,11 @@ def test_lora_rank_is_the_closest_to_the_telescopic_total():
 
 
 def test_lora_changes_exactly_the_named_modules():
-    counts = full_size_counts("lora")
-    changed = {name.rsplit(".lora_", 1)[0] for name in counts}
-    assert len(changed) == (9 + 3) * 4
-    assert len(counts) == 2 * len(changed)
-    by_encoder = Counter(name.split(".")[2] for name in changed)
-    assert by_encoder == {"vision_model": 36, "text_model": 12}
-    layers = {int(name.split(".layers.")[1].split(".")[0]) for name in changed if ".text_model." in name}
-    assert layers == {9, 10, 11}
+    segmenter = build_segmenter("lora", empty_backbone(full_size_config()))
+    places = [re.search(r"(vision|text)_model.*layers\.(\d+)", name) for name in segmenter.trainable_parameters()]
+    # Two matrices for each of four projections.
+    layers = [*(("vision", str(index)) for index in range(9)), *(("text", str(index)) for index in (9, 10, 11))]
+    assert Counter(place.groups() for place in places) == dict.fromkeys(layers, 8)
 
 
 def test_lora_refuses_layers_that_are_not_there():

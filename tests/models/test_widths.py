@@ -8,7 +8,7 @@ from model_support import telescopic_settings
 from pipeline.models.backbone import empty_backbone, full_size_config, tiny_config
 from pipeline.models.kinds import parse_variant
 from pipeline.models.variants import build_segmenter
-from pipeline.models.widths import FEATURES, resolve_widths, telescopic_widths, uniform_widths
+from pipeline.models.widths import FEATURES, resolve_widths, telescopic_widths
 
 
 def test_widths_of_the_schedules():
@@ -18,8 +18,6 @@ def test_widths_of_the_schedules():
     assert resolve_widths("telescopic", 3, 16) == [8, 8, 8]
     with pytest.raises(ValueError, match="lists 2 widths for 9 vision layers"):
         resolve_widths([8, 8], 9)
-    with pytest.raises(ValueError, match="'wide' is unknown; allowed: telescopic, uniform, reversed"):
-        resolve_widths("wide", 9)
 
 
 @given(st.integers(1, 12), st.integers(8, 1024))
@@ -28,7 +26,7 @@ def test_properties_of_the_schedules(layers, base):
     assert len(widths) == layers and min(widths) >= 8
     assert widths == sorted(widths)
     assert resolve_widths("reversed", layers, base) == widths[::-1]
-    uniform = uniform_widths(layers, base)
+    uniform = resolve_widths("uniform", layers, base)
     assert len(set(uniform)) == 1
     distance = abs(sum(uniform) - sum(widths))
     assert all(distance <= abs(layers * other - sum(widths)) for other in (uniform[0] - 1, uniform[0] + 1))

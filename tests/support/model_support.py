@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import CLIPSegConfig, CLIPSegForImageSegmentation
 
 from pipeline.demo.tiny import write_tokenizer
-from pipeline.models.backbone import empty_backbone, full_size_config, random_backbone, tiny_config
+from pipeline.models.backbone import random_backbone, tiny_config
 from pipeline.models.segmenter import Segmenter
 from pipeline.models.variants import build_segmenter
 
@@ -123,13 +123,6 @@ class Attack:
         return self.function, self.arguments
 
 
-@functools.cache
-def full_size_counts(variant: str) -> dict[str, int]:
-    """Sizes of what training updates in a named variant at full size, counted without storage."""
-    segmenter = build_segmenter(variant, empty_backbone(full_size_config()))
-    return {name: value.numel() for name, value in segmenter.trainable_parameters().items()}
-
-
 # ------------------------------------------------------------------ settings for hypothesis
 
 
@@ -156,36 +149,26 @@ def telescopic_settings(draw):
     }
 
 
-@st.composite
-def vlsm_dense_settings(draw):
-    return {
-        "kind": "vlsm_dense",
-        "branches": draw(_some(["vision", "text", "conditional"])),
-        "width": draw(st.integers(1, 300)),
-        "conditional_width": draw(st.integers(1, 300)),
-        "vision_layers": draw(_some(range(1, 11))),
-        "text_layers": draw(_some(range(1, 13))),
+VLSM_DENSE = st.fixed_dictionaries(
+    {
+        "kind": st.just("vlsm_dense"),
+        "branches": _some(["vision", "text", "conditional"]),
+        "width": st.integers(1, 300),
+        "conditional_width": st.integers(1, 300),
+        "vision_layers": _some(range(1, 11)),
+        "text_layers": _some(range(1, 13)),
     }
-
-
-@st.composite
-def vlsm_shallow_settings(draw):
-    return {
-        "kind": "vlsm_shallow",
-        "width": draw(st.integers(1, 600)),
-        "conditional_width": draw(st.integers(1, 300)),
+)
+VLSM_SHALLOW = st.fixed_dictionaries(
+    {"kind": st.just("vlsm_shallow"), "width": st.integers(1, 600), "conditional_width": st.integers(1, 300)}
+)
+LORA = st.fixed_dictionaries(
+    {
+        "kind": st.just("lora"),
+        "rank": st.integers(1, 40),
+        "projections": _some(["q_proj", "k_proj", "v_proj", "out_proj"]),
+        "vision_layers": _some(range(1, 11)),
+        "text_layers": _some(range(1, 13), smallest=0),
     }
-
-
-@st.composite
-def lora_settings(draw):
-    return {
-        "kind": "lora",
-        "rank": draw(st.integers(1, 40)),
-        "projections": draw(_some(["q_proj", "k_proj", "v_proj", "out_proj"])),
-        "vision_layers": draw(_some(range(1, 11))),
-        "text_layers": draw(_some(range(1, 13), smallest=0)),
-    }
-
-
-ADAPTED = telescopic_settings() | vlsm_dense_settings() | vlsm_shallow_settings() | lora_settings()
+)
+ADAPTED = telescopic_settings() | VLSM_DENSE | VLSM_SHALLOW | LORA

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from training_support import make_trainer
 
 from pipeline.runtime.errors import PipelineError
 from pipeline.training.loop import Trainer
@@ -25,21 +26,21 @@ def same_weights(one: Trainer, other: Trainer) -> bool:
 
 
 @pytest.mark.parametrize("variant", ["telescopic", "decoder_only", "lora", "end_to_end"])
-def test_training_learns(make_trainer, variant):
+def test_training_learns(variant):
     trainer = make_trainer(variant, max_epochs=8)
     trainer.fit()
     losses = [row["train_loss"] for row in trainer.progress.history]
     assert losses[-1] < losses[0] - 0.05
 
 
-def test_best_epoch_is_kept(make_trainer):
+def test_best_epoch_is_kept():
     trainer = make_trainer(max_epochs=6)
     progress = trainer.fit()
     assert progress.best_dsc == max(row["val_dsc"] for row in progress.history)
     assert trainer.validate()[1] == pytest.approx(progress.best_dsc, abs=1e-9)
 
 
-def test_same_seed_same_result_and_another_seed_another(make_trainer):
+def test_same_seed_same_result_and_another_seed_another():
     one, same, other = (make_trainer(seed=seed, max_epochs=2) for seed in (41, 41, 42))
     for trainer in (one, same, other):
         trainer.fit()
@@ -49,7 +50,7 @@ def test_same_seed_same_result_and_another_seed_another(make_trainer):
 
 
 @pytest.mark.parametrize("variant", ["telescopic", "end_to_end"])
-def test_killed_and_resumed_equals_uninterrupted(make_trainer, tmp_path, variant):
+def test_killed_and_resumed_equals_uninterrupted(tmp_path, variant):
     settings = {"max_epochs": 5, "save_every": 2}
     whole = make_trainer(variant, **settings)
     whole.fit()
@@ -73,7 +74,7 @@ def test_killed_and_resumed_equals_uninterrupted(make_trainer, tmp_path, variant
     assert same_weights(resumed, whole)
 
 
-def test_accumulated_gradient_equals_that_of_the_whole_batch(make_trainer):
+def test_accumulated_gradient_equals_that_of_the_whole_batch():
     # Batch statistics (mask refinement) and dropout differ between slices by nature: without them the step is the same.
     variant = {"kind": "telescopic", "mask_refinement": False, "dropout": 0}
     weights = []
@@ -85,7 +86,7 @@ def test_accumulated_gradient_equals_that_of_the_whole_batch(make_trainer):
     torch.testing.assert_close(weights[0], weights[1], rtol=1e-4, atol=1e-6)
 
 
-def test_early_stopping_waits_for_the_first_epochs(make_trainer):
+def test_early_stopping_waits_for_the_first_epochs():
     trainer = make_trainer(max_epochs=30, min_epochs=6, stop_patience=2)
     trainer.validate = lambda: (1.0, 0.25)
     progress = trainer.fit()
@@ -93,7 +94,7 @@ def test_early_stopping_waits_for_the_first_epochs(make_trainer):
     assert progress.best_epoch == 1
 
 
-def test_gain_below_the_threshold_does_not_postpone_the_stop_but_is_kept(make_trainer):
+def test_gain_below_the_threshold_does_not_postpone_the_stop_but_is_kept():
     trainer = make_trainer(max_epochs=30, min_epochs=1, stop_patience=3, stop_min_delta=0.01)
     gains = iter(0.25 + 0.001 * np.arange(30))
     trainer.validate = lambda: (1.0, float(next(gains)))
@@ -101,7 +102,7 @@ def test_gain_below_the_threshold_does_not_postpone_the_stop_but_is_kept(make_tr
     assert (progress.epoch, progress.best_epoch) == (4, 4)
 
 
-def test_learning_rate_falls_on_a_plateau(make_trainer):
+def test_learning_rate_falls_on_a_plateau():
     trainer = make_trainer(max_epochs=9, plateau_patience=5, plateau_factor=0.3)
     trainer.validate = lambda: (1.0, 0.5)
     rates = [row["learning_rate"] for row in trainer.fit().history]
@@ -109,7 +110,7 @@ def test_learning_rate_falls_on_a_plateau(make_trainer):
     assert rates[7] == pytest.approx(3e-3 * 0.3)
 
 
-def test_nan_loss_stops_with_name_epoch_and_rate_and_keeps_the_state(make_trainer, tmp_path):
+def test_nan_loss_stops_with_name_epoch_and_rate_and_keeps_the_state(tmp_path):
     trainer = make_trainer(max_epochs=6, save_every=1)
     step, calls = trainer.step, iter(range(100))
 
@@ -123,7 +124,7 @@ def test_nan_loss_stops_with_name_epoch_and_rate_and_keeps_the_state(make_traine
     assert load_state(tmp_path, "fingerprint")["progress"]["epoch"] == 2
 
 
-def test_scaler_skips_a_step_with_infinite_gradients(make_trainer):
+def test_scaler_skips_a_step_with_infinite_gradients():
     trainer = make_trainer()
     trainer.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**16)
     before = [parameter.detach().clone() for parameter in trainer.parameters]
@@ -137,29 +138,28 @@ def test_scaler_skips_a_step_with_infinite_gradients(make_trainer):
 
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
-def test_mixed_precision_step_is_close_to_fp32(make_trainer, precision):
+@pytest.mark.parametrize("variant", [{"kind": "telescopic", "dropout": 0}, "vlsm_shallow", "end_to_end"])
+def test_mixed_precision_step_is_close_to_fp32(variant, precision):
     losses = []
     for mode in ("fp32", precision):
-        trainer = make_trainer({"kind": "telescopic", "dropout": 0})
-        trainer.precision = mode
+        trainer = make_trainer(variant)
         trainer.scaler = torch.amp.GradScaler("cpu", init_scale=1.0, enabled=mode == "fp16")
-        trainer.autocast = lambda mode=mode: torch.autocast(
-            "cpu", dtype=torch.float16 if mode == "fp16" else torch.bfloat16, enabled=mode != "fp32"
-        )
+        trainer.precision = mode
         trainer.segmenter.train()
         # Only the first step: AdamW turns the rounding of small gradients into steps of full size.
         losses.append(trainer.step(torch.arange(4), torch.tensor([0, 1, 2, 0])).item())
-        assert all(parameter.grad.isfinite().all() for parameter in trainer.parameters)
+        gradients = [parameter.grad for parameter in trainer.parameters]
+        assert all(value.dtype == torch.float32 and value.isfinite().all() for value in gradients)
     assert losses[1] == pytest.approx(losses[0], rel=0.01)
 
 
 @pytest.mark.parametrize("variant", ["decoder_only", "vlsm_shallow"])
-def test_cached_vision_states_give_the_same_loss(make_trainer, variant):
+def test_cached_vision_states_give_the_same_loss(variant):
     cached, fresh = make_trainer(variant), make_trainer(variant)
     assert cached.train.vision is not None
     fresh.train.vision = fresh.val.vision = None
     assert cached.validate() == pytest.approx(fresh.validate(), rel=1e-5)
 
 
-def test_only_a_frozen_encoder_is_cached(make_trainer):
+def test_only_a_frozen_encoder_is_cached():
     assert make_trainer("telescopic").train.vision is None

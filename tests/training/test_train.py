@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from training_support import make_trainer
 
 from pipeline.models.weights import read_metadata
 from pipeline.runtime.code import digest
@@ -20,7 +21,7 @@ from pipeline.training.train import fit_or_explain, train_run
 @pytest.mark.parametrize(
     ("room", "words"), [(3, r"2 fit: set training\.accumulation of this variant to 4"), (0, "not even one")]
 )
-def test_out_of_memory_names_what_fits(make_trainer, tmp_path, room, words):
+def test_out_of_memory_names_what_fits(tmp_path, room, words):
     trainer = make_trainer(cases=10, batch=8)
     forward = trainer.segmenter.forward
 
@@ -89,7 +90,8 @@ def test_a_killed_run_resumes_unless_its_code_was_edited(prepared, tmp_path, mon
 
 
 def test_settings_that_are_not_valid_are_named(monkeypatch, tmp_path):
-    options = {"tensors": "t", "backbone": "b", "variant": "{}", "seed": "41", "state": "s", "output": str(tmp_path)}
+    options = {"tensors": "t", "backbone": "b", "variant": "{}", "seed": "41", "state": "s"}
+    options |= {"training": "{}", "threads": "1", "name": "n", "output": str(tmp_path)}
     monkeypatch.setattr("sys.argv", ["train", *(f"--{name}={value}" for name, value in options.items())])
     with pytest.raises(PipelineError, match="--variant, --training: kind: None is unknown"):
         module.main()
