@@ -19,9 +19,10 @@ def reachable(*folders: Path) -> str:
     for path in sorted(needed):
         closed = [parent for parent in reversed(path.parents) if not parent.stat().st_mode & 0o001]
         if closed:
-            lines.append(f"mkdir -p /run/telescopic-bind && mount --bind {path} /run/telescopic-bind")
-            lines.append(f"findmnt -n {closed[0]} > /dev/null || mount -t tmpfs -o mode=755 tmpfs {closed[0]}")
-            lines.append(f"mkdir -p {path} && mount --move /run/telescopic-bind {path}")
+            place, cover = shlex.quote(str(path)), shlex.quote(str(closed[0]))
+            lines.append(f"mkdir -p /run/telescopic-bind && mount --bind {place} /run/telescopic-bind")
+            lines.append(f"findmnt -n {cover} > /dev/null || mount -t tmpfs -o mode=755 tmpfs {cover}")
+            lines.append(f"mkdir -p {place} && mount --move /run/telescopic-bind {place}")
     return "".join(f"{line} || exit 1; " for line in lines)
 
 
