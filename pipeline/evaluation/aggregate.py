@@ -45,21 +45,21 @@ def measured(dsc: pd.DataFrame, variant: str, datasets: Sequence[str]) -> dict[s
     }
 
 
-def _first(rows: pd.DataFrame, column: str) -> Reported | None:
+def reported(table: pd.DataFrame, method: str, dataset: str, metric: str = "dsc") -> Reported | None:
+    """The reported number of ``method`` (points or pixels), from the first of :data:`SOURCES` that has it."""
+    rows = table[(table["method"] == method) & (table["dataset"] == dataset) & (table["metric"] == metric)]
     for source in SOURCES:
-        values = rows.loc[rows["source"] == source, column]
+        values = rows.loc[rows["source"] == source, "value"]
         if len(values):
             return Reported(float(values.iloc[0]), source)
     return None
 
 
-def reported(table: pd.DataFrame, method: str, dataset: str, metric: str = "dsc") -> Reported | None:
-    """The reported number of ``method`` (points or pixels), from the first of :data:`SOURCES` that has it."""
-    rows = table[(table["method"] == method) & (table["dataset"] == dataset) & (table["metric"] == metric)]
-    return _first(rows, "value")
-
-
 def reported_parameters(table: pd.DataFrame, method: str) -> int | None:
     """Trained parameters of ``method`` from the first of :data:`SOURCES` that has them."""
-    found = _first(table[table["method"] == method], "trainable_parameters")
-    return None if found is None else int(found.value)
+    rows = table[table["method"] == method]
+    for source in SOURCES:
+        values = rows.loc[rows["source"] == source, "trainable_parameters"]
+        if len(values):
+            return int(values.iloc[0])
+    return None

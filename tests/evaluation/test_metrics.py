@@ -236,8 +236,8 @@ def test_background_around_two_masks_changes_no_score(masks, before, after):
         assert case_metrics(*padded) == case_metrics(*masks)
 
 
-# Sizes as in Kvasir-SEG, CVC-ClinicDB, ISIC 2016 and BUSI, and smaller than the prediction. At 600 and 1200 plain double
-# precision rounds otherwise than torch.
+# Sizes as in Kvasir-SEG, CVC-ClinicDB, ISIC 2016 and BUSI, and smaller than the prediction. At 600 and 1200 plain
+# double precision rounds otherwise than torch.
 @settings(max_examples=50, deadline=None, derandomize=True)
 @example(352, (530, 622))
 @example(352, (288, 384))
