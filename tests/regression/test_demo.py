@@ -70,7 +70,7 @@ def test_a_damage_is_noticed(demo, tmp_path, damage):
     ]
     baseline = tmp_path / "baseline.json"
     baseline.write_text(json.dumps(record))
-    command = [sys.executable, str(Path(__file__).with_name("damages.py")), damage, str(demo), str(tmp_path)]
+    command = [sys.executable, str(ROOT / "tests/support/damages.py"), damage, str(demo), str(tmp_path)]
     environment = {**os.environ, **portable.ENVIRONMENT}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]

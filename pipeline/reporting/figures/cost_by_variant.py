@@ -8,7 +8,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
-from pipeline.evaluation.provenance import read_manifest
 from pipeline.evaluation.readers import read_cost
 from pipeline.evaluation.runs import Run
 from pipeline.reporting.figures.chosen import runs_of
@@ -18,6 +17,7 @@ from pipeline.reporting.lettering import SMALL_FONT_SIZE, line_count, text_width
 from pipeline.reporting.options import parse_options
 from pipeline.reporting.palette import BLACK, GREY, marks
 from pipeline.reporting.style import COLUMN_WIDTH, TEXT_WIDTH, new_figure, save
+from pipeline.runtime.atomic import read_json
 from pipeline.runtime.errors import PipelineError, run_command
 
 LABELS_WIDTH = 1.5
@@ -36,11 +36,11 @@ def read_manifests(runs: Sequence[Run]) -> pd.DataFrame:
         Columns variant, memory_gib (of the GPU where there is one, else of the host), seconds, on_gpu.
 
     Raises:
-        PipelineError: as of :func:`pipeline.evaluation.provenance.read_manifest`.
+        PipelineError: a run has no usable manifest.json.
     """
     rows = []
     for run in runs:
-        record = read_manifest(run)
+        record = read_json(run.folder / "manifest.json", dict, "train the run again")
         memory, seconds = record["peak_memory"], record["training_seconds"]
         if seconds > 0:
             mebibytes = memory.get("gpu_mib", memory["host_mib"])

@@ -93,7 +93,7 @@ DAMAGES = {
 def train_and_score(demo: Path, output: Path) -> None:
     study = read_study(ROOT / "config.yaml", *OVERLAYS)
     settings, threads = study.training_of(VARIANT), study.jobs.threads
-    variant = study.variants[VARIANT].model_dump(mode="json", exclude={"label", "training"})
+    variant = study.variants[VARIANT].settings.model_dump(mode="json")
     tensors, backbone = demo / "tensors" / DATASET, demo / "backbone"
     run = run_of(output, DATASET, VARIANT, SEED).folder
     train.train_run(tensors, backbone, variant, settings, SEED, threads, output / "state", run, VARIANT)
