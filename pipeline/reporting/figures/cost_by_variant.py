@@ -40,8 +40,12 @@ def read_manifests(runs: Sequence[Run]) -> pd.DataFrame:
     """
     rows = []
     for run in runs:
-        record = read_json(run.folder / "manifest.json", dict, "train the run again")
-        memory, seconds = record["peak_memory"], record["training_seconds"]
+        path, fix = run.folder / "manifest.json", "train the run again"
+        record = read_json(path, dict, fix)
+        try:
+            memory, seconds = record["peak_memory"], record["training_seconds"]
+        except KeyError as error:
+            raise PipelineError(f"{path}: no usable manifest ({error} is missing); {fix}") from None
         if seconds > 0:
             mebibytes = memory.get("gpu_mib", memory["host_mib"])
             rows.append((run.variant, mebibytes / 1024, seconds, "gpu_mib" in memory))
