@@ -21,6 +21,7 @@ results = {
     "c_library_sin": np.array([math.sin(float(value) * 100) for value in single]),
     "torch_product": (tensor @ tensor.T).numpy(),
     "torch_exp": tensor.exp().numpy(),
+    "torch_softmax": tensor.softmax(1).numpy(),
     "torch_convolution": torch.conv2d(tensor[None, None], tensor[:5, :5].reshape(1, 1, 5, 5)).numpy(),
 }
 for name, values in results.items():
@@ -33,6 +34,7 @@ DIGESTS = {
     "c_library_sin": "1af951f13c04e324",
     "torch_product": "4baa0cd0bf90fea3",
     "torch_exp": "ced2dbf41e1bc12a",
+    "torch_softmax": "40aa21d3072de2f6",
     "torch_convolution": "44fcc43645265e16",
 }
 
