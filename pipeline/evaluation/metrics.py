@@ -11,7 +11,7 @@ Mask = NDArray[np.bool_]
 
 PERCENTILE = 95.0
 # Above this many boundary pixels per pixel of the crop, a map of all distances is quicker than a search for each of
-# them in a tree (measured: python -m pipeline.benchmark.scoring).
+# them in a tree.
 DENSE_BOUNDARY = 0.03
 
 
