@@ -14,8 +14,11 @@ def _group(item: pytest.Item) -> str:
     return folder if folder in LONG and path.stem not in LONG else path.stem
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Name the group, before pytest-xdist asks for it."""
+    item.add_marker(pytest.mark.xdist_group(_group(item)))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Name the groups, and begin with the long ones."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(_group(item)))
+    """Begin with the long groups."""
     items.sort(key=lambda item: LONG.index(_group(item)) if _group(item) in LONG else len(LONG))
