@@ -18,14 +18,11 @@ import json
 import os
 import resource
 import runpy
-import secrets
 import select
 import signal
 import socket
 import struct
-import subprocess
 import sys
-import traceback
 from pathlib import Path
 
 SERVER = "PIPELINE_WARM_START"
@@ -69,7 +66,9 @@ def start_server() -> None:
     """Start a server for the jobs of this process and put its name into the environment. Linux only; else nothing."""
     if sys.platform != "linux":
         return
-    name = f"telescopic-benchmark-{secrets.token_hex(16)}"
+    import subprocess  # here, as a caller can do without, and starts once for each job
+
+    name = f"telescopic-benchmark-{os.urandom(16).hex()}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         listener.bind(f"\0{name}")
         listener.listen(128)
@@ -292,7 +291,7 @@ def _run(request: dict, descriptors: list[int]) -> int:
             print(error.code, file=sys.stderr)
         status = error.code if isinstance(error.code, int) else int(error.code is not None)
     except BaseException:
-        traceback.print_exc()
+        sys.excepthook(*sys.exc_info())
         status = 1
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):

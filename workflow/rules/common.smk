@@ -32,7 +32,9 @@ config["note"] = PLAN.note()
 # Snakemake's own message names neither the lock nor the whole command.
 locks = Path(".snakemake", "locks").absolute()
 if workflow.is_main_process and locks.is_dir() and any(locks.iterdir()):
-    logger.warning(f"{locks}: locked by another Snakemake or by one that was killed; if none is running: snakemake --unlock")
+    logger.warning(
+        f"{locks}: locked by another Snakemake or by one that was killed; if none is running: snakemake --unlock"
+    )
 
 # How jobs share a GPU; pipeline.runtime.lease reads it.
 os.environ.update(PIPELINE_RUNS_PER_GPU=str(STUDY.jobs.runs_per_gpu))
