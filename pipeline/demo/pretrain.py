@@ -12,7 +12,6 @@ from transformers import CLIPSegForImageSegmentation, PreTrainedTokenizerBase
 from pipeline.demo.shapes import TEMPLATES, ShapeBatch, draw_shapes
 from pipeline.demo.tiny import write_tokenizer
 from pipeline.models.backbone import tiny_config
-from pipeline.models.kinds.end_to_end import EndToEnd
 from pipeline.models.preprocessing import crop_to_longest, load_tokenizer, normalise, tokenise
 from pipeline.models.segmenter import Segmenter
 from pipeline.runtime.atomic import atomic_folder
@@ -71,7 +70,8 @@ def pretrain(
     clipseg = CLIPSegForImageSegmentation(tiny_config())
     initialise(clipseg)
     segmenter = Segmenter(clipseg)
-    EndToEnd().attach(segmenter)
+    for parameter in segmenter.influential_parameters().values():
+        parameter.requires_grad_(True)
     parameters = segmenter.trainable_parameters()
     groups: dict[tuple[float, float], list[Tensor]] = {}
     for name, value in parameters.items():
