@@ -32,7 +32,7 @@ test: $(READY)
 	$(RUN) ruff format --check .
 	$(RUN) snakefmt --check Snakefile workflow
 	$(RUN) lint-imports --no-logo
-	$(RUN) python -m pytest -n $(CORES) --dist loadgroup
+	$(RUN) python -m pytest
 
 format: $(READY)
 	$(RUN) ruff check --fix .
