@@ -74,21 +74,24 @@ def verify(plan: Plan, scratch: Path) -> Iterator[Finding]:
     def again(path: str) -> Path:
         return scratch / Path(path).relative_to(results)
 
+    rendered: set[str] = set()
+
     def locate(path: str) -> str:
         """In the scratch folder, what is rendered there; all else where it lies."""
-        inside = Path(path).is_relative_to(results)
-        return str(again(path)) if inside and (again(path).exists() or path in outputs) else path
+        return str(again(path)) if path in rendered else path
 
     for step in plan.steps.values():
-        outputs = {step.output}
         texts = [path for kind, path in step.outputs.items() if kind in TEXT]
         if not texts or (step.on_request and not Path(texts[0]).exists()):
             continue
+        rendered.add(step.output)
         try:
             _run(step, step.arguments(locate))
         except PipelineError as error:
+            rendered.discard(step.output)
             yield Finding(texts[0], f"cannot be rendered again: {error}")
             continue
+        rendered.update(texts)
         for path in texts:
             try:
                 found = Path(path).read_text(encoding="utf-8")

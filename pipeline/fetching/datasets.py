@@ -12,7 +12,8 @@ from pipeline.data.members import ArchiveError
 from pipeline.data.sniff import kind_of_file
 from pipeline.data.sources import SPLITS, Archive, dataset_facts, table
 from pipeline.data.unpack import check_members, list_members
-from pipeline.fetching.download import NotFound, WrongChecksum, check_archive, download, split_credentials
+from pipeline.fetching.credentials import hidden_credentials, split_credentials
+from pipeline.fetching.download import NotFound, WrongChecksum, check_archive, download
 from pipeline.fetching.kaggle import fetch_from_kaggle
 from pipeline.fetching.lock import Lock
 from pipeline.runtime.atomic import atomic_folder
@@ -239,12 +240,6 @@ def fetch_annotations(
     log(f"{dataset}: split lists are in {output}")
 
 
-def _with_login(url: str | None, variable: str) -> str | None:
-    """A mirror's address with the ``user:password`` that an environment variable holds; command lines show neither."""
-    login = os.environ.get(variable)
-    return url.replace("://", f"://{login}@", 1) if url and login else url
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--dataset", required=True)
@@ -257,8 +252,7 @@ def main() -> None:
     )
     parser.add_argument("--output", type=Path, required=True, help="folder to bring the files into")
     arguments = parser.parse_args()
-    files = "ANNOTATIONS" if arguments.annotations else "ARCHIVES"
-    url = _with_login(arguments.base_url, f"PIPELINE_{files}_LOGIN")
+    url = hidden_credentials(arguments.base_url, "annotations" if arguments.annotations else "archives")
     common = (arguments.dataset, arguments.output, arguments.folder, url)
     if arguments.annotations:
         fetch_annotations(*common, official=arguments.official)

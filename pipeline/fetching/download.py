@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 import pooch
 import requests
@@ -16,6 +15,7 @@ import urllib3
 from tqdm import tqdm
 
 from pipeline.data.sniff import kind_of_file
+from pipeline.fetching.credentials import Credentials
 from pipeline.runtime.errors import PipelineError
 from pipeline.runtime.progress import LOG_INTERVAL_SECONDS, log
 
@@ -35,7 +35,6 @@ RETRIED_STATUS = (408, 425, 429, 500, 502, 503, 504)
 FINAL = (requests.TooManyRedirects, ValueError, urllib3.exceptions.InvalidHeader)
 
 Check = Callable[[Path], None]
-Credentials = tuple[str, str]
 
 
 class _Interrupted(Exception):
@@ -52,18 +51,6 @@ class NotFound(PipelineError):
 
 class WrongChecksum(PipelineError):
     """The file is complete and not the one whose checksum is known."""
-
-
-def split_credentials(url: str) -> tuple[str, Credentials | None]:
-    """An address without user and password, which must reach neither logs nor files, and the two."""
-    try:
-        parts = urlsplit(url)
-    except ValueError as error:
-        raise PipelineError(f"{url.rpartition('@')[2]}: not an address ({error}); correct archives.base_url") from None
-    if "@" not in parts.netloc:
-        return url, None
-    bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-    return bare, (unquote(parts.username or ""), unquote(parts.password or ""))
 
 
 def first_line(error: BaseException) -> str:

@@ -108,20 +108,26 @@ def children(pid: int) -> list[int]:
     return [child for child in found if stat_of(child)[1:2] == [str(pid)]]
 
 
+@contextlib.contextmanager
+def running(folder: Path, start: str):
+    stub = Snakemake(folder, start)
+    try:
+        yield stub
+    finally:
+        stub.process.kill()
+        stub.process.wait(10)
+
+
 @pytest.fixture
 def cold(tmp_path):
-    stub = Snakemake(tmp_path, "cold")
-    yield stub
-    stub.process.kill()
-    stub.process.wait(10)
+    with running(tmp_path, "cold") as stub:
+        yield stub
 
 
 @pytest.fixture
 def warm(tmp_path):
-    stub = Snakemake(tmp_path, "warm")
-    yield stub
-    stub.process.kill()
-    stub.process.wait(10)
+    with running(tmp_path, "warm") as stub:
+        yield stub
 
 
 def write(folder: Path, code: str, name: str = "step.py") -> None:

@@ -9,6 +9,7 @@ sys.path.insert(0, str(Path(workflow.basedir)))
 
 from pipeline.config import load_study
 from pipeline.data.archives import own_archives
+from pipeline.fetching.credentials import hide_credentials
 from pipeline.plan import Plan, compact, files
 from pipeline.runtime import portable, start, warm
 from pipeline.runtime.code import digest
@@ -90,14 +91,11 @@ def options(**values):
 
 
 def source(files, folder, url):
-    """Where fetch takes files from: the phantoms, a folder of the user's, a mirror, or (no option) their official place.
-
-    A mirror's user and password travel in the environment, as commands stand in logs and in the list of processes.
-    """
-    scheme, separator, place = (url or "").partition("://")
-    login, _, place = place.rpartition("@")
-    os.environ.update({f"PIPELINE_{files.upper()}_LOGIN": login} if login else {})
-    bare = f"{scheme}{separator}{place}" if url else None
+    """Where fetch takes files from: the phantoms, a folder of the user's, a mirror, or (no option) the official place."""
+    try:
+        bare = hide_credentials(url, files)
+    except PipelineError as error:
+        raise WorkflowError(str(error)) from None
     return options(folder=f"{R}/phantoms/{files}" if STUDY.archives.phantoms else folder, base_url=bare)
 
 

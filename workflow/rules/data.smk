@@ -13,7 +13,8 @@ if STUDY.archives.phantoms:
             folder=subpath(output.archives, parent=True),
             options=options(**STUDY.archives.phantoms.model_dump()),
         shell:
-            "python -m pipeline.runtime.start pipeline.demo.phantoms {params.options} --output {params.folder:q} > {log:q} 2>&1"
+            "python -m pipeline.runtime.start pipeline.demo.phantoms {params.options}"
+            " --output {params.folder:q} > {log:q} 2>&1"
 
 
 rule fetch_archives:
@@ -54,8 +55,8 @@ rule fetch_annotations:
         source=source("annotations", STUDY.archives.annotations_folder, STUDY.archives.annotations_url),
         official=str(not STUDY.archives.phantoms).lower(),
     shell:
-        "python -m pipeline.runtime.start pipeline.fetching.datasets --dataset {wildcards.dataset} --annotations {params.source}"
-        " --official {params.official} --output {output:q} > {log:q} 2>&1"
+        "python -m pipeline.runtime.start pipeline.fetching.datasets --dataset {wildcards.dataset}"
+        " --annotations {params.source} --official {params.official} --output {output:q} > {log:q} 2>&1"
 
 
 rule standardise:
@@ -81,8 +82,8 @@ rule standardise:
         split=STUDY.split,
         allow_missing=lambda wildcards: STUDY.archives.allow_missing.get(wildcards.dataset, 0),
     shell:
-        "python -m pipeline.runtime.start pipeline.data.standardise --dataset {wildcards.dataset} --archives {input.archives:q}"
-        " --annotations {input.annotations:q} --split {params.split} --allow-missing {params.allow_missing}"
+        "python -m pipeline.runtime.start pipeline.data.standardise --dataset {wildcards.dataset}"
+        " --archives {input.archives:q} --annotations {input.annotations:q} --split {params.split} --allow-missing {params.allow_missing}"
         " --threads {threads} --output {params.folder:q} > {log:q} 2>&1"
 
 
@@ -107,8 +108,8 @@ rule verify:
         folder=subpath(input.cases, parent=True),
         verify_boxes=str(bool(STUDY.archives.official or STUDY.archives.phantoms)).lower(),
     shell:
-        "python -m pipeline.runtime.start pipeline.data.integrity --dataset {wildcards.dataset} --folder {params.folder:q}"
-        " --annotations {input.annotations:q} --verify-boxes {params.verify_boxes} --output {output:q} > {log:q} 2>&1"
+        "python -m pipeline.runtime.start pipeline.data.integrity --dataset {wildcards.dataset}"
+        " --folder {params.folder:q} --annotations {input.annotations:q} --verify-boxes {params.verify_boxes} --output {output:q} > {log:q} 2>&1"
 
 
 rule tensors:
@@ -132,5 +133,5 @@ rule tensors:
         folder=subpath(input.cases, parent=True),
         size=STUDY.image_size,
     shell:
-        "python -m pipeline.runtime.start pipeline.data.tensors --folder {params.folder:q} --size {params.size} --threads {threads}"
-        " --output {output:q} > {log:q} 2>&1"
+        "python -m pipeline.runtime.start pipeline.data.tensors --folder {params.folder:q} --size {params.size}"
+        " --threads {threads} --output {output:q} > {log:q} 2>&1"

@@ -22,9 +22,9 @@ rule evaluate:
         batch_size=STUDY.evaluation.batch_size,
         threads=STUDY.jobs.threads,
     shell:
-        "python -m pipeline.runtime.start --gpus {resources.gpu} {params.module} {params.prompts} --tensors {input.tensors:q}"
-        " --backbone {input.backbone:q} --weights {input.weights:q} --seed {wildcards.seed} --threshold {params.threshold}"
-        " --batch-size {params.batch_size} --threads {params.threads} --output {output:q} > {log:q} 2>&1"
+        "python -m pipeline.runtime.start --gpus {resources.gpu} {params.module} {params.prompts}"
+        " --tensors {input.tensors:q} --backbone {input.backbone:q} --weights {input.weights:q}"
+        " --seed {wildcards.seed} --threshold {params.threshold} --batch-size {params.batch_size} --threads {params.threads} --output {output:q} > {log:q} 2>&1"
 
 
 use rule evaluate as evaluate_transfer with:
@@ -88,8 +88,8 @@ rule gallery:
         threshold=STUDY.evaluation.threshold,
         threads=STUDY.jobs.threads,
     shell:
-        "python -m pipeline.runtime.start --gpus {resources.gpu} pipeline.evaluation.gallery {params.options} --dataset {wildcards.dataset}"
-        " --backbone {input.backbone:q} --threshold {params.threshold} --threads {params.threads}"
+        "python -m pipeline.runtime.start --gpus {resources.gpu} pipeline.evaluation.gallery {params.options}"
+        " --dataset {wildcards.dataset} --backbone {input.backbone:q} --threshold {params.threshold} --threads {params.threads}"
         " --output {output:q} > {log:q} 2>&1"
 
 
@@ -106,4 +106,5 @@ rule regression:
     params:
         code=digest("pipeline.evaluation.reproduction"),
     shell:
-        "python -m pipeline.runtime.start pipeline.evaluation.reproduction check {input:q} > {log:q} 2>&1 || (cat {log:q} >&2; exit 1)"
+        "python -m pipeline.runtime.start pipeline.evaluation.reproduction check {input:q}"
+        " > {log:q} 2>&1 || (cat {log:q} >&2; exit 1)"

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 
 import numpy as np
+import seaborn
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
@@ -34,19 +36,20 @@ def heat_map(
     Returns:
         What :func:`colour_bar` takes.
     """
-    image = axes.pcolormesh(np.ma.masked_where(np.isnan(numbers), shades), cmap=colours, vmin=limits[0], vmax=limits[1])
-    axes.invert_yaxis()
-    style = {"ha": "center", "va": "center", "size": SMALL_FONT_SIZE}
-    for (row, column), value in np.ndenumerate(numbers):
-        if np.isnan(value):
-            axes.text(column + 0.5, row + 0.5, NOT_AVAILABLE, color=GREY, **style)
-            continue
-        # Luminance as WCAG defines it; from 0.18 on black has more contrast than white.
-        rgb = np.array(image.to_rgba(shades[row, column])[:3])
-        linear = np.where(rgb <= 0.03928, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
-        light = linear @ [0.2126, 0.7152, 0.0722] > 0.18
-        axes.text(column + 0.5, row + 0.5, f"{value:.1f}", color=BLACK if light else "white", **style)
-    axes.spines[:].set_visible(False)
+    missing = np.isnan(numbers)
+    seaborn.heatmap(
+        shades, ax=axes, mask=missing, cmap=colormaps[colours], vmin=limits[0], vmax=limits[1],
+        annot=numbers, fmt=".1f", annot_kws={"size": SMALL_FONT_SIZE}, cbar=False, xticklabels=False, yticklabels=False,
+    )  # fmt: skip
+    image = axes.collections[0]
+    for text in axes.texts:
+        column, row = map(int, text.get_position())
+        # seaborn writes in white up to a luminance of 0.41; from 0.18 on black has more contrast.
+        light = seaborn.utils.relative_luminance(image.to_rgba(shades[row, column])) > 0.18
+        text.set_color(BLACK if light else "white")
+    for row, column in np.argwhere(missing):
+        place = {"ha": "center", "va": "center", "size": SMALL_FONT_SIZE}
+        axes.text(column + 0.5, row + 0.5, NOT_AVAILABLE, color=GREY, **place)
     axes.tick_params(length=0)
     axes.set_xticks(np.arange(len(columns)) + 0.5, columns)
     axes.set_yticks(np.arange(len(rows)) + 0.5, rows, rotation=0)

@@ -7,12 +7,11 @@ from typing import Any
 import pandas as pd
 
 from pipeline.evaluation.per_case import read_per_case
-from pipeline.evaluation.provenance import describe_runs
-from pipeline.evaluation.runs import Run, listed_runs
+from pipeline.evaluation.runs import Run
 from pipeline.reporting.formats import NOT_AVAILABLE, number
-from pipeline.reporting.markup import Cell, Table, ranks, rules_between, write
-from pipeline.reporting.options import label, parse_options
-from pipeline.reporting.tables.scores import DECIMALS, SCORES_OPTIONS
+from pipeline.reporting.markup import Cell, Table, ranks, rules_between
+from pipeline.reporting.options import label
+from pipeline.reporting.tables.scores import DECIMALS, write_further
 from pipeline.runtime.errors import PipelineError, run_command
 
 EMPTY, RANDOM = "p0", "random"
@@ -116,10 +115,7 @@ def build(runs: Sequence[Run], scores: Path, labels: Mapping[str, str]) -> tuple
 
 
 def main() -> None:
-    options = parse_options(__doc__, *SCORES_OPTIONS)
-    runs = listed_runs(options.results, options.runs)
-    made_from = describe_runs(runs, lambda run: [run.within(options.scores)])
-    write(*build(runs, options.scores, options.labels), options, made_from)
+    write_further(__doc__, build)
 
 
 if __name__ == "__main__":

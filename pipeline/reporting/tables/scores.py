@@ -1,16 +1,18 @@
 """What tables of DSC share: scores by row and column with their marks, cells, footnotes."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from pipeline.evaluation.aggregate import SOURCES, Reported, Score, measured, reported
+from pipeline.evaluation.provenance import describe_runs
 from pipeline.evaluation.readers import AVERAGE
+from pipeline.evaluation.runs import listed_runs
 from pipeline.reporting.formats import NOT_AVAILABLE, number
-from pipeline.reporting.markup import Cell, Rank, ranks
-from pipeline.reporting.options import REPORTED_ONLY, label
+from pipeline.reporting.markup import Cell, Rank, Table, ranks, write
+from pipeline.reporting.options import REPORTED_ONLY, label, parse_options
 
 DSC_OPTIONS = ("results", "runs", "dsc", "datasets", "variants")
 """Options of a table of DSC by variant and dataset."""
@@ -33,6 +35,14 @@ DECODER_NOTE = (
     "compare them with the measured decoder-only row."
 )
 STAR_LEVELS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
+
+
+def write_further(description: str, build: Callable[..., tuple[pd.DataFrame, Table]]) -> None:
+    """The command of a table that is made from further per-case scores alone: ``build`` of runs, scores and labels."""
+    options = parse_options(description, *SCORES_OPTIONS)
+    runs = listed_runs(options.results, options.runs)
+    made_from = describe_runs(runs, lambda run: [run.within(options.scores)])
+    write(*build(runs, options.scores, options.labels), options, made_from)
 
 
 class Scores:

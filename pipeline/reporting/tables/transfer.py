@@ -7,12 +7,11 @@ import pandas as pd
 
 from pipeline.evaluation.aggregate import Score, measured
 from pipeline.evaluation.per_case import read_per_case, summarise
-from pipeline.evaluation.provenance import describe_runs
 from pipeline.evaluation.readers import AVERAGE
-from pipeline.evaluation.runs import Run, listed_runs
-from pipeline.reporting.markup import Table, ranks, write
-from pipeline.reporting.options import label, parse_options
-from pipeline.reporting.tables.scores import DECIMALS, SCORES_OPTIONS, dsc_cell
+from pipeline.evaluation.runs import Run
+from pipeline.reporting.markup import Table, ranks
+from pipeline.reporting.options import label
+from pipeline.reporting.tables.scores import DECIMALS, dsc_cell, write_further
 from pipeline.runtime.errors import run_command
 
 FIGURES = ("cases", "dsc", "iou", "hd95", "misses")
@@ -85,10 +84,7 @@ def build(runs: Sequence[Run], scores: Path, labels: Mapping[str, str]) -> tuple
 
 
 def main() -> None:
-    options = parse_options(__doc__, *SCORES_OPTIONS)
-    runs = listed_runs(options.results, options.runs)
-    made_from = describe_runs(runs, lambda run: [run.within(options.scores)])
-    write(*build(runs, options.scores, options.labels), options, made_from)
+    write_further(__doc__, build)
 
 
 if __name__ == "__main__":
