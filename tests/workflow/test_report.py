@@ -86,8 +86,9 @@ class Browser:
         self.find("nav nav li a")[0].click()
         self.wait(lambda: "Statistics" in [link.text.strip() for link in self.find("nav li a")])
 
-    def rows(self):
-        return self.wait(lambda: self.find("nav tbody tr"))
+    def rows(self, count: int | None = None):
+        """The list's rows, once there are any, or ``count``: while it is drawn anew there are fewer."""
+        return self.wait(lambda: (found := self.find("nav tbody tr")) and count in (None, len(found)) and found)
 
     def categories(self) -> dict[str, dict[str, list[str]]]:
         return self.driver.execute_script("return categories")
@@ -148,7 +149,7 @@ def test_every_result_shows(browser):
     for category, count in browser.places():
         assert len(browser.rows()) == count, category
         for at in range(count):
-            row = browser.rows()[at]
+            row = browser.rows(count)[at]
             label = (category, row.text.strip())
             row.find_elements(By.TAG_NAME, "a")[0].click()
             shown = browser.wait(lambda: driver.execute_script(SHOWN))
@@ -172,8 +173,9 @@ def test_every_result_shows(browser):
 def test_every_result_is_described(browser):
     for category, count in browser.places():
         for at in range(count):
-            label = browser.rows()[at].text.strip()
-            browser.rows()[at].find_elements(By.TAG_NAME, "a")[1].click()
+            row = browser.rows(count)[at]
+            label = row.text.strip()
+            row.find_elements(By.TAG_NAME, "a")[1].click()
             caption = browser.wait(lambda: browser.find("nav .prose"))[0]
             assert len(caption.text) > 60, f"{category}: {label}"
             assert not caption.find_elements(By.CSS_SELECTOR, ".system-message"), caption.text
@@ -210,7 +212,7 @@ def test_nothing_is_asked_of_the_network(browser):
     """Whatever a reader opens: every result, every description, the statistics."""
     for _, count in browser.places():
         for at in range(count):
-            browser.rows()[at].find_elements(By.TAG_NAME, "a")[0].click()
+            browser.rows(count)[at].find_elements(By.TAG_NAME, "a")[0].click()
             browser.wait(lambda: browser.driver.execute_script(SHOWN))
     browser.menu()
     browser.click("Statistics")
