@@ -164,8 +164,8 @@ def test_jobs_share_a_card_as_the_workflow_says(tmp_path, monkeypatch):
     seen = []
     with contextlib.ExitStack() as stack:
         for _ in range(4):
-            # Each job is a process of its own, with an environment of its own.
-            monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+            # Each job is a process of its own, with an environment of its own (monkeypatch would bring the value back).
+            os.environ.pop("CUDA_VISIBLE_DEVICES", None)
             assert stack.enter_context(compute_device()) == "cuda"
             seen.append(os.environ["CUDA_VISIBLE_DEVICES"])
         with pytest.raises(PipelineError, match="no GPU of 0, 1 became free"), lease(["0", "1"], 2, 0.3, tmp_path):
