@@ -1,14 +1,14 @@
 """Scores: case metrics, evaluation of a run, statistics, regression against reported numbers."""
 
+from importlib import import_module
 from typing import Any
 
-__all__ = ["case_metrics"]
+_MODULES = {"case_metrics": "metrics", "compare_methods": "methods"}
+__all__ = list(_MODULES)
 
 
 def __getattr__(name: str) -> Any:
     # Lazy, so that steps which only read tables do not import scipy.
-    if name in __all__:
-        from pipeline.evaluation.metrics import case_metrics
-
-        return case_metrics
+    if name in _MODULES:
+        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,7 +1,7 @@
 """Paired comparison of variants with a reference, by dataset and across datasets."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.stats import friedmanchisquare, rankdata, wilcoxon
 
 from pipeline.evaluation.intervals import dataset_means, estimate
+from pipeline.evaluation.methods import holm
 from pipeline.evaluation.pairing import Paired
 from pipeline.evaluation.readers import AVERAGE
 from pipeline.runtime.errors import PipelineError
@@ -52,16 +53,6 @@ def paired_test(differences: NDArray[np.float64]) -> PairedTest:
     ranks = rankdata(np.abs(nonzero))
     rank_biserial = float(np.sum(ranks * np.sign(nonzero)) / np.sum(ranks))
     return PairedTest(float(wilcoxon(nonzero).pvalue), rank_biserial, cohens_dz)
-
-
-def holm(p_values: Sequence[float]) -> NDArray[np.float64]:
-    """P-values adjusted for their number by Holm's step-down method (Holm 1979), in the order given."""
-    p_values = np.asarray(p_values, dtype=float)
-    order = np.argsort(p_values, kind="stable")
-    steps = np.maximum.accumulate((len(p_values) - np.arange(len(p_values))) * p_values[order])
-    adjusted = np.empty(len(p_values))
-    adjusted[order] = np.minimum(steps, 1.0)
-    return adjusted
 
 
 def average_ranks(means: NDArray[np.float64]) -> NDArray[np.float64]:
