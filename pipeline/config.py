@@ -54,6 +54,9 @@ class Archives(_Settings):
         None, description="Folder with the split lists, {list}/{train,val,test}.json"
     )
     annotations_url: str | None = Field(None, description="Mirror of the split lists; the pinned commit if absent")
+    released_folder: str | None = Field(
+        None, description="Folder with released checkpoints of your own, {key}.ckpt, taken before any download"
+    )
     phantoms: Phantoms | None = Field(None, description="Make phantom archives instead (the demo)")
     official: bool = Field(
         True, description="Whether these are the official archives: checksums and annotated boxes are then enforced"

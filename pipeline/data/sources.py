@@ -6,8 +6,9 @@ is needed only where its masks mark the foreground in a way that no kind in :mod
 
 import functools
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -29,15 +30,18 @@ def _pattern(text: str) -> str:
 
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Key = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Pattern = Annotated[str, AfterValidator(_pattern)]
 BySplit = dict[Literal["train", "val", "test"], int]
 
 
-class _Facts(BaseModel):
+class Facts(BaseModel):
+    """An entry of a table of facts."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Kaggle(_Facts):
+class Kaggle(Facts):
     """A source on Kaggle, which needs the user's credentials (and, for a competition, acceptance of its rules)."""
 
     kind: Literal["competition", "dataset"]
@@ -54,7 +58,7 @@ class Kaggle(_Facts):
         return f"https://www.kaggle.com/{self.kind}s/{self.handle}"
 
 
-class Layout(_Facts):
+class Layout(Facts):
     """Which members of an archive are images and masks: patterns searched for in a member's path.
 
     Their named groups fill the dataset's ``case`` and ``group``. Several masks of one case are merged.
@@ -70,7 +74,7 @@ class Layout(_Facts):
         return self
 
 
-class Archive(_Facts):
+class Archive(Facts):
     """One archive file and its sources."""
 
     name: str = Field(description="Official file name")
@@ -86,14 +90,14 @@ class Archive(_Facts):
         return (self.name, *self.alternatives)
 
 
-class Annotations(_Facts):
+class Annotations(Facts):
     """The split lists of a dataset: ``data/{folder}/anns/{split}.json`` at the pinned commit."""
 
     folder: str
     sha256: dict[Literal["train", "val", "test"], Sha256]
 
 
-class Dataset(_Facts):
+class Dataset(Facts):
     """One dataset: its name in tables and figures, its source, its archives and its split lists."""
 
     title: str = Field(description="Display name, everywhere")
@@ -126,31 +130,42 @@ class Dataset(_Facts):
         return self
 
 
-class AnnotationSource(_Facts):
+class AnnotationSource(Facts):
     """Where the split lists come from."""
 
     url: str = Field(description="Root of the repository at the pinned commit")
     licence: str
 
 
-class Table(_Facts):
+class Table(Facts):
     """The whole table."""
 
     annotations: AnnotationSource
-    datasets: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], Dataset]
+    datasets: dict[Key, Dataset]
 
 
-@functools.cache
-def table() -> Table:
-    """Read and check the table once.
+Content = TypeVar("Content")
+
+
+def read_facts(path: Path, check: Callable[[Any], Content]) -> Content:
+    """A YAML file of facts.
+
+    Args:
+        check: a pydantic model's ``model_validate``, or a type adapter's ``validate_python``.
 
     Raises:
         PipelineError: names the key that is not valid.
     """
     try:
-        return Table.model_validate(yaml.load(TABLE.read_text(encoding="utf-8"), Loader=LOADER))
+        return check(yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER))
     except (OSError, UnicodeError, yaml.YAMLError, ValidationError, RecursionError) as error:
-        raise PipelineError(f"{TABLE}: cannot be used; correct it: {' '.join(str(error).split())}") from None
+        raise PipelineError(f"{path}: cannot be used; correct it: {' '.join(str(error).split())}") from None
+
+
+@functools.cache
+def table() -> Table:
+    """Read and check the table once."""
+    return read_facts(TABLE, Table.model_validate)
 
 
 def dataset_facts(name: str) -> Dataset:

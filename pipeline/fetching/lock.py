@@ -3,6 +3,7 @@
 import fcntl
 import os
 from pathlib import Path
+from typing import Any
 
 from pipeline.runtime.atomic import read_json, write_json
 from pipeline.runtime.errors import PipelineError
@@ -11,7 +12,7 @@ FIX = "correct or remove it"
 
 
 class Lock:
-    """A JSON file {file name: {"sha256", "size", "source"}} that several jobs may use at a time."""
+    """A JSON file {name: {"sha256", "size", "source", ...}} that several jobs may use at a time."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -25,19 +26,22 @@ class Lock:
                 raise PipelineError(f"{self.path}: no checksum of {name}; {FIX}")
         return entries
 
+    def entry(self, name: str) -> dict[str, Any]:
+        """All that is recorded of file ``name``; nothing if it is not there."""
+        return self._read().get(name, {})
+
     def expected(self, name: str) -> str | None:
         """The recorded SHA-256 of file ``name``, if there is one."""
-        entry = self._read().get(name)
-        return entry["sha256"] if entry else None
+        return self.entry(name).get("sha256")
 
-    def record(self, name: str, sha256: str, size: int, source: str) -> None:
-        """Record the file's checksum unless there is one already."""
+    def record(self, name: str, sha256: str, size: int, source: str, **more: Any) -> None:
+        """Record the file's checksum, and ``more`` about it, unless there is one already."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         folder = os.open(self.path.parent, os.O_RDONLY)
         try:
             fcntl.flock(folder, fcntl.LOCK_EX)
             entries = self._read()
             if name not in entries:
-                write_json(self.path, entries | {name: {"sha256": sha256, "size": size, "source": source}})
+                write_json(self.path, entries | {name: {"sha256": sha256, "size": size, "source": source, **more}})
         finally:
             os.close(folder)

@@ -2,7 +2,8 @@
 
 python -m pipeline.models.checkpoints export --run RUN --backbone DIR --output FILE.ckpt
 
-These are Lightning files: pickles. They are opened with ``weights_only=True``, so nothing in them is ever executed.
+Lightning files are pickles. They are opened with ``weights_only=True``, so nothing in them is ever executed. The same
+keys in a safetensors file are read too.
 """
 
 import argparse
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 from transformers import CLIPSegForImageSegmentation
 
@@ -50,13 +53,20 @@ class _Inert:
 
 
 def load_released_checkpoint(path: str | Path, backbone: CLIPSegForImageSegmentation) -> Segmenter:
-    """The segmenter of a released checkpoint, in evaluation mode; its logits are those of its authors' code.
+    """The segmenter of a released checkpoint; see :func:`read_released_checkpoint`."""
+    return read_released_checkpoint(path, backbone)[0]
 
-    Reads the Lightning files of Telescopic Adapters and of VLSM-Adapter (dense and shallow) and tells them apart by
-    their keys. The file's own CLIPSeg weights replace those of ``backbone``.
+
+def read_released_checkpoint(
+    path: str | Path, backbone: CLIPSegForImageSegmentation
+) -> tuple[Segmenter, VariantSettings]:
+    """The segmenter of a released checkpoint, in evaluation mode, and its settings.
+
+    Reads the files of Telescopic Adapters and of VLSM-Adapter (dense and shallow) and tells them apart by their keys.
+    The logits are those of the authors' code. The file's own CLIPSeg weights replace those of ``backbone``.
 
     Args:
-        path: a .ckpt file.
+        path: a file of Lightning's or torch's (.ckpt, .pth, .pt), or of safetensors; its content tells.
         backbone: a CLIPSeg of the file's architecture; taken over by the segmenter.
 
     Raises:
@@ -81,7 +91,7 @@ def load_released_checkpoint(path: str | Path, backbone: CLIPSegForImageSegmenta
         )
     for name, tensor in own.items():
         tensor.copy_(state[name])
-    return segmenter.eval()
+    return segmenter.eval(), settings
 
 
 # -------------------------------------------------------------------- the file
@@ -91,6 +101,21 @@ def _read_state(path: Path) -> dict[str, Tensor]:
     """The model's tensors by name, without Lightning's prefix."""
     if not path.is_file():
         raise PipelineError(f"{path}: no such file")
+    with path.open("rb") as file:
+        # The length of a JSON header, then the header.
+        plain = file.read(9)[8:] == b"{"
+    state = _read_safetensors(path) if plain else _read_pickle(path)
+    return {str(name).removeprefix(NET): tensor for name, tensor in state.items()}
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise PipelineError(f"{path}: not a whole safetensors file ({error}); download it again") from None
+
+
+def _read_pickle(path: Path) -> Mapping[str, Tensor]:
     try:
         with zipfile.ZipFile(path) as archive:
             # torch.save never compresses; what is compressed may be of any size once it is not.
@@ -123,7 +148,7 @@ def _read_state(path: Path) -> dict[str, Tensor]:
     for name, tensor in state.items():
         if tensor.layout != torch.strided or tensor.numel() * tensor.element_size() > size:
             raise PipelineError(f"{path}: {name}, {tuple(tensor.shape)}, is no dense tensor that this file could hold")
-    return {str(name).removeprefix(NET): tensor for name, tensor in state.items()}
+    return state
 
 
 # -------------------------------------------------------------------- the layouts

@@ -5,14 +5,12 @@ import hashlib
 import os
 import subprocess
 import sys
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import huggingface_hub.constants
 import pytest
 import torch
+from hub_support import REVISION, running_hub
 from model_support import linked, save_tiny, tiny
 
 from pipeline.fetching import clipseg as module
@@ -23,7 +21,7 @@ from pipeline.runtime.errors import PipelineError
 
 ROOT = Path(__file__).parents[2]
 FACTS = ROOT / "workflow" / "resources" / "backbone_files.csv"
-REPOSITORY, REVISION = "someone/tiny-clipseg", "0123456789abcdef0123456789abcdef01234567"
+REPOSITORY = "someone/tiny-clipseg"
 
 
 @pytest.fixture(scope="module")
@@ -73,63 +71,11 @@ def test_incomplete_local_folders_are_refused(folder, tmp_path):
     assert "not the weights of config.json beside it: 0 tensors missing" in refused(path)
 
 
-class _Hub(BaseHTTPRequestHandler):
-    """As much of the hub as a download of one file needs: /{repository}/resolve/{revision}/{file}."""
-
-    def do_HEAD(self):
-        self._answer(body=False)
-
-    def do_GET(self):
-        self._answer(body=True)
-
-    def _answer(self, body: bool):
-        server = self.server
-        prefix = f"/{REPOSITORY}/resolve/{REVISION}/"
-        content = server.files.get(self.path.removeprefix(prefix)) if self.path.startswith(prefix) else None
-        if body and self.path.startswith(prefix):
-            server.fetched.append(self.path.removeprefix(prefix))
-        if content is None:
-            self.send_response(404)
-            self.send_header("X-Error-Code", "EntryNotFound")
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-            return
-        start = 0
-        if body and (span := self.headers.get("Range")):
-            start = int(span.removeprefix("bytes=").split("-")[0])
-        part = content[start:]
-        self.send_response(206 if start else 200)
-        self.send_header("X-Repo-Commit", REVISION)
-        self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
-        self.send_header("Content-Length", str(len(part)))
-        if start:
-            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
-        self.end_headers()
-        if body:
-            self.wfile.write(part)
-
-    def log_message(self, *arguments):
-        pass
-
-
 @pytest.fixture
 def hub(folder, monkeypatch):
-    """A hub that serves the tiny CLIPSeg; ``fetched`` lists the files that were asked for."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Hub)
-    server.files = {file.name: file.read_bytes() for file in folder.iterdir()}
-    server.fetched = []
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    endpoint = f"http://127.0.0.1:{server.server_port}"
-    server.endpoint = endpoint
-    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", endpoint)
-    template = f"{endpoint}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
-    monkeypatch.setattr(huggingface_hub.constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    """A hub that serves the tiny CLIPSeg."""
+    with running_hub(monkeypatch, REPOSITORY, {file.name: file.read_bytes() for file in folder.iterdir()}) as server:
+        yield server
 
 
 @pytest.fixture
