@@ -105,7 +105,14 @@ class Ablation(_Settings):
     reference: Name = Field(description="Variant that the others are compared with")
     variants: list[Name] = Field(min_length=2, description="Keys of `variants`, in the order of the figure")
     datasets: list[Dataset] | None = Field(None, min_length=1, description="The study's datasets if absent")
-    seeds: list[int] | None = Field(None, min_length=1, description="The study's seeds if absent")
+    seeds: list[int] | None = Field(None, min_length=1, description="Each variant's if absent")
+
+
+class MoreSeeds(_Settings):
+    """Further trainings of variants whose differences must be known more exactly, wherever two of them are compared."""
+
+    variants: list[Name] = Field(min_length=1, description="Keys of `variants`")
+    seeds: list[Annotated[int, Field(ge=0)]] = Field(min_length=1, description="Beside the study's")
 
 
 class Evaluation(_Settings):
@@ -113,7 +120,8 @@ class Evaluation(_Settings):
 
     threshold: float = Field(0.5, gt=0, lt=1, description="Probability above which a pixel is foreground")
     batch_size: int = Field(32, ge=1, description="Images per forward pass")
-    bootstrap_samples: int = Field(10_000, ge=100, description="Resamples for the 95% intervals")
+    bootstrap_samples: int = Field(10_000, ge=100, description="Resamples for the 95% intervals over cases")
+    margin: float = Field(1.0, gt=0, description="Differences surely below it count as equivalent, DSC points (0..100)")
     comparisons_reference: Name = Field("telescopic", description="Variant that all others are tested against")
 
 
@@ -198,6 +206,7 @@ class Study(_Settings):
     archives: Archives = Field(default_factory=Archives)
     backbone: Backbone = Field(default_factory=HubBackbone)
     seeds: list[Annotated[int, Field(ge=0)]] = Field([41, 42, 43], min_length=1, description="One training each")
+    more_seeds: MoreSeeds | None = Field(None, description="Further seeds of some variants")
     training: TrainingSettings = Field(default_factory=TrainingSettings)
     variants: dict[Name, Variant] = Field(min_length=1, description="Everything that can be trained, by name")
     main: list[Name] = Field(min_length=1, description="Variants of the main table, in its order")
@@ -212,6 +221,10 @@ class Study(_Settings):
         _unique("seeds", self.seeds)
         _unique("main", self.main)
         places = {"main": self.main}
+        if self.more_seeds:
+            _unique("more_seeds.variants", self.more_seeds.variants)
+            _unique("more_seeds.seeds", self.more_seeds.seeds)
+            places["more_seeds.variants"] = self.more_seeds.variants
         for name, ablation in self.ablations.items():
             _unique(f"ablations.{name}.variants", ablation.variants)
             _unique(f"ablations.{name}.seeds", ablation.seeds or [])
@@ -244,6 +257,11 @@ class Study(_Settings):
         """The training settings of ``variant``: the study's, with the variant's own on top."""
         overrides = self.variants[variant].training.model_dump(exclude_none=True)
         return TrainingSettings.model_validate(self.training.model_dump() | overrides)
+
+    def seeds_of(self, variant: str) -> list[int]:
+        """The seeds that ``variant`` is trained with: the study's, then its further ones."""
+        more = self.more_seeds.seeds if self.more_seeds and variant in self.more_seeds.variants else []
+        return list(dict.fromkeys([*self.seeds, *more]))
 
     def label(self, variant: str) -> str:
         """The name of ``variant`` in tables and figures."""

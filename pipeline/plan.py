@@ -105,17 +105,22 @@ def files(folders: Iterable[str], *names: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Group:
-    """Runs that are compared: a grid of variants, datasets and seeds, and the table that lists its runs."""
+    """Runs that are compared: variants, each with its seeds, on datasets; and the table that lists its runs."""
 
     name: str
     table: str
-    variants: Sequence[str]
+    seeds: Mapping[str, Sequence[int]]
     datasets: Sequence[str]
-    seeds: Sequence[int]
 
-    def runs(self) -> set[tuple[str, str, int]]:
+    @property
+    def variants(self) -> list[str]:
+        """In the order in which they are shown."""
+        return list(self.seeds)
+
+    def runs(self) -> list[tuple[str, str, int]]:
         """Dataset, variant and seed of each run."""
-        return set(product(self.datasets, self.variants, self.seeds))
+        pairs = [(variant, seed) for variant, seeds in self.seeds.items() for seed in seeds]
+        return [(dataset, *pair) for dataset, pair in product(self.datasets, pairs)]
 
 
 class Plan:
@@ -125,21 +130,33 @@ class Plan:
         root = study.results
         self.study = study
         self.reference = study.evaluation.comparisons_reference
-        self.main = Group("main table", f"{root}/dsc.csv", study.main, study.datasets, study.seeds)
+        self.main = self._group("main table", f"{root}/dsc.csv", study.main, study.datasets)
         # Transfer and learned scales are shown for one variant; the data have none.
-        self.alone = Group("reference", f"{root}/reference.csv", [self.reference], study.datasets, study.seeds)
-        self.data = Group("data", "", (), study.datasets, ())
+        self.alone = self._group("reference", f"{root}/reference.csv", [self.reference], study.datasets)
+        self.data = Group("data", "", {}, study.datasets)
         self.families = {name: self._family(name, entry) for name, entry in study.ablations.items()}
         tables, figures = list(self._tables()), list(self._figures())
         wanted = ([step for step in steps if not step.on_request] for steps in (tables, figures))
         steps = (*self._collected(), *tables, *figures, *self._paper(*wanted))
         self.steps = {step.name: step for step in steps}
 
+    def _group(
+        self,
+        name: str,
+        table: str,
+        variants: Iterable[str],
+        datasets: Sequence[str],
+        seeds: Sequence[int] | None = None,
+    ) -> Group:
+        """Further seeds count where there are others to compare with, and ``seeds`` in place of all others."""
+        own = {variant: self.study.seeds_of(variant) for variant in variants}
+        comparable = sum(len(numbers) > len(self.study.seeds) for numbers in own.values()) > 1
+        shared = seeds or (None if comparable else self.study.seeds)
+        return Group(name, table, {variant: shared or numbers for variant, numbers in own.items()}, datasets)
+
     def _family(self, name: str, entry: Ablation) -> Group:
         table = f"{self.study.results}/ablations/{name}.csv"
-        return Group(
-            name, table, entry.variants, entry.datasets or self.study.datasets, entry.seeds or self.study.seeds
-        )
+        return self._group(name, table, entry.variants, entry.datasets or self.study.datasets, entry.seeds)
 
     # ---------------------------------------------------------------- names and settings
 
@@ -150,8 +167,7 @@ class Plan:
     def folders(self, group: Group, below: str = "runs") -> list[str]:
         """Folders of the runs of ``group``, or of further scores that are laid out as they are."""
         root = f"{self.study.results}/{below}"
-        grid = product(group.datasets, group.variants, group.seeds)
-        return [f"{root}/{dataset}/{variant}/seed{seed}" for dataset, variant, seed in grid]
+        return [f"{root}/{dataset}/{variant}/seed{seed}" for dataset, variant, seed in group.runs()]
 
     def settings(self, variant: str) -> dict[str, Any]:
         """What determines the model of ``variant``; neither its label nor how it is trained."""
@@ -248,7 +264,7 @@ class Plan:
     def _collected(self) -> Iterator[Step]:
         """The tables of runs: dsc.csv and those of the families."""
         for group in (self.main, self.alone, *self.families.values()):
-            seeds = {variant: list(group.seeds) for variant in group.variants}
+            seeds = {variant: list(numbers) for variant, numbers in group.seeds.items()}
             options = {"results": self.study.results, "datasets": list(group.datasets), "seeds": seeds}
             source = Source({}, files(self.folders(group), "per_case.csv"), options)
             name = "collect" if group is self.main else f"collect_{group.name}"
@@ -323,7 +339,7 @@ class Plan:
         yield self._figure("qualitative", "Best, median and worst cases", galleries | rows)
         yield self._figure("failures", "Failures", galleries | rows)
         yield self._figure("training_curves", "Training curves", self._runs(main, "history.csv") | rows)
-        schedules = Group("schedules", "", self._schedules(), (), ())
+        schedules = self._group("schedules", "", self._schedules(), ())
         widths = self._widths(schedules.variants) | self._rows(schedules)
         yield self._figure("width_schedule", "Widths by layer", widths)
         yield self._figure("cost", "Cost", self._runs(main, "manifest.json") | cost | rows, "cost_by_variant")
@@ -393,13 +409,20 @@ class Plan:
         return [path for step in wanted for path in step.outputs.values()] + [f"{self.study.results}/regression.passed"]
 
     def summary(self) -> str:
-        """Runs of the main table and of each family: all, shared with those above, and new."""
-        lines, planned = [f"{'':20} {'runs':>6} {'shared':>7} {'new':>6}"], set()
+        """Runs of the main table and of each family: all, shared with those above, new, and new for more seeds only."""
+
+        def line(name: str, *counts: Any) -> str:
+            return f"{name:20} {counts[0]:>6} {counts[1]:>7} {counts[2]:>6} {counts[3]:>15}"
+
+        def more(runs: set[tuple[str, str, int]]) -> int:
+            return sum(seed not in self.study.seeds for *_, seed in runs)
+
+        lines, planned = [line("", "runs", "shared", "new", "for more seeds")], set()
         for group in (self.main, *self.families.values()):
-            runs = group.runs()
-            lines.append(f"{group.name:20} {len(runs):6} {len(runs & planned):7} {len(runs - planned):6}")
+            runs = set(group.runs())
+            lines.append(line(group.name, len(runs), len(runs & planned), len(runs - planned), more(runs - planned)))
             planned |= runs
-        return "\n".join([*lines, f"{'total':20} {'':6} {'':7} {len(planned):6}"])
+        return "\n".join([*lines, line("total", "", "", len(planned), more(planned))])
 
 
 def main() -> None:

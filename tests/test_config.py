@@ -29,7 +29,7 @@ def changed(path: str, value) -> dict:
 def test_the_papers_study():
     study = load_study(CONFIG)
     assert study.datasets == ["kvasir_seg", "clinicdb", "bkai", "isic16", "busi"]
-    assert study.seeds == [41, 42, 43]
+    assert study.seeds_of("lora") == [41, 42, 43] and study.seeds_of("reversed") == [*range(41, 51)]
     assert study.image_size == 352
     training = study.training_of("telescopic")
     assert (training.learning_rate, training.weight_decay, training.batch_size) == (1e-3, 1e-3, 32)
@@ -73,6 +73,8 @@ def test_overlays_are_valid(overlay):
         ("ablations/depth/reference", "lora", ["ablations.depth.reference", "'lora'"]),
         ("ablations/alpha/variants", ["telescopic", "alpha_2"], ["ablations.alpha.variants", "'alpha_2'"]),
         ("ablations/alpha/seeds", [41, 41], ["ablations.alpha.seeds", "41 is listed more than once"]),
+        ("more_seeds/seeds", [44, 44], ["more_seeds.seeds", "44 is listed more than once"]),
+        ("more_seeds/variants", ["uniforn"], ["more_seeds.variants", "'uniforn'", "uniform"]),
         (
             "evaluation",
             {"comparisons_reference": "reversed"},

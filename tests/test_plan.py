@@ -26,21 +26,35 @@ def changed(**values) -> Plan:
 
 
 def counts(plan: Plan) -> dict[str, list[int]]:
-    """Runs, shared and new, by family."""
-    lines = [line.rsplit(maxsplit=3) for line in plan.summary().splitlines()[1:-1]]
+    """Runs, shared, new and new for more seeds, by family."""
+    lines = [line.rsplit(maxsplit=4) for line in plan.summary().splitlines()[1:-1]]
     return {name: [int(number) for number in numbers] for name, *numbers in lines}
 
 
 def test_runs_that_families_share_are_counted_once(full, demo):
-    assert counts(full)["main table"] == [120, 0, 120]
-    assert counts(full)["depth"] == [180, 30, 150]
+    # Eight variants on five datasets with three seeds, and seven more seeds of two; in the family of depth, of a third.
+    assert counts(full)["main table"] == [190, 0, 190, 70]
+    assert counts(full)["depth"] == [285, 100, 185, 35]
     # The demo's families are of one dataset and seed, and hold variants of the main table.
-    assert counts(demo)["components"] == [6, 1, 5]
+    assert counts(demo)["components"] == [6, 1, 5, 0]
     for plan in (full, demo):
-        assert all(runs == shared + new for runs, shared, new in counts(plan).values())
-        total = sum(new for *_, new in counts(plan).values())
-        assert plan.summary().splitlines()[-1].split() == ["total", str(total)]
+        assert all(runs == shared + new for runs, shared, new, _ in counts(plan).values())
+        *_, total, more = map(sum, zip(*counts(plan).values(), strict=True))
+        assert plan.summary().splitlines()[-1].split() == ["total", str(total), str(more)]
         assert len(set().union(*(group.runs() for group in (plan.main, *plan.families.values())))) == total
+
+
+def test_some_variants_have_more_seeds(full, demo):
+    seeds = full.steps["collect"].source.options["seeds"]
+    assert {variant: len(numbers) for variant, numbers in seeds.items() if len(numbers) != 3} == {
+        "telescopic": 10,
+        "uniform": 10,
+    }
+    assert "results/runs/busi/uniform/seed50/per_case.csv" in full.steps["table_main"].source.reads
+    assert full.families["depth"].seeds["reversed"] == [*range(41, 51)]
+    assert full.families["alpha"].seeds["telescopic"] == [41, 42, 43]  # the others have no more
+    assert set(map(tuple, demo.main.seeds.values())) == {(41, 42)}
+    assert set(map(tuple, demo.families["depth"].seeds.values())) == {(41,)}
 
 
 def test_no_two_steps_write_the_same_file(full):

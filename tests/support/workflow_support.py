@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[2]
 SMALL = {
     "datasets": ["busi"],
     "seeds": [41],
+    "more_seeds": None,
     "archives": {"phantoms": {"train": 8, "val": 4, "test": 6}, "official": False},
     "image_size": 64,
     "backbone": {"source": "phantom", "steps": 3},
