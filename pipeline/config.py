@@ -22,7 +22,7 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
-from pipeline.data.sources import DATASETS
+from pipeline.data.sources import DATASETS, SPLIT_VARIANTS
 from pipeline.models.kinds import VariantSettings, kinds, parse_variant
 from pipeline.runtime.atomic import write_json
 from pipeline.runtime.errors import PipelineError, run_command
@@ -96,6 +96,18 @@ class PhantomBackbone(_Settings):
 
 
 Backbone = Annotated[HubBackbone | FolderBackbone | PhantomBackbone, Field(discriminator="source")]
+
+
+class Further(_Settings):
+    """A family that asks a further question of the main table's methods, with runs of its own; null leaves it out."""
+
+    variants: list[Name] | None = Field(None, min_length=1, description="Keys of `variants`; those of `main` if absent")
+    datasets: list[Dataset] | None = Field(
+        None,
+        min_length=1,
+        description="The study's datasets if absent; those that the study does not have are left out",
+    )
+    seeds: list[int] | None = Field(None, min_length=1, description="The study's seeds if absent")
 
 
 class Ablation(_Settings):
@@ -201,7 +213,12 @@ class Study(_Settings):
 
     results: str = Field("results", pattern=r"^[^{}\n]+$", description="Folder of all outputs")
     datasets: list[Dataset] = Field(list(DATASETS), min_length=1, description="Datasets to train and test on")
-    split: Literal["published", "deduplicated"] = Field("published", description="Variant of the split lists")
+    split: Literal[SPLIT_VARIANTS] = Field(
+        "published",
+        description="Variant of the split lists: as published; deduplicated: without records that are repeated within "
+        "a split or in a later one; leak_free: deduplicated, and related cases (of one patient or video sequence, near "
+        "duplicates) in one split",
+    )
     image_size: int = Field(352, multiple_of=16, ge=32, description="Side of the model's input, pixels")
     archives: Archives = Field(default_factory=Archives)
     backbone: Backbone = Field(default_factory=HubBackbone)
@@ -211,6 +228,7 @@ class Study(_Settings):
     variants: dict[Name, Variant] = Field(min_length=1, description="Everything that can be trained, by name")
     main: list[Name] = Field(min_length=1, description="Variants of the main table, in its order")
     ablations: dict[Name, Ablation] = Field(default_factory=dict)
+    leaks: Further | None = Field(None, description="The family that compares the study's split with leak_free")
     evaluation: Evaluation = Field(default_factory=Evaluation)
     regression: Regression = Field(default_factory=Regression)
     jobs: Jobs = Field(default_factory=Jobs)
@@ -238,6 +256,10 @@ class Study(_Settings):
                         f"ablations.{name}.datasets: {dataset!r} is not among the study's datasets; "
                         f"allowed: {', '.join(self.datasets)}"
                     )
+        if self.leaks:
+            places["leaks.variants"] = self.leaks.variants or []
+            if self.split == "leak_free":
+                raise ValueError("leaks: the study's own split is leak_free; set leaks to null")
         for place, variants in places.items():
             for variant in variants:
                 if variant not in self.variants:

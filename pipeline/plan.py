@@ -15,7 +15,7 @@ from itertools import product
 from typing import Any
 
 from pipeline.config import Ablation, Study, read_study
-from pipeline.data.sources import dataset_facts
+from pipeline.data.sources import LEAK_FREE, dataset_facts, origin
 from pipeline.runtime.errors import run_command
 
 REPORTED = "workflow/resources/reported.csv"
@@ -133,8 +133,12 @@ class Plan:
         self.main = self._group("main table", f"{root}/dsc.csv", study.main, study.datasets)
         # Transfer and learned scales are shown for one variant; the data have none.
         self.alone = self._group("reference", f"{root}/reference.csv", [self.reference], study.datasets)
-        self.data = Group("data", "", {}, study.datasets)
         self.families = {name: self._family(name, entry) for name, entry in study.ablations.items()}
+        self.further = {group.name: group for group in self._further_groups()}
+        self.groups = (self.main, *self.families.values(), *self.further.values())
+        # All that are made: the study's, and those that further families derive from them.
+        self.datasets = list(dict.fromkeys(name for group in self.groups for name in group.datasets))
+        self.data = Group("data", "", {}, self.datasets)
         tables, figures = list(self._tables()), list(self._figures())
         wanted = ([step for step in steps if not step.on_request] for steps in (tables, figures))
         steps = (*self._collected(), *tables, *figures, *self._paper(*wanted))
@@ -158,6 +162,16 @@ class Plan:
         table = f"{self.study.results}/ablations/{name}.csv"
         return self._group(name, table, entry.variants, entry.datasets or self.study.datasets, entry.seeds)
 
+    def _further_groups(self) -> Iterator[Group]:
+        """The families beside the ablations whose question the study asks of any of its datasets."""
+        study, root = self.study, self.study.results
+        if entry := study.leaks:
+            chosen = [name for name in entry.datasets or study.datasets if name in study.datasets]
+            datasets = [name for dataset in chosen for name in (dataset, f"{dataset}{LEAK_FREE}")]
+            if datasets:
+                seeds = entry.seeds or study.seeds
+                yield self._group("leaks", f"{root}/leaks.csv", entry.variants or study.main, datasets, seeds)
+
     # ---------------------------------------------------------------- names and settings
 
     def run_folder(self, dataset: str, variant: str, seed: int) -> str:
@@ -168,6 +182,10 @@ class Plan:
         """Folders of the runs of ``group``, or of further scores that are laid out as they are."""
         root = f"{self.study.results}/{below}"
         return [f"{root}/{dataset}/{variant}/seed{seed}" for dataset, variant, seed in group.runs()]
+
+    def split(self, dataset: str) -> str:
+        """The variant of the split lists that ``dataset`` has."""
+        return self.study.split if dataset == origin(dataset) else "leak_free"
 
     def settings(self, variant: str) -> dict[str, Any]:
         """What determines the model of ``variant``; neither its label nor how it is trained."""
@@ -234,10 +252,11 @@ class Plan:
         options = {"scores": f"{self.study.results}/{below}"}
         return self._runs(group, "manifest.json") | Source({}, scores, options)
 
-    def _datasets(self, *names: str) -> Source:
-        """These files of each standardised dataset."""
-        folders = [f"{self.study.results}/datasets/{dataset}" for dataset in self.study.datasets]
-        return Source({}, files(folders, *names), {"results": self.study.results}) | self._in_order()
+    def _datasets(self, group: Group, *names: str) -> Source:
+        """These files of each standardised dataset of ``group``."""
+        folders = [f"{self.study.results}/datasets/{dataset}" for dataset in group.datasets]
+        source = Source({}, files(folders, *names), {"results": self.study.results})
+        return source | self._in_order(group) | self._names(Group("", "", {}, group.datasets))
 
     def _in_order(self, group: Group | None = None) -> Source:
         return Source(options={"datasets": list((group or self.main).datasets)})
@@ -263,7 +282,7 @@ class Plan:
 
     def _collected(self) -> Iterator[Step]:
         """The tables of runs: dsc.csv and those of the families."""
-        for group in (self.main, self.alone, *self.families.values()):
+        for group in (*self.groups, self.alone):
             seeds = {variant: list(numbers) for variant, numbers in group.seeds.items()}
             options = {"results": self.study.results, "datasets": list(group.datasets), "seeds": seeds}
             source = Source({}, files(self.folders(group), "per_case.csv"), options)
@@ -291,6 +310,10 @@ class Plan:
             options = Source(options={"reference": entry.reference, "title": entry.title}) | self._in_order(family)
             shown = Entry(ABLATION, {"result": "Table: DSC by variant"}, "page_ablation", entry.title)
             yield from self._table(f"ablation_{name}", shown, of_family | options | self._rows(family), "family")
+        if leaks := self.further.get("leaks"):
+            source = self._runs(leaks, "per_case.csv", "manifest.json") | Source({"dsc": leaks.table})
+            source |= self._in_order(leaks) | Source(options={"margin": study.evaluation.margin})
+            yield from self._table("leaks", "Published against leak-free splits", source | self._names(leaks))
         transfer = self._further(self.alone, "transfer") | self._names(self.alone)
         yield from self._table("transfer", "Transfer between datasets", transfer)
         choices = self._further(main, "evaluation_choices") | Source(options={"side": study.image_size})
@@ -306,7 +329,7 @@ class Plan:
         yield Step("reproduction", module, source, {"json": output}, output, subcommand="judge")
         shown = Entry(PAPER, {"page": "Reported against measured DSC"}, "page_regression")
         yield from self._table("regression", shown, runs | regression | self._names(main), kinds=("md",))
-        audit = self._datasets("integrity.json", "provenance.json", "cases.csv") | self._names(self.data)
+        audit = self._datasets(self.data, "integrity.json", "provenance.json", "cases.csv")
         shown = Entry(DATA, {"result": "Table: audit"}, "page_data_audit")
         yield from self._table("data_audit", shown, audit, kinds=("csv", "md"))
 
@@ -343,11 +366,18 @@ class Plan:
         widths = self._widths(schedules.variants) | self._rows(schedules)
         yield self._figure("width_schedule", "Widths by layer", widths)
         yield self._figure("cost", "Cost", self._runs(main, "manifest.json") | cost | rows, "cost_by_variant")
-        overview = self._datasets("integrity.json") | self._names(self.data)
+        overview = self._datasets(self.main, "integrity.json")
         shown = Entry(DATA, {"result": "Figure: overview"}, "data_overview")
         yield self._figure("data_overview", shown, overview)
         transfer = self._file(transfer="tables/transfer.csv") | self._rows(alone)
         yield self._figure("transfer", "Transfer between datasets", transfer, "transfer_heatmap")
+        if leaks := self.further.get("leaks"):
+            source = self._file(table="tables/leaks.csv") | Source(
+                options={"names": ["published split", "leak-free split"]}
+            )
+            yield self._figure(
+                "leaks", "Published against leak-free splits", source | self._rows(leaks), "before_after"
+            )
         if getattr(study.variants[self.reference].settings, "alpha_learned", False):
             scales = self._runs(alone, "weights.safetensors") | self._rows(alone)
             yield self._figure("alpha_by_depth", "Learned residual scales", scales)
@@ -389,6 +419,8 @@ class Plan:
         source |= self._file(comparison="tables/comparison.csv")
         if "components" in self.families:
             source |= self._file(components="tables/ablation_components.csv")
+        if "leaks" in self.further:
+            source |= self._file(leaks="tables/leaks.csv")
         source |= Source(options={"figures": names["figure"], "tables": names["table"]}) | self._rows(self.main)
         output = f"{self.study.results}/paper.md"
         yield Step("paper", "pipeline.reporting.paper", source, {"md": output}, output)
@@ -418,7 +450,7 @@ class Plan:
             return sum(seed not in self.study.seeds for *_, seed in runs)
 
         lines, planned = [line("", "runs", "shared", "new", "for more seeds")], set()
-        for group in (self.main, *self.families.values()):
+        for group in self.groups:
             runs = set(group.runs())
             lines.append(line(group.name, len(runs), len(runs & planned), len(runs - planned), more(runs - planned)))
             planned |= runs

@@ -56,6 +56,8 @@ def test_overlays_are_valid(overlay):
         ("seeds", [41, 42, 41], ["seeds", "41 is listed more than once"]),
         ("seeds", [], ["seeds", "at least 1"]),
         ("main", ["telescopic", "telescopik"], ["main", "'telescopik'", "vlsm_dense"]),
+        ("split", "leak_free", ["leaks: the study's own split is leak_free; set leaks to null"]),
+        ("leaks/variants", ["telescopik"], ["leaks.variants", "'telescopik'", "vlsm_dense"]),
         ("image_size", 350, ["image_size", "multiple of 16", "350"]),
         ("training/batch_size", 0, ["training.batch_size", "greater than or equal to 1", "0"]),
         ("training/precision", "fp8", ["training.precision", "'fp16', 'bf16' or 'fp32'", "fp8"]),

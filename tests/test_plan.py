@@ -41,7 +41,7 @@ def test_runs_that_families_share_are_counted_once(full, demo):
         assert all(runs == shared + new for runs, shared, new, _ in counts(plan).values())
         *_, total, more = map(sum, zip(*counts(plan).values(), strict=True))
         assert plan.summary().splitlines()[-1].split() == ["total", str(total), str(more)]
-        assert len(set().union(*(group.runs() for group in (plan.main, *plan.families.values())))) == total
+        assert len(set().union(*(group.runs() for group in plan.groups))) == total
 
 
 def test_some_variants_have_more_seeds(full, demo):
@@ -55,6 +55,18 @@ def test_some_variants_have_more_seeds(full, demo):
     assert full.families["alpha"].seeds["telescopic"] == [41, 42, 43]  # the others have no more
     assert set(map(tuple, demo.main.seeds.values())) == {(41, 42)}
     assert set(map(tuple, demo.families["depth"].seeds.values())) == {(41,)}
+
+
+def test_a_family_on_both_splits_is_made_of_the_studys_datasets(full):
+    leaks = full.further["leaks"]
+    assert list(leaks.datasets) == ["clinicdb", "clinicdb_leak_free", "busi", "busi_leak_free"]
+    assert (full.split("clinicdb"), full.split("clinicdb_leak_free")) == ("published", "leak_free")
+    assert "results/datasets/busi_leak_free/cases.csv" in full.steps["table_data_audit"].source.reads
+    assert "results/datasets/busi_leak_free/integrity.json" not in full.steps["figure_data_overview"].source.reads
+    assert full.steps["table_leaks"].source.options["labels"]["busi_leak_free"] == "BUSI, leak-free"
+    for other in (changed(leaks=None), changed(leaks={"datasets": ["bkai"]}, datasets=["kvasir_seg"], ablations={})):
+        assert other.further == {} and "table_leaks" not in other.steps
+        assert set(other.datasets) == set(other.study.datasets)
 
 
 def test_no_two_steps_write_the_same_file(full):

@@ -1,7 +1,7 @@
 """Facts of the data audit: records, missing and empty cases, duplicates and leaks of a standardised dataset."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,21 +9,20 @@ from typing import Any
 import numpy as np
 
 from pipeline.data.cases import Case, read_cases
-from pipeline.data.fingerprints import Comparison, Fingerprint, find_pairs
+from pipeline.data.fingerprints import Fingerprint, find_pairs, find_scenes
+from pipeline.data.leak_free import related
 from pipeline.data.sources import SPLITS, dataset_facts
 from pipeline.runtime.atomic import read_json
 from pipeline.runtime.errors import PipelineError
 
 FIX = "run pipeline.data.integrity again"
-SAME_SCENE = 0.5
-"""Least similarity at which two successive frames count as one scene; one random pair in twelve reaches it."""
 
 
 @dataclass(frozen=True)
 class Finding:
     """One fact: a count (or, for foreground shares, percent) and the cases that it is about.
 
-    ``splits`` is a split, or a combination such as "train-test".
+    ``splits`` is a split, or a combination such as "train-test"; of cases that were moved, from and to.
     """
 
     dataset: str
@@ -69,26 +68,32 @@ def _foreground(dataset: str, cases: Sequence[Case]) -> list[Finding]:
     return findings
 
 
-def _frames(dataset: str, cases: Sequence[Case], comparison: Comparison) -> list[Finding]:
+def _frames(dataset: str, cases: Sequence[Case], prints: Mapping[str, Fingerprint]) -> list[Finding]:
     """Frames of val and test whose neighbour in the video is in train and shows the same scene."""
     split_of = {case.case: case.split for case in cases}
-    pairs, seen = [], []
-    for case, split in split_of.items():
-        neighbours = [str(int(case) + step) for step in (-1, 1) if str(int(case) + step) in split_of]
-        alike = [other for other in neighbours if comparison.similarity(case, other) >= SAME_SCENE]
-        pairs += [
-            (splits, f"{case} = {other}")
-            for other in alike
-            if int(other) > int(case)
-            for splits in _between([split], [split_of[other]])
-            if "-" in splits
-        ]
-        if split != "train" and any(split_of[other] == "train" for other in alike):
-            seen.append((split, case))
+    scenes = find_scenes(prints)
+    splits = [_joined([split_of[one], split_of[two]]) for one, two in scenes]
+    pairs = [(joined, f"{one} = {two}") for joined, (one, two) in zip(splits, scenes, strict=True) if "-" in joined]
+    beside = {case for pair in scenes if "train" in map(split_of.get, pair) for case in pair}
+    seen = [(split, case) for case, split in split_of.items() if split != "train" and case in beside]
     return [
         *_grouped(dataset, "successive_frames_alike", pairs),
         *_grouped(dataset, "frames_with_a_train_neighbour", seen),
     ]
+
+
+def _leak_free(
+    dataset: str, cases: Sequence[Case], prints: Mapping[str, Fingerprint], moved: Sequence[Sequence[str]]
+) -> list[Finding]:
+    """Groups of related cases and where they are, which cases left their published split, and which stayed in test."""
+    split_of = {case.case: case.split for case in cases}
+    groups = related(prints, {case.case: case.subject for case in cases}, bool(dataset_facts(dataset).sequences))
+    texts = [(split_of[group[0]], " = ".join(group)) for group in groups]
+    elsewhere = [(f"{old}-{new}", case) for case, old, new in moved]
+    came = {case for case, _, _ in moved}
+    stayed = [("test", case) for case, split in split_of.items() if split == "test" and case not in came]
+    names = (("related", texts), ("moved", elsewhere), ("stayed", stayed))
+    return [finding for name, items in names for finding in _grouped(dataset, name, items)]
 
 
 def audit_dataset(dataset: str, folder: Path) -> list[Finding]:
@@ -140,6 +145,8 @@ def audit_dataset(dataset: str, folder: Path) -> list[Finding]:
         for splits in _between(splits_of[first], splits_of[second])
     ]
     findings += _grouped(dataset, "identical_pairs_that_contradict", contradictions)
-    if dataset_facts(dataset).video_frames:
-        findings += _frames(dataset, cases, Comparison(prints))
+    if dataset_facts(dataset).sequences:
+        findings += _frames(dataset, cases, prints)
+    if proof["split"] == "leak_free":
+        findings += _leak_free(dataset, cases, prints, proof["moved"])
     return findings + _foreground(dataset, cases)

@@ -14,7 +14,10 @@ from pipeline.runtime.errors import PipelineError
 
 @dataclass(frozen=True)
 class Case:
-    """A row of cases.csv. ``width``, ``height`` in pixels; ``foreground`` counts the mask's foreground pixels."""
+    """A row of cases.csv. ``width``, ``height`` in pixels; ``foreground`` counts the mask's foreground pixels.
+
+    ``subject`` is the patient or video sequence, where the dataset's own records tell it.
+    """
 
     case: str
     split: str
@@ -26,6 +29,7 @@ class Case:
     mask_sha256: str
     bbox: list[int] | None
     group: str
+    subject: str
     prompts: Prompts
 
     @property
@@ -67,7 +71,10 @@ def read_cases(path: str | Path) -> list[Case]:
             rows = list(csv.DictReader(file))
         return [
             Case(
-                **{key: row[key] for key in ("case", "split", "image", "image_sha256", "mask_sha256", "group")},
+                **{
+                    key: row[key]
+                    for key in ("case", "split", "image", "image_sha256", "mask_sha256", "group", "subject")
+                },
                 **{key: int(row[key]) for key in ("width", "height", "foreground")},
                 bbox=json.loads(row["bbox"]) if row["bbox"] else None,
                 prompts=json.loads(row["prompts"]),

@@ -16,6 +16,8 @@ HASHED = 32
 COSINES = np.cos(np.pi * np.outer(np.arange(8), 2 * np.arange(HASHED) + 1) / (2 * HASHED))
 HASH_DISTANCE = 10
 """Bits of 64 in which the perceptual hashes of two candidates may differ."""
+SAME_SCENE = 0.5
+"""Least correlation at which two successive frames count as one scene; one random pair in twelve reaches it."""
 SIMILARITY = 0.95
 """Least correlation of two thumbnails, the mean of the others subtracted, at which they count as near duplicates."""
 
@@ -97,7 +99,8 @@ class Comparison:
         others = len(self._levels) - 2
         mean = (self._sum - pair.sum(axis=0)) / others if others else 0.0
         one, two = self._normalised(pair - mean)
-        return float(one @ two)
+        # The last bits depend on the processor, and thresholds must not.
+        return round(float(one @ two), 9)
 
 
 def find_pairs(fingerprints: Mapping[str, Fingerprint]) -> list[Pair]:
@@ -118,3 +121,12 @@ def find_pairs(fingerprints: Mapping[str, Fingerprint]) -> list[Pair]:
             elif similarity >= SIMILARITY:
                 pairs.append(Pair(case, other, "near", similarity))
     return pairs
+
+
+def find_scenes(fingerprints: Mapping[str, Fingerprint]) -> list[tuple[str, str]]:
+    """Successive video frames that show the same scene; cases are the frames' numbers."""
+    comparison = Comparison(fingerprints)
+    successive = [(case, str(int(case) + 1)) for case in sorted(fingerprints, key=int)]
+    return [
+        (one, two) for one, two in successive if two in fingerprints and comparison.similarity(one, two) >= SAME_SCENE
+    ]

@@ -14,6 +14,7 @@ from PIL import Image
 from pipeline.data.alignment import misalignment
 from pipeline.data.cases import Case, examples, read_cases
 from pipeline.data.fingerprints import THUMBNAIL, Fingerprint
+from pipeline.data.leak_free import related, separate
 from pipeline.data.sources import SPLITS, dataset_facts
 from pipeline.data.splits import Record, deduplicate, read_split_lists, repeated
 from pipeline.runtime.atomic import read_json, write_json
@@ -81,12 +82,21 @@ def _refuse(dataset: str, what: str, problems: Sequence[str], fix: str) -> None:
         raise PipelineError(f"{dataset}: {len(problems)} {what}: {examples(problems, '; ')}. {fix}")
 
 
-def _compare_lists(dataset: str, records: Sequence[Record], cases: Sequence[Case], provenance: dict[str, Any]) -> None:
-    """The rows must be the lists' records, minus those that standardising reported missing or left out."""
+def _compare_lists(
+    dataset: str,
+    records: Sequence[Record],
+    cases: Sequence[Case],
+    provenance: dict[str, Any],
+    prints: dict[str, Fingerprint],
+) -> None:
+    """The rows must be the lists' records, minus those that standardising reported missing or left out, as moved."""
     missing = {(split, case) for split, case in provenance["missing"]}
     expected = [record for record in records if (record.split, record.case) not in missing]
-    if provenance["split"] == "deduplicated":
+    if provenance["split"] != "published":
         expected, _ = deduplicate(expected)
+    if provenance["split"] == "leak_free":
+        subjects = {case.case: case.subject for case in cases}
+        expected = separate(expected, related(prints, subjects, bool(dataset_facts(dataset).sequences)))
     fix = "Standardise the dataset again"
     if len(expected) != len(cases):
         raise PipelineError(
@@ -172,7 +182,7 @@ def _read_provenance(folder: Path) -> tuple[dict[str, Any], dict[str, Fingerprin
     try:
         for key in ("missing", "dropped"):
             provenance[key] = [[split, case] for split, case in provenance[key]]
-        provenance["split"], provenance["grey_images"]
+        provenance["split"], provenance["grey_images"], provenance["moved"]
         return provenance, {case: Fingerprint.from_json(text) for case, text in provenance["fingerprints"].items()}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise PipelineError(f"{path}: not what standardising wrote ({error!r}); {fix}") from None
@@ -194,7 +204,7 @@ def verify(dataset: str, folder: Path, annotations: Path, verify_boxes: bool, th
     cases = read_cases(folder / "cases.csv")
     provenance, prints = _read_provenance(folder)
     records = read_split_lists(annotations)
-    _compare_lists(dataset, records, cases, provenance)
+    _compare_lists(dataset, records, cases, provenance, prints)
     distinct = list({case.case: case for case in cases}.values())
     with ThreadPoolExecutor(threads) as pool:
         examined = pool.map(lambda case: _examine(folder, case), distinct)
@@ -221,6 +231,7 @@ def verify(dataset: str, folder: Path, annotations: Path, verify_boxes: bool, th
             "empty_masks": [[case.split, case.case] for case in cases if not case.foreground],
             "missing": provenance["missing"],
             "dropped": provenance["dropped"],
+            "moved": provenance["moved"],
             "repeated": repeated(records),
             "grey_images": provenance["grey_images"],
             "contradictions": _contradictions(dataset, distinct, prints),

@@ -4,9 +4,10 @@ To add a dataset, add an entry to the table: archives, the patterns of its image
 is needed only where its masks mark the foreground in a way that no kind in :mod:`pipeline.data.masks` reads.
 """
 
+import bisect
 import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -17,6 +18,9 @@ from pipeline.runtime.errors import PipelineError
 
 TABLE = Path(__file__).parents[2] / "workflow" / "resources" / "datasets.yaml"
 SPLITS = ("train", "val", "test")
+SPLIT_VARIANTS = ("published", "deduplicated", "leak_free")
+LEAK_FREE = "_leak_free"
+"""Ending of the name of a dataset whose split is leak_free whatever the study's is (:mod:`pipeline.data.leak_free`)."""
 # Every step reads the table; libyaml does it ten times faster, where PyYAML was built with it.
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -109,7 +113,10 @@ class Dataset(Facts):
     case: str = Field("{case}", description="Case as the split lists name it, from the patterns' groups")
     group: str = Field("", description="Class of a case, from the patterns' groups")
     mask_kind: str = Field("grey", description="How masks mark the foreground; see pipeline.data.masks")
-    video_frames: bool = Field(False, description="Cases are numbered video frames, so that neighbours look alike")
+    subject: str = Field("", description="Patient of a case, from the patterns' groups")
+    sequences: list[int] = Field(
+        [], description="First frames of the video sequences, ascending; cases are then numbered frames"
+    )
     annotations: Annotations
     records: BySplit = Field(description="Records of each split list")
     contrast: float | None = Field(
@@ -124,10 +131,19 @@ class Dataset(Facts):
         for pattern in (p for a in self.archives for layout in a.layouts for p in (layout.image, layout.mask) if p):
             groups = dict.fromkeys(re.compile(pattern).groupindex, "")
             try:
-                self.case.format_map(groups), self.group.format_map(groups)
+                self.case.format_map(groups), self.group.format_map(groups), self.subject.format_map(groups)
             except (KeyError, ValueError, IndexError, AttributeError) as error:
-                raise ValueError(f"case and group need named groups that {pattern!r} lacks: {error}") from None
+                raise ValueError(f"case, group and subject need named groups that {pattern!r} lacks: {error}") from None
         return self
+
+    def subject_of(self, case: str, groups: Mapping[str, str]) -> str:
+        """The patient or video sequence that ``case`` shows, as the dataset's own records say; "" if they do not.
+
+        ``groups`` are those of the pattern that its file matched.
+        """
+        if self.sequences:
+            return f"sequence {bisect.bisect(self.sequences, int(case))}"
+        return self.subject.format_map(groups)
 
 
 class AnnotationSource(Facts):
@@ -168,17 +184,23 @@ def table() -> Table:
     return read_facts(TABLE, Table.model_validate)
 
 
+def origin(name: str) -> str:
+    """The dataset whose archives and lists ``name`` is made from: "busi" for "busi_leak_free"."""
+    return name.removesuffix(LEAK_FREE)
+
+
 def dataset_facts(name: str) -> Dataset:
-    """The entry of dataset ``name``.
+    """The entry of dataset ``name``; of "busi_leak_free" that of "busi" under another title.
 
     Raises:
         PipelineError: there is none; the message lists those there are.
     """
-    if name not in table().datasets:
+    facts = table().datasets.get(origin(name))
+    if facts is None:
         raise PipelineError(
             f"dataset {name!r} is unknown; known (workflow/resources/datasets.yaml): {list(table().datasets)}"
         )
-    return table().datasets[name]
+    return facts if name == origin(name) else facts.model_copy(update={"title": f"{facts.title}, leak-free"})
 
 
 def __getattr__(name: str) -> tuple[str, ...]:

@@ -15,9 +15,10 @@ from pipeline.data.archives import Match, archive_sha256, find_archives, match_m
 from pipeline.data.cases import Case, examples, write_cases
 from pipeline.data.fingerprints import Fingerprint, fingerprint
 from pipeline.data.images import decode
+from pipeline.data.leak_free import related, separate
 from pipeline.data.masks import read_mask
 from pipeline.data.members import ArchiveError
-from pipeline.data.sources import dataset_facts
+from pipeline.data.sources import SPLIT_VARIANTS, dataset_facts
 from pipeline.data.splits import Record, deduplicate, read_split_lists
 from pipeline.data.unpack import MAX_UNPACKED_BYTES, list_members, member_path, unpack
 from pipeline.runtime.atomic import atomic_folder, write_json
@@ -38,11 +39,12 @@ PNG = {"format": "PNG", "compress_level": 1, "compress_type": 3}
 
 @dataclass
 class Files:
-    """The files of one case, unpacked, and the class in their names."""
+    """The files of one case, unpacked, and what their names tell: its class, and its patient or sequence."""
 
     images: list[Path] = field(default_factory=list)
     masks: list[Path] = field(default_factory=list)
     group: str = ""
+    subject: str = ""
 
 
 @dataclass
@@ -133,6 +135,7 @@ def _standardise_case(case: str, files: Files, kind: str, folder: Path) -> Stand
         "image_sha256": file_sha256(image),
         "mask_sha256": file_sha256(mask),
         "group": files.group or group,
+        "subject": files.subject,
     }
     return done
 
@@ -156,7 +159,7 @@ def _unpack_all(dataset: str, archives: Path, listed: set[str], folder: Path) ->
     ISIC has cases in both the training and the test archive. Where those copies differ the later archive's is used, so
     that the test set is the published one.
     """
-    group = dataset_facts(dataset).group
+    facts = dataset_facts(dataset)
     found = _match_archives(dataset, archives)
     extra = {match.case for _, _, matches in found for match in matches} - listed
     wanted = [(path, members, [match for match in matches if match.case in listed]) for path, members, matches in found]
@@ -172,14 +175,15 @@ def _unpack_all(dataset: str, archives: Path, listed: set[str], folder: Path) ->
         left -= unpack(path, target, [match.member for match in matches], left)
         own: dict[str, Files] = {}
         for match in matches:
-            files = own.setdefault(match.case, Files(group=group.format_map(match.groups)))
+            group, subject = facts.group.format_map(match.groups), facts.subject_of(match.case, match.groups)
+            files = own.setdefault(match.case, Files(group=group, subject=subject))
             (files.images if match.role == "image" else files.masks).append(member_path(target, match.member))
         for case, files in own.items():
             files.masks.sort()
             if len(files.images) > 1:
                 names = " and ".join(str(path.relative_to(target)) for path in files.images)
                 raise ArchiveError(f"{dataset}: {path} has {len(files.images)} images of case {case}: {names}")
-            known = cases.setdefault(case, Files(group=files.group))
+            known = cases.setdefault(case, Files(group=files.group, subject=files.subject))
             for role in ("images", "masks"):
                 new, old = getattr(files, role), getattr(known, role)
                 if new and old and not _same(new, old):
@@ -254,7 +258,8 @@ def standardise(
         dataset: key of the table of datasets.
         archives: folder with its archives, under any accepted name.
         annotations: folder with train.json, val.json, test.json.
-        split: "published", or "deduplicated" (see :func:`pipeline.data.splits.deduplicate`).
+        split: "published", "deduplicated" (see :func:`pipeline.data.splits.deduplicate`), or "leak_free", which is
+            deduplicated and then as :mod:`pipeline.data.leak_free` says.
         allow_missing: records that may lack a file.
         threads: decoding threads.
 
@@ -274,9 +279,15 @@ def standardise(
                 f"{archives} and run again"
             ) from None
         present = _present(dataset, records, cases, extra, allow_missing)
-        kept, dropped = deduplicate(present) if split == "deduplicated" else (present, [])
+        kept, dropped = (present, []) if split == "published" else deduplicate(present)
         done = _standardise_cases(dataset, cases, list(dict.fromkeys(r.case for r in kept)), threads, folder)
         shutil.rmtree(unpacked)
+        before = {r.case: r.split for r in kept}
+        if split == "leak_free":
+            prints = {case: result.fingerprint for case, result in done.items()}
+            subjects = {case: result.columns["subject"] for case, result in done.items()}
+            kept = separate(kept, related(prints, subjects, bool(dataset_facts(dataset).sequences)))
+        moved = [[r.case, before[r.case], r.split] for r in kept if split == "leak_free" and r.split != before[r.case]]
         write_cases(
             folder / "cases.csv",
             [
@@ -292,6 +303,7 @@ def standardise(
             "records": len(records),
             "missing": [[r.split, r.case] for r in records if (r.split, r.case) in gone],
             "dropped": [[r.split, r.case] for r in dropped],
+            "moved": moved,
             "encoded_anew": sum(result.encoded for result in done.values()),
             "turned_by_exif": [case for case, result in done.items() if result.turned],
             "grey_images": [case for case, result in done.items() if result.grey],
@@ -300,6 +312,8 @@ def standardise(
         write_json(folder / "provenance.json", provenance, indent=None)
     for record in dropped:
         log(f"{dataset}: left {record.case} out of {record.split}: it is in a later split, or listed before")
+    if moved:
+        log(f"{dataset}: {len(moved)} cases are in another split than the published one, to keep related ones together")
     if turned := provenance["turned_by_exif"]:
         log(f"{dataset}: turned {len(turned)} images as their EXIF data say: {examples(turned)}")
     encoded = provenance["encoded_anew"]
@@ -311,7 +325,7 @@ def main() -> None:
     parser.add_argument("--dataset", required=True)
     parser.add_argument("--archives", type=Path, required=True, help="folder with the dataset's archives")
     parser.add_argument("--annotations", type=Path, required=True, help="folder with train.json, val.json, test.json")
-    parser.add_argument("--split", choices=("published", "deduplicated"), default="published")
+    parser.add_argument("--split", choices=SPLIT_VARIANTS, default="published")
     parser.add_argument("--allow-missing", type=int, default=0, help="records that may be missing")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--output", type=Path, required=True, help="folder of the standardised dataset")

@@ -4,12 +4,13 @@ They are caricatures with the datasets' technical traits (sizes, fields of view,
 their usual distractors (reflections, folds, dark corners, hairs, acoustic shadows). They hold no patient's data.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.random import Generator
 from PIL import Image
+from scipy.ndimage import shift
 
 Array = np.ndarray
 Colour = tuple[float, float, float]
@@ -245,6 +246,14 @@ def draw_clinicdb(rng: Generator) -> Phantom:
     height, width = 96, 128
     view = np.maximum(_corners_cut(height, width, (0.06, 0.12), 0.42), 0.06)
     return _colonoscopy(rng, height, width, _CLINICDB, view)
+
+
+def another_frame(rng: Generator, phantom: Phantom) -> Phantom:
+    """The scene of ``phantom`` a moment later: moved by a few pixels, lighter or darker."""
+    move = tuple(rng.integers(-4, 5, 2))
+    image = rng.uniform(0.9, 1.1) * shift(phantom.image.astype(np.float32), (*move, 0), order=1, mode="nearest")
+    masks = [shift(mask.astype(np.uint8), move, order=0, mode="nearest") > 0 for mask in phantom.masks]
+    return replace(phantom, image=_finished(rng, image, 2.5), masks=masks)
 
 
 def draw_bkai(rng: Generator) -> Phantom:

@@ -16,13 +16,15 @@ import numpy as np
 from numpy.random import Generator
 from PIL import Image
 
-from pipeline.demo.phantom_images import draw_bkai, draw_busi, draw_clinicdb, draw_isic, draw_kvasir
+from pipeline.data.sources import SPLITS, dataset_facts
+from pipeline.demo.phantom_images import another_frame, draw_bkai, draw_busi, draw_clinicdb, draw_isic, draw_kvasir
 from pipeline.demo.phantom_prompts import record
 from pipeline.runtime.atomic import atomic_folder, write_text
 from pipeline.runtime.errors import run_command
 from pipeline.runtime.progress import log, track
 
-SPLITS = ("train", "val", "test")
+FRAMES = 612
+"""Of the original CVC-ClinicDB."""
 # Zip archives hold times of their members; a fixed one keeps them reproducible.
 MEMBER_TIME = (2020, 1, 1, 0, 0, 0)
 
@@ -64,8 +66,12 @@ def _kvasir(rng: Generator, splits: list[str]) -> Iterator[tuple[list[Member], t
 
 
 def _clinicdb(rng: Generator, splits: list[str]) -> Iterator[tuple[list[Member], tuple]]:
-    for frame in rng.permutation(len(splits)) + 1:
-        phantom = draw_clinicdb(rng)
+    # Frames of the original's sequences, so that neighbours are on both sides of the splits as there.
+    facts, scenes = dataset_facts("clinicdb"), {}
+    for frame in rng.choice(max(FRAMES, len(splits)), len(splits), replace=False) + 1:
+        sequence = facts.subject_of(str(frame), {})
+        phantom = another_frame(rng, scenes[sequence]) if sequence in scenes else draw_clinicdb(rng)
+        scenes.setdefault(sequence, phantom)
         files = [
             ("CVC-ClinicDB.zip", f"CVC-ClinicDB/Original/{frame}.tif", _encoded(phantom.image, "TIFF")),
             ("CVC-ClinicDB.zip", f"CVC-ClinicDB/Ground Truth/{frame}.tif", _encoded(_grey(phantom.mask), "TIFF")),

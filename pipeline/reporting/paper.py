@@ -10,6 +10,7 @@ from pipeline.evaluation.csv_table import read_table
 from pipeline.evaluation.readers import AVERAGE, dataset_order, read_cost, read_dsc, read_reported
 from pipeline.evaluation.reproduction import DIFFERS, NOT_COMPARABLE, NOT_RUN, REPRODUCES
 from pipeline.reporting import markdown
+from pipeline.reporting.answers import CHANGES, changes
 from pipeline.reporting.formats import NOT_AVAILABLE, number
 from pipeline.reporting.options import label, parse_options
 from pipeline.reporting.tables.regression import VERDICTS, is_reported_only, read_regression, shown_verdict
@@ -166,6 +167,9 @@ def _depth(comparison: pd.DataFrame, names: Callable[[str], str], note: str) -> 
     return _judged("Supported" if low > 0 else "Contradicted" if high < 0 else "Not significant", fact, note)
 
 
+LEAKS = "How much of the DSC is owed to related cases on both sides of the published splits?"
+
+
 def paper(
     regression: Sequence[Mapping[str, Any]],
     dsc: pd.DataFrame,
@@ -178,6 +182,7 @@ def paper(
     variants: Sequence[str],
     labels: Mapping[str, str],
     note: str,
+    leaks: pd.DataFrame | None = None,
 ) -> str:
     """The page, as Markdown with links relative to the results folder.
 
@@ -189,6 +194,7 @@ def paper(
         variants: the study's, measured.
         labels: display names of variants and datasets.
         note: why numbers cannot be compared with the paper's; empty where they can.
+        leaks: as tables/leaks.csv (points).
     """
 
     def names(key: str) -> str:
@@ -217,13 +223,22 @@ def paper(
         lines += [f"## {position}. {title}", "", f"Here: {here}", "", verdict, ""]
         if shown and shown[0].endswith(".pdf"):
             lines += [f"![{title}]({shown[0].removesuffix('.pdf')}.png)", ""]
+    answers = []
+    if leaks is not None:
+        setting = "on the leak-free split, where both training and test cases are other ones,"
+        answers.append((LEAKS, ["leaks.pdf", "tables/leaks.md"], changes(leaks, METHOD, setting, names)))
+    if answers:
+        lines += ["## Further questions", ""]
+    for question, wanted, answer in answers:
+        here = ", ".join(links.pop(file) for file in wanted if file in links)
+        lines += [f"- **{question}** {answer} Here: {here}", ""]
     if links:
         lines += ["## Beyond the paper", "", *(f"- {link}" for link in links.values()), ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
 def main() -> None:
-    files = ("regression", "dsc", "cost", "reported", "comparison", "components")
+    files = ("regression", "dsc", "cost", "reported", "comparison", "components", "leaks")
     options = parse_options(__doc__, *files, "figures", "tables", "variants")
     columns = ["dataset", "variant", "reference", "difference", "difference_low", "difference_high"]
     page = paper(
@@ -238,6 +253,7 @@ def main() -> None:
         options.variants,
         options.labels,
         options.note,
+        read_table(options.leaks, CHANGES) if options.leaks else None,
     )
     write_text(options.output, page)
 

@@ -62,6 +62,25 @@ def test_the_audit_of_video_frames(tmp_path):
     assert value_of(findings, "successive_frames_alike", "train-test") == (2, ("1 = 2", "2 = 3"))
 
 
+def test_the_audit_of_a_leak_free_split(tmp_path):
+    # Frames 1 and 2 are of one sequence, 26 and 27 of another: one of the two can be in test.
+    sides = ("train", "test", "train", "test", "train", "val", "train")
+    made = data_support.make_clinicdb(sides, frames=(1, 2, 26, 27, 51, 68, 79))
+    made.members[made.path("Original/79.tif")] = made.members[made.path("Original/26.tif")]
+    made.members[made.path("Truth/79.tif")] = made.members[made.path("Truth/26.tif")]
+    folder = standardised(made, tmp_path, split="leak_free")
+    proof = verified(made, tmp_path, verify_boxes=False)
+    assert proof["cases"] == {"train": 4, "val": 1, "test": 2}
+    findings = {(row.finding, row.splits): row for row in audit_dataset("clinicdb", folder)}
+    assert findings["related", "train"].cases == ("26 = 27 = 79",)
+    assert findings["related", "test"].cases == ("1 = 2",)
+    assert findings["moved", "test-train"].cases == ("27",)
+    assert findings["moved", "train-test"].cases == ("1",)
+    assert findings["stayed", "test"].cases == ("2",)
+    assert not {"frames_with_a_train_neighbour", "successive_frames_alike"} & {name for name, _ in findings}
+    assert findings["identical_pairs", "train"].cases == ("26 = 79",)
+
+
 def test_an_audit_needs_the_proof_of_the_same_cases(tmp_path):
     made = data_support.make_kvasir()
     folder = standardised(made, tmp_path)

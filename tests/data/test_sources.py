@@ -3,12 +3,13 @@
 import re
 import subprocess
 import sys
+from collections import Counter
 
 import pytest
 
 from pipeline.data import sources
 from pipeline.data.masks import KINDS
-from pipeline.data.sources import DATASETS, SPLITS, dataset_facts, table
+from pipeline.data.sources import DATASETS, SPLITS, dataset_facts, origin, table
 from pipeline.runtime.errors import PipelineError
 
 
@@ -42,6 +43,28 @@ def test_every_entry_can_be_used():
             for layout in archive.layouts:
                 for pattern in filter(None, (layout.image, layout.mask)):
                     facts.case.format_map(dict.fromkeys(re.compile(pattern).groupindex, "x"))
+
+
+def test_the_leak_free_dataset_is_made_from_another():
+    assert (origin("busi_leak_free"), origin("busi")) == ("busi", "busi")
+    assert dataset_facts("busi_leak_free").archives == dataset_facts("busi").archives
+    assert dataset_facts("busi_leak_free").title == "BUSI, leak-free"
+
+
+def test_the_sequences_of_clinicdb():
+    facts = dataset_facts("clinicdb")
+    sizes = Counter(facts.subject_of(str(frame), {}) for frame in range(1, 613))
+    assert len(sizes) == 29
+    assert [sizes[f"sequence {number}"] for number in (1, 3, 4, 10, 29)] == [25, 17, 11, 6, 21]
+    assert dataset_facts("busi").subject_of("1_benign", {"class": "benign", "number": "1"}) == ""
+
+
+def test_a_patient_that_the_file_names_tell():
+    entry = dataset_facts("busi").model_dump() | {"subject": "patient {number}"}
+    facts = sources.Dataset.model_validate(entry)
+    assert facts.subject_of("1_benign", {"class": "benign", "number": "1"}) == "patient 1"
+    with pytest.raises(ValueError, match="case, group and subject need named groups"):
+        sources.Dataset.model_validate(entry | {"subject": "{patient}"})
 
 
 def test_split_lists_come_from_the_pinned_commit():

@@ -19,6 +19,7 @@ from reporting_support import (
     texts,
     too_small,
     write_alphas,
+    write_before_after,
     write_comparison,
     write_cost,
     write_dataset,
@@ -37,6 +38,7 @@ from pipeline.reporting.figures import (
     ablation,
     ablation_depth,
     alpha_by_depth,
+    before_after,
     casegrid,
     cost_by_variant,
     data_efficiency,
@@ -76,6 +78,7 @@ def write_study(root, datasets, variants, seeds, cases, epochs, gpu):
         write_dataset(root, dataset, cases=12, shape=(45, 60))
     write_transfer(root, datasets, seeds)
     write_comparison(root, variants, datasets)
+    write_before_after(root, datasets, variants)
     write_prompt_types(root, datasets, variants)
     return root
 
@@ -113,6 +116,13 @@ def options(root, module):
         forest: ["--comparison", root / "comparison.csv", *variants],
         transfer_heatmap: ["--transfer", root / "transfer.csv", "--variants", ["telescopic"]],
         prompt_types: ["--table", root / "prompt_sensitivity.csv", *variants],
+        before_after: [
+            "--table",
+            root / "before_after.csv",
+            *variants,
+            "--names",
+            ["published split", "leak-free split"],
+        ],
         cost_by_variant: [*runs, "--cost", root / "cost.csv", *variants],
         alpha_by_depth: [*runs, "--variants", ["telescopic"]],
         data_overview: [*results, *datasets],
@@ -158,6 +168,7 @@ MANY = {
     ablation_depth: ["8–32", "none", "Average", "Depth"],
     forest: ["−50", "Average", "not significant", "BKAI-IGH NeoPolyp"],
     transfer_heatmap: ["88.0", "Tested on", "BKAI-IGH NeoPolyp"],
+    before_after: ["leak-free split", "Δ equivalent", "Telescopic Adapters", "BKAI-IGH NeoPolyp"],
     prompt_types: ["p0", "random", "minus the row's mean", "n/a"],
     cost_by_variant: ["613k", "151M", "Peak GPU memory", "GMAC per image", "seconds per run"],
     alpha_by_depth: ["Vision encoder", "before training"],
@@ -198,6 +209,7 @@ def test_every_command_line_writes_pdf_and_png_the_same_twice(demo, tmp_path):
         (ablation, ["--variants", ["lora"]], "dsc.csv: no run of lora"),
         (forest, ["--variants", ["lora"]], "comparison: no row for lora"),
         (transfer_heatmap, ["--variants", ["lora"]], "transfer: no row for lora"),
+        (before_after, ["--variants", ["lora"]], "before_after: no row for lora"),
         (prompt_types, ["--variants", ["lora"]], "prompt_sensitivity: no row for lora"),
         (cost_by_variant, ["--variants", ["lora"]], "no run of lora"),
         (pareto, ["--variants", ["lora"]], "nothing to draw"),

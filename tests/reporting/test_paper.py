@@ -44,7 +44,7 @@ def _comparison(difference, low, high):
     return pd.DataFrame([row | {"difference_low": low, "difference_high": high}])
 
 
-def _sections(**changed):
+def _page(**changed):
     given = {
         "regression": [_row("telescopic", 85.5, 85.58, "reproduces")],
         "dsc": _dsc(0.86, 0.85, 0.87),
@@ -58,8 +58,11 @@ def _sections(**changed):
         "tables": ["main", "comparison", "data_audit"],
         "note": "",
     } | changed
-    page = paper(**given)
-    parts = page.split("\n## ")
+    return paper(**given)
+
+
+def _sections(**changed):
+    parts = _page(**changed).split("\n## ")
     return parts[0], dict(enumerate(parts[1:], start=1))
 
 
@@ -187,3 +190,21 @@ def test_command_line(tmp_path):
         written.append((tmp_path / "paper.md").read_text())
     assert written[0] == written[1] and written[0].startswith("# The paper and this study\n")
     assert "(pareto.png)" in written[0] and "**Not run**: the study has no ablation of the components." in written[0]
+
+
+def test_further_questions_are_answered_in_outcomes():
+    rows = [
+        ("busi", "telescopic", -3.2, -4.0, -2.4, "worse"),
+        ("busi", "uniform", 0.1, None, None, "not resolved"),
+        ("clinicdb", "telescopic", -0.1, -0.4, 0.2, "equivalent"),
+    ]
+    leaks = pd.DataFrame(rows, columns=["dataset", "variant", "difference", "low", "high", "outcome"])
+    page = _page(leaks=leaks, tables=["main", "leaks"], figures=["pareto", "leaks"])
+    answer = next(line for line in page.splitlines() if "on both sides of the published splits?" in line)
+    assert (
+        "is worse on BUSI (-3.20 points, 95% interval -4.00 to -2.40), equivalent on clinicdb (-0.10 points" in answer
+    )
+    assert "of all 3 comparisons 0 better, 1 worse, 1 equivalent, 1 not resolved" in answer
+    assert answer.endswith("Here: [leaks.pdf](leaks.pdf), [tables/leaks.md](tables/leaks.md)")
+    assert page.count("(leaks.pdf)") == 1
+    assert "Further questions" not in _page()

@@ -6,7 +6,7 @@ import io
 import json
 import threading
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -103,10 +103,10 @@ def make_kvasir(splits: tuple[str, ...] = DEFAULT_SPLITS, seed: int = 0) -> Arch
     return result
 
 
-def make_clinicdb(splits: tuple[str, ...] = DEFAULT_SPLITS, seed: int = 0) -> Archives:
-    """TIFFs, frame numbers from 1 on."""
+def make_clinicdb(splits: tuple[str, ...] = DEFAULT_SPLITS, seed: int = 0, frames: Sequence[int] = ()) -> Archives:
+    """TIFFs; frame numbers from 1 on if they are not given."""
     rng, result = np.random.default_rng(seed), Archives("clinicdb")
-    for frame, split in enumerate(splits, start=1):
+    for frame, split in zip(frames or range(1, len(splits) + 1), splits, strict=True):
         mask = blob(rng)
         result.members["CVC-ClinicDB.zip", f"CVC-ClinicDB/Original/{frame}.tif"] = encode(scene(rng), "TIFF")
         result.members["CVC-ClinicDB.zip", f"CVC-ClinicDB/Ground Truth/{frame}.tif"] = encode(grey(mask), "TIFF")

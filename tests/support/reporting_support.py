@@ -253,6 +253,18 @@ def write_transfer(root: Path, datasets, seeds) -> None:
     pd.DataFrame(rows, columns=columns).to_csv(root / "transfer.csv", index=False)
 
 
+def write_before_after(root: Path, datasets, variants) -> None:
+    """A table of two settings (points), with all outcomes; the last variant has one seed."""
+    generator, rows = np.random.default_rng(7), []
+    outcomes = itertools.cycle(["worse", "not resolved", "equivalent", "better"])
+    for dataset, variant in itertools.product(datasets, variants):
+        before = 100 * min(QUALITY[variant] + EASE[dataset], 1)
+        gap, half = generator.normal(-2, 3), np.nan if variant == variants[-1] else generator.uniform(0.5, 3)
+        rows.append((dataset, variant, before, before + gap, gap, gap - half, gap + half, next(outcomes)))
+    columns = ["dataset", "variant", "before", "after", "difference", "low", "high", "outcome"]
+    pd.DataFrame(rows, columns=columns).to_csv(root / "before_after.csv", index=False)
+
+
 def write_dataset(root: Path, dataset: str, cases=30, shape=(90, 120)) -> Path:
     """A standardised dataset: images/, masks/, cases.csv; the last case has an empty mask."""
     from PIL import Image

@@ -37,7 +37,7 @@ def _write_dataset(results: Path, name: str, generator: np.random.Generator, cou
             mask[10 : 40 + index, 20 : 60 - index] = 255
         prompts = PROMPTS | ({"p7": "of one case only"} if index == 0 else {})
         facts = {"width": width, "height": height, "foreground": int((mask > 0).sum()), "bbox": None, "group": ""}
-        hashes = {"image_sha256": "", "mask_sha256": ""}
+        hashes = {"image_sha256": "", "mask_sha256": "", "subject": ""}
         cases.append(Case(f"{index:03}", "test", image=f"{index:03}.png", prompts=prompts, **facts, **hashes))
         image = generator.integers(0, 255, (height, width, 3), dtype=np.uint8)
         for kind, file, pixels in (("images", cases[-1].image, image), ("masks", cases[-1].mask, mask)):

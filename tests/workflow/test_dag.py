@@ -26,7 +26,7 @@ def test_the_full_study_is_planned_quickly():
     assert result.returncode == 0, result.stderr[-2000:]
     jobs = planned(result.stdout)
     plan = Plan(read_study(ROOT / "config.yaml"))
-    runs = set().union(*(group.runs() for group in (plan.main, *plan.families.values())))
+    runs = set().union(*(group.runs() for group in plan.groups))
     assert jobs["train"] == jobs["evaluate"] == len(runs)
     assert not {"evaluate_at_input_size", "evaluate_prompts"} & jobs.keys(), "these are on request only"
     assert seconds < 60  # 15 s on an idle machine; tests share theirs

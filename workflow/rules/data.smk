@@ -59,10 +59,11 @@ rule fetch_annotations:
         " --annotations {params.source} --official {params.official} --output {output:q} > {log:q} 2>&1"
 
 
+# Datasets of one origin share its archives and lists.
 rule standardise:
     input:
-        annotations=f"{R}/annotations/{{dataset}}",
-        archives=f"{R}/archives/{{dataset}}",
+        annotations=lambda wildcards: f"{R}/annotations/{origin(wildcards.dataset)}",
+        archives=lambda wildcards: f"{R}/archives/{origin(wildcards.dataset)}",
     output:
         images=directory(f"{R}/datasets/{{dataset}}/images"),
         masks=directory(f"{R}/datasets/{{dataset}}/masks"),
@@ -79,8 +80,8 @@ rule standardise:
     params:
         code=digest("pipeline.data.standardise"),
         folder=subpath(output.cases, parent=True),
-        split=STUDY.split,
-        allow_missing=lambda wildcards: STUDY.archives.allow_missing.get(wildcards.dataset, 0),
+        split=lambda wildcards: PLAN.split(wildcards.dataset),
+        allow_missing=lambda wildcards: STUDY.archives.allow_missing.get(origin(wildcards.dataset), 0),
     shell:
         "python -m pipeline.runtime.start pipeline.data.standardise --dataset {wildcards.dataset}"
         " --archives {input.archives:q} --annotations {input.annotations:q} --split {params.split} --allow-missing {params.allow_missing}"
@@ -92,7 +93,7 @@ rule verify:
         images=f"{R}/datasets/{{dataset}}/images",
         masks=f"{R}/datasets/{{dataset}}/masks",
         cases=f"{R}/datasets/{{dataset}}/cases.csv",
-        annotations=f"{R}/annotations/{{dataset}}",
+        annotations=lambda wildcards: f"{R}/annotations/{origin(wildcards.dataset)}",
     output:
         f"{R}/datasets/{{dataset}}/integrity.json",
     log:

@@ -4,8 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
-from pipeline.data.audit import SAME_SCENE, Finding, audit_dataset, split_order
-from pipeline.data.fingerprints import HASH_DISTANCE, SIMILARITY, THUMBNAIL
+from pipeline.data.audit import Finding, audit_dataset, split_order
+from pipeline.data.fingerprints import HASH_DISTANCE, SAME_SCENE, SIMILARITY, THUMBNAIL
+from pipeline.data.leak_free import TOLERANCE
 from pipeline.data.sources import SPLITS
 from pipeline.reporting import markdown
 from pipeline.reporting.options import label, parse_options
@@ -24,6 +25,7 @@ DETAILS = {
     "identical_pairs": "identical",
     "identical_pairs_that_contradict": "identical with different masks or classes",
     "near_duplicate_pairs": "near duplicates",
+    "moved": "moved from the former split to the latter",
 }
 REPEATED_TEXT = (
     "*Listed more than once*: the split lists have the case twice, within a split or in two. *Identical*: two cases "
@@ -34,6 +36,12 @@ REPEATED_TEXT = (
 FRAMES_TEXT = (
     "Frames whose predecessor or successor in the video is in train and shows the same scene (correlation of at least "
     f"{SAME_SCENE}, as above)."
+)
+LEAK_FREE_TEXT = (
+    "Related cases (of one patient or video sequence, identical, near duplicates, or successive frames of one scene) "
+    "are in one split. As many test cases as possible stay in test, and each split keeps its size within "
+    f"{TOLERANCE:.0%}. Across: pairs of identical images or near duplicates in two splits, and frames of val and test "
+    "with a neighbour of the same scene in train, that are left."
 )
 
 
@@ -93,6 +101,30 @@ def to_markdown(datasets: Sequence[str], findings: Sequence[Finding], note: str,
             ["dataset", "split", "frames", "of"],
             [[titles[r.dataset], r.splits, f"{r.value:g}", *cells(r.dataset, r.splits, counts[3:4])] for r in frames],
             "llrr",
+        )
+    separated = [
+        dataset for dataset in datasets if any(r.dataset == dataset and r.finding == "stayed" for r in findings)
+    ]
+    if separated:
+
+        def total(dataset: str, names: Sequence[str], across: bool = False) -> str:
+            rows = [row for row in findings if row.dataset == dataset and row.finding in names]
+            return f"{sum(row.value for row in rows if '-' in row.splits or not across):g}"
+
+        text += ["", "## Leak-free splits", "", LEAK_FREE_TEXT, ""]
+        text += markdown.table(
+            ["dataset", "groups of related cases", "moved", "stay in test", "of", "pairs across", "frames across"],
+            [
+                [
+                    titles[dataset],
+                    *(total(dataset, [name]) for name in ("related", "moved", "stayed")),
+                    *cells(dataset, "test", counts[3:4]),
+                    total(dataset, REPEATED[1:], across=True),
+                    total(dataset, ["frames_with_a_train_neighbour"]),
+                ]
+                for dataset in separated
+            ],
+            "lrrrrrr",
         )
     lines = [
         f"- {titles[dataset]}, {row.splits}, {title} ({row.value:g}): {_first(row.cases)}"

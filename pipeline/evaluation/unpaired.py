@@ -1,0 +1,66 @@
+"""How DSC differs between two trainings of one method whose test sets are not the same cases."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from scipy.special import stdtr, stdtrit
+from scipy.stats import ttest_ind
+
+from pipeline.evaluation.methods import LEVEL, MARGIN, holm, outcome
+
+COLUMNS = ("dataset", "variant", "before", "before_sd", "after", "after_sd", "seeds")
+COLUMNS += ("difference", "low", "high", "p", "p_holm", "p_equivalence", "p_equivalence_holm", "outcome")
+
+
+def _spread(values: np.ndarray) -> float:
+    return float(values.std(ddof=1)) if len(values) > 1 else np.nan
+
+
+def compare_datasets(dsc: pd.DataFrame, pairs: Mapping[str, str], margin: float = MARGIN) -> pd.DataFrame:
+    """Each variant's mean DSC on one dataset against that on another.
+
+    The unit is the training: a run counts with its mean over its own test cases. The two test sets are taken as they
+    are, so what their cases differ in is part of the difference. Welch's (1947) t test and interval, two one-sided
+    tests at ``margin`` for equivalence; Holm's correction over all comparisons.
+
+    Args:
+        dsc: as dsc.csv: dataset, variant, seed, dsc (0..1).
+        pairs: the dataset after, by the one before.
+        margin: differences below it are of no consequence, DSC points.
+
+    Returns:
+        One row per pair and variant that was run on both, under the name of the dataset before; :data:`COLUMNS`, DSC
+        in points (0..100); ``difference`` is after minus before; ``seeds`` the smaller number. With a single seed on a
+        side only the difference is known, and nothing is resolved.
+    """
+    rows = []
+    for before, after in pairs.items():
+        for variant in dict.fromkeys(dsc["variant"]):
+            one, two = (
+                100 * dsc.loc[(dsc["variant"] == variant) & (dsc["dataset"] == dataset), "dsc"].to_numpy(float)
+                for dataset in (before, after)
+            )
+            if not len(one) or not len(two):
+                continue
+            row = {"dataset": before, "variant": variant, "before": one.mean(), "after": two.mean()}
+            row |= {"before_sd": _spread(one), "after_sd": _spread(two), "seeds": min(len(one), len(two))}
+            rows.append(row | {"difference": two.mean() - one.mean()} | _tests(one, two, margin))
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    for test in ("p", "p_equivalence"):
+        table[f"{test}_holm"] = holm(table[test])
+    table["outcome"] = [outcome(row.difference, row.p_holm, row.p_equivalence_holm) for row in table.itertuples()]
+    return table
+
+
+def _tests(one: np.ndarray, two: np.ndarray, margin: float) -> dict[str, float]:
+    """Welch's interval and p-value of ``two`` minus ``one``, and the p-value of equivalence."""
+    value = round(float(two.mean() - one.mean()), 10)
+    if min(len(one), len(two)) < 2:
+        return dict.fromkeys(("low", "high", "p", "p_equivalence"), np.nan)
+    if not one.std() and not two.std():  # not trained, and scored under the same prompts
+        return {"low": value, "high": value, "p": float(value == 0), "p_equivalence": float(abs(value) >= margin)}
+    test = ttest_ind(two, one, equal_var=False)
+    low, high = test.confidence_interval(1 - LEVEL)
+    error = (high - low) / 2 / stdtrit(test.df, 1 - LEVEL / 2)
+    return {"low": low, "high": high, "p": test.pvalue, "p_equivalence": stdtr(test.df, (abs(value) - margin) / error)}

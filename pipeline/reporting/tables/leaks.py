@@ -1,0 +1,63 @@
+"""Table ``leaks``: DSC on the study's split and on the leak-free one, and how the two differ."""
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from pipeline.data.sources import LEAK_FREE, origin
+from pipeline.evaluation.aggregate import Score
+from pipeline.evaluation.provenance import describe_runs
+from pipeline.evaluation.readers import read_dsc
+from pipeline.evaluation.runs import listed_runs
+from pipeline.evaluation.unpaired import compare_datasets
+from pipeline.reporting.formats import number
+from pipeline.reporting.markup import Cell, Table, rules_between, write
+from pipeline.reporting.options import label, parse_options
+from pipeline.reporting.tables.scores import dsc_cell
+from pipeline.runtime.errors import run_command
+
+HEADER = ["Variant", "Dataset", "Published split", "Leak-free split", "Difference [95% CI]", "p (Holm)", "Outcome"]
+
+
+def note(margin: float) -> str:
+    """What the columns are."""
+    return (
+        "Mean ± standard deviation over seeds of the test set's mean DSC, in percent; each split has its own models. "
+        "Difference: leak-free minus published, DSC points; its unit is the training (Welch's t), and the two test "
+        "sets are not the same cases: what a method that is not trained loses is due to them. Outcome, after Holm's "
+        f"correction over the rows: better, worse, equivalent (surely less than {margin:g} points apart), not resolved."
+    )
+
+
+def build(
+    dsc: pd.DataFrame, datasets: Sequence[str], margin: float, labels: Mapping[str, str]
+) -> tuple[pd.DataFrame, Table]:
+    """The table of the runs in ``dsc``, machine-readable and for print.
+
+    Args:
+        dsc: as dsc.csv.
+        datasets: those on the study's split, and with the ending ``_leak_free`` on the other.
+        margin: of equivalence, DSC points.
+        labels: display names of variants and datasets.
+    """
+    pairs = {name: f"{name}{LEAK_FREE}" for name in dict.fromkeys(map(origin, datasets))}
+    frame = compare_datasets(dsc, pairs, margin)
+    printed = []
+    for row in frame.itertuples():
+        spreads = [None if pd.isna(sd) else sd for sd in (row.before_sd, row.after_sd)]
+        means = [dsc_cell(Score(*pair, row.seeds)) for pair in zip((row.before, row.after), spreads, strict=True)]
+        ends = "" if pd.isna(row.low) else f" [{row.low:+.2f}, {row.high:+.2f}]"
+        cells = [f"{row.difference:+.2f}{ends}", number(row.p_holm, ".3f"), row.outcome]
+        printed.append((label(labels, row.variant), [Cell(label(labels, row.dataset)), *means, *map(Cell, cells)]))
+    title = "DSC (%) on the published and on the leak-free split"
+    return frame.round(6), Table(title, HEADER, printed, [note(margin)], rules_between(frame["dataset"]))
+
+
+def main() -> None:
+    options = parse_options(__doc__, "results", "runs", "dsc", "datasets", "margin")
+    frame, table = build(read_dsc(options.dsc), options.datasets, options.margin, options.labels)
+    write(frame, table, options, describe_runs(listed_runs(options.results, options.runs)), missing="")
+
+
+if __name__ == "__main__":
+    run_command(main)
