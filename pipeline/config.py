@@ -138,10 +138,13 @@ class Evaluation(_Settings):
 
 
 class Regression(_Settings):
-    """When a measured DSC counts as a reproduction of the reported one."""
+    """When a measured DSC counts as a reproduction of the reported one (pipeline.evaluation.judge_reproduction)."""
 
-    tolerance: float = Field(1.0, gt=0, description="Smallest tolerance, DSC points (0..100)")
-    must_reproduce: list[Name] = Field(["telescopic"], description="Variants whose rows must pass")
+    n_theirs: int = Field(1, ge=1, description="Trainings behind each reported number; the paper does not say")
+    resolution: float = Field(
+        0.9, gt=0, description="Largest tolerance of a reproduced average, DSC points; of a dataset's row twice that"
+    )
+    must_reproduce: list[Name] = Field(["telescopic"], description="Variants whose verdicts must not be `differs`")
 
 
 class Jobs(_Settings):

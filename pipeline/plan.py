@@ -322,9 +322,8 @@ class Plan:
         prompts = self._further(main, "prompt_sensitivity") | self._names(main)
         yield from self._table("prompt_sensitivity", "DSC by prompt type", prompts, on_request=True)
 
-        judged = {"must_reproduce": study.regression.must_reproduce, "tolerance": study.regression.tolerance}
-        judged |= {"bootstrap": study.evaluation.bootstrap_samples, "comparable": not self.note(), "note": self.note()}
-        source = runs | scores | reported | self._in_order() | Source(options=judged)
+        judged = study.regression.model_dump() | {"comparable": not self.note(), "note": self.note()}
+        source = runs | reported | Source(options=judged)
         output, module = f"{study.results}/regression.json", "pipeline.evaluation.reproduction"
         yield Step("reproduction", module, source, {"json": output}, output, subcommand="judge")
         shown = Entry(PAPER, {"page": "Reported against measured DSC"}, "page_regression")

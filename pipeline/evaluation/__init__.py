@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import Any
 
-_MODULES = {"case_metrics": "metrics", "compare_methods": "methods"}
+_MODULES = {"case_metrics": "metrics", "compare_methods": "methods", "judge_reproduction": "reproduction"}
 __all__ = list(_MODULES)
 
 

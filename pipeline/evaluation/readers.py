@@ -11,6 +11,8 @@ from pipeline.evaluation.runs import IDENTITY, Run
 
 AVERAGE = "average"
 """In place of a dataset: the mean over datasets."""
+OVERALL = "overall"
+"""In place of a dataset: a method's verdict over all its reported rows."""
 
 
 def read_dsc(path: str | Path) -> pd.DataFrame:

@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.evaluation.readers import AVERAGE
+from pipeline.evaluation.readers import AVERAGE, OVERALL
 from pipeline.models.widths import FEATURES
 from pipeline.runtime.options import json_value
 
 REPORTED_ONLY = {"cris": "CRIS", "san": "SAN", "imedsam_lora": "I-MedSAM (LoRA)"}
 """Methods of the paper's table that are other architectures: they appear with their reported numbers only."""
-_FIXED = {AVERAGE: "Average", **REPORTED_ONLY}
+_FIXED = {AVERAGE: "Average", OVERALL: "Overall", **REPORTED_ONLY}
 
 
 def _json(kind: type[list] | type[dict], content: str, **more: Any) -> dict[str, Any]:

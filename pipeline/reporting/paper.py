@@ -7,8 +7,8 @@ import pandas as pd
 
 from pipeline.evaluation.aggregate import front, measured, reported_parameters
 from pipeline.evaluation.csv_table import read_table
-from pipeline.evaluation.readers import AVERAGE, dataset_order, read_cost, read_dsc, read_reported
-from pipeline.evaluation.reproduction import DIFFERS, NOT_COMPARABLE, NOT_RUN, REPRODUCES
+from pipeline.evaluation.readers import AVERAGE, OVERALL, dataset_order, read_cost, read_dsc, read_reported
+from pipeline.evaluation.reproduction import DIFFERS, INCONCLUSIVE, NOT_COMPARABLE, NOT_RUN, REPRODUCES
 from pipeline.reporting import markdown
 from pipeline.reporting.answers import CHANGES, changes
 from pipeline.reporting.formats import NOT_AVAILABLE, number
@@ -20,6 +20,7 @@ from pipeline.runtime.errors import PipelineError, run_command
 METHOD, END_TO_END, UNIFORM = "telescopic", "end_to_end", "uniform"
 CLAIMED_RATIO = 244
 """How many times fewer parameters than end-to-end fine-tuning the paper's abstract states."""
+SINGLE = ((REPRODUCES, "within tolerance"), (DIFFERS, "beyond it"), (INCONCLUSIVE, "inconclusive"))
 INTRODUCTION = (
     "What the paper (arXiv 2512.13855, WACV 2026) shows, in its order as far as its text and public pages tell it, and "
     "this study's counterparts. The numbering is this page's. Each verdict is computed from the files beside it."
@@ -55,38 +56,53 @@ def _judged(verdict: str, fact: str, note: str) -> str:
     return f"**{verdict}**: {fact}."
 
 
-def _counted(rows: Sequence[Mapping[str, Any]], names: Callable[[str], str], note: str) -> str:
-    """How many of ``rows`` reproduce, in words."""
-    ours = [row for row in rows if not is_reported_only(row)]
-    if not ours:
+def _reproduction(rows: Sequence[Mapping[str, Any]], names: Callable[[str], str], note: str) -> str:
+    """Which methods reproduce over all their ``rows``, and how many rows do, in words."""
+    whole = [row for row in rows if row["dataset"] == OVERALL and not is_reported_only(row)]
+    ours = [row for row in rows if row["dataset"] != OVERALL and not is_reported_only(row)]
+    if not whole:
         return "**Not run**: the study has none of these variants."
     counts = {verdict: sum(row["verdict"] == verdict for row in ours) for verdict in VERDICTS}
-    judged = counts[REPRODUCES] + counts[DIFFERS]
-    others = [(counts[NOT_RUN], "not run"), (len(rows) - len(ours), "of methods that are only reported")]
-    rest = "".join(f"; {count} {kind}" for count, kind in others if count)
+    others = sum(is_reported_only(row) for row in rows if row["dataset"] != OVERALL)
+    rest = [(counts[NOT_RUN], "not run"), (others, "of methods that are only reported")]
+    rest = "".join(f"; {count} {kind}" for count, kind in rest if count)
     if counts[NOT_COMPARABLE]:
         return f"**Not comparable**: {_because(note)} ({counts[NOT_COMPARABLE]} of {len(ours)} rows measured{rest})."
-    if not judged:
+    if counts[NOT_RUN] == len(ours):
         return f"**Not run**: none of its {len(ours)} rows."
-    worst = max((row for row in ours if row["value"] is not None), key=lambda row: abs(row["difference"]))
-    largest = (
-        f"largest difference {worst['difference']:+.2f} points ({names(worst['variant'])}, {names(worst['dataset'])})"
+    sentences = []
+    for verdict in (REPRODUCES, DIFFERS, INCONCLUSIVE, NOT_RUN):
+        shown = [
+            _reported_as(row, names) + (f" ({names(row['reason'])})" if row["reason"] else "")
+            for row in whole
+            if row["verdict"] == verdict
+        ]
+        if shown:
+            sentences.append(f"**{verdict.capitalize()}**: {', '.join(shown)}.")
+    measured = [row for row in ours if row["value"] is not None]
+    worst = max(measured, key=lambda row: abs(row["difference"]))
+    single = ", ".join(f"{counts[verdict]} {word}" for verdict, word in SINGLE if counts[verdict])
+    return (
+        f"{' '.join(sentences)} Single rows: {single}{rest}; largest difference "
+        f"{worst['difference']:+.2f} points ({names(worst['variant'])}, {names(worst['dataset'])})."
     )
-    verdict = "Reproduces" if not counts[DIFFERS] else "Does not reproduce" if not counts[REPRODUCES] else "In part"
-    return f"**{verdict}**: {counts[REPRODUCES]} of {judged} measured rows within tolerance{rest}; {largest}."
+
+
+def _reported_as(row: Mapping[str, Any], names: Callable[[str], str]) -> str:
+    """The name of what was measured, with that of the reported method if it is another."""
+    name = names(row["variant"])
+    return name if row["method"] == row["variant"] else f"{name} (reported as {names(row['method'])})"
 
 
 def _rows_table(rows: Sequence[Mapping[str, Any]], names: Callable[[str], str]) -> list[str]:
     """Reported beside measured, row by row."""
     cells = []
-    for row in rows:
-        name = names(row["variant"])
-        if row["method"] != row["variant"]:
-            name += f" (reported as {names(row['method'])})"
-        numbers = [number(row[key], pattern) for key, pattern in (("value", ".2f"), ("difference", "+.2f"))]
-        cells.append([name, names(row["dataset"]), f"{row['reported']:.2f}", *numbers, shown_verdict(row)])
-    header = ["Variant", "Dataset", "Reported", "Measured", "Difference", "Verdict"]
-    return markdown.table(header, cells, "llrrrl")
+    for row in (row for row in rows if row["dataset"] != OVERALL):
+        patterns = {"reported": ".2f", "value": ".2f", "difference": "+.2f", "tolerance": ".2f"}
+        numbers = [number(row[key], pattern) for key, pattern in patterns.items()]
+        cells.append([_reported_as(row, names), names(row["dataset"]), *numbers, shown_verdict(row)])
+    header = ["Variant", "Dataset", "Reported", "Measured", "Difference", "Tolerance", "Verdict"]
+    return markdown.table(header, cells, "llrrrrl")
 
 
 def _parameters(cost: pd.DataFrame, reported_table: pd.DataFrame, note: str) -> str:
@@ -205,8 +221,8 @@ def paper(
     from_others = [row for row in regression if row["source"] != "paper"]
     verdicts = [
         _parameters(cost, reported_table, note),
-        "\n".join([_counted(from_paper, names, note), "", *_rows_table(from_paper, names)]),
-        _counted(from_others, names, note),
+        "\n".join([_reproduction(from_paper, names, note), "", *_rows_table(from_paper, names)]),
+        _reproduction(from_others, names, note),
         _pareto(dsc, cost, variants, names, note),
         _components(components, names, note),
         _depth(comparison, names, note),

@@ -13,10 +13,12 @@ from pipeline.reporting.paper import paper
 NOTE = "Not comparable with the paper: phantom images; a tiny backbone."
 
 
-def _row(variant, value, reported, verdict, dataset="average", source="paper", method=None):
+def _judged(variant, value, reported, verdict, dataset="average", source="paper", method=None, reason=""):
+    """A reported row, and the verdict on its method, which has no other."""
     row = {"method": method or variant, "variant": variant, "dataset": dataset, "source": source, "reported": reported}
     row |= {"value": value, "difference": None if value is None else value - reported, "verdict": verdict}
-    return row | {"tolerance": 1.0, "must_reproduce": False}
+    row |= {"tolerance": 1.0, "must_reproduce": False, "seeds": 3, "p_holm": 0.2, "reason": reason}
+    return [row, row | dict.fromkeys(("reported", "value", "difference", "tolerance")) | {"dataset": "overall"}]
 
 
 def _cost(telescopic=613_297, uniform=613_297, end_to_end=150_747_746):
@@ -46,7 +48,7 @@ def _comparison(difference, low, high):
 
 def _page(**changed):
     given = {
-        "regression": [_row("telescopic", 85.5, 85.58, "reproduces")],
+        "regression": _judged("telescopic", 85.5, 85.58, "reproduces"),
         "dsc": _dsc(0.86, 0.85, 0.87),
         "cost": _cost(),
         "reported_table": read_reported(REPORTED),
@@ -71,8 +73,9 @@ def test_everything_reproduces():
     assert not head.count("> ") and len(sections) == 8
     assert "**Reproduces**: 613,297 trained parameters against the paper's 613k" in sections[1]
     assert "244.6 times" in sections[1] and "![Figure" in sections[1] and "(width_schedule.png)" in sections[1]
-    assert "**Reproduces**: 1 of 1 measured rows within tolerance; largest difference -0.08 points" in sections[2]
-    assert "| Telescopic Adapters | Average | 85.58 | 85.50 | -0.08 | reproduces |" in sections[2]
+    assert "**Reproduces**: Telescopic Adapters. Single rows: 1 within tolerance" in sections[2]
+    assert "largest difference -0.08 points" in sections[2] and "Overall" not in sections[2]
+    assert "| Telescopic Adapters | Average | 85.58 | 85.50 | -0.08 | 1.00 | reproduces |" in sections[2]
     assert "**Reproduces**: Telescopic Adapters is on the measured Pareto front of 3 variants" in sections[4]
     assert "**Reproduces** the remark that on BUSI" in sections[5] and "-0.50 (BUSI) points" in sections[5]
     assert "**Supported**" in sections[6] and "+0.60 DSC points (Average; 95% interval +0.30 to +0.90)" in sections[6]
@@ -91,14 +94,15 @@ def test_links_only_lead_to_what_is_there():
 
 def test_nothing_reproduces():
     _, sections = _sections(
-        regression=[_row("telescopic", 80.0, 85.58, "differs")],
+        regression=_judged("telescopic", 80.0, 85.58, "differs"),
         cost=_cost(telescopic=605_089),
         dsc=_dsc(0.84, 0.85, 0.87),
         components=_components(+0.5),
         comparison=_comparison(0.6, 0.3, 0.9),
     )
     assert "**Does not reproduce**: 605,089 trained parameters" in sections[1]
-    assert "**Does not reproduce**: 0 of 1 measured rows" in sections[2] and "-5.58" in sections[2]
+    assert "**Differs**: Telescopic Adapters. Single rows: 1 beyond it" in sections[2]
+    assert "-5.58" in sections[2]
     assert "**Does not reproduce**: Telescopic Adapters is on" in sections[4]
     assert "a higher average DSC is reached by Uniform adapters" in sections[4]
     assert "**Does not reproduce** the remark" in sections[5]
@@ -110,34 +114,39 @@ def test_an_interval_around_zero_is_not_significant():
     assert "**Not significant**: Telescopic Adapters minus Uniform adapters" in sections[6]
 
 
-def test_rows_are_counted_in_part_and_where_they_were_not_run():
+def test_methods_are_named_by_verdict_and_rows_are_counted():
     rows = [
-        _row("telescopic", 85.5, 85.58, "reproduces"),
-        _row("decoder_only", 80.0, 83.33, "differs", method="end_to_end"),
-        _row("lora", None, 84.10, "not run"),
-        _row("vlsm_dense", None, 89.10, "not run", "kvasir_seg", "vlsm-adapter"),
+        *_judged("telescopic", 85.5, 85.58, "inconclusive", reason="average: one seed"),
+        *_judged("decoder_only", 80.0, 83.33, "differs", method="end_to_end"),
+        *_judged("lora", None, 84.10, "not run"),
+        *_judged("vlsm_dense", None, 89.10, "not run", "kvasir_seg", "vlsm-adapter"),
     ]
     _, sections = _sections(regression=rows)
-    assert "**In part**: 1 of 2 measured rows within tolerance; 1 not run; largest difference -3.33" in sections[2]
+    assert (
+        "**Differs**: CLIPSeg, decoder only (reported as CLIPSeg, end-to-end). "
+        "**Inconclusive**: Telescopic Adapters (average: one seed). **Not run**: LoRA. Single rows: 1 "
+        "beyond it, 1 inconclusive; 1 not run; largest difference -3.33"
+    ) in sections[2]
+    assert "**Reproduces**" not in sections[2]
     assert "| CLIPSeg, decoder only (reported as CLIPSeg, end-to-end) | Average |" in sections[2]
-    assert "| LoRA | Average | 84.10 | n/a | n/a | not run |" in sections[2]
+    assert "| LoRA | Average | 84.10 | n/a | n/a | 1.00 | not run |" in sections[2]
     assert "**Not run**: none of its 1 rows." in sections[3]
 
 
 def test_methods_that_are_only_reported_are_not_the_studys_to_run():
-    cris = _row("cris", None, 86.93, "not run")
-    _, sections = _sections(regression=[_row("telescopic", 85.5, 85.58, "reproduces"), cris])
-    assert "**Reproduces**: 1 of 1 measured rows within tolerance; 1 of methods that are only reported;" in sections[2]
-    assert "| CRIS | Average | 86.93 | n/a | n/a | reported only |" in sections[2]
-    _, sections = _sections(regression=[_row("telescopic", 60.0, 85.58, "not comparable"), cris], note=NOTE)
+    cris = _judged("cris", None, 86.93, "not run")
+    _, sections = _sections(regression=[*_judged("telescopic", 85.5, 85.58, "reproduces"), *cris])
+    assert "1 within tolerance; 1 of methods that are only reported;" in sections[2]
+    assert "| CRIS | Average | 86.93 | n/a | n/a | 1.00 | reported only |" in sections[2]
+    _, sections = _sections(regression=[*_judged("telescopic", 60.0, 85.58, "not comparable"), *cris], note=NOTE)
     assert "(1 of 1 rows measured; 1 of methods that are only reported)" in sections[2]
     assert "not run" not in sections[2]
-    _, sections = _sections(regression=[cris])
+    _, sections = _sections(regression=cris)
     assert "**Not run**: the study has none of these variants." in sections[2]
 
 
 def test_a_note_makes_everything_not_comparable_and_gives_the_reason():
-    rows = [_row("telescopic", 60.0, 85.58, "not comparable"), _row("lora", None, 86.93, "not run")]
+    rows = [*_judged("telescopic", 60.0, 85.58, "not comparable"), *_judged("lora", None, 86.93, "not run")]
     head, sections = _sections(regression=rows, cost=_cost(telescopic=20_000), note=NOTE)
     assert f"> {NOTE}" in head
     for number in (1, 2, 4, 5, 6):
@@ -170,13 +179,13 @@ def test_labels_and_notes_are_shown_as_text():
     assert r"| \<b>Ours\</b> \| \*new\* | Average |" in sections[2]
     assert r"\<b>Ours\</b> \| \*new\* minus [u\](v) at equal parameters" in sections[6]
     assert r"\<b>Ours\</b>" in sections[4] and r"(\<i>)" in sections[5]
-    head, sections = _sections(regression=[_row("lora", 1.0, 2.0, "not comparable")], note="<script> & *co*.")
+    head, sections = _sections(regression=_judged("lora", 1.0, 2.0, "not comparable"), note="<script> & *co*.")
     assert r"> \<script> & \*co\*." in head
     assert r"**Not comparable**: \<script> & \*co\* (1 of 1" in sections[2]
 
 
 def test_command_line(tmp_path):
-    record = {"rows": [_row("telescopic", 85.5, 85.58, "reproduces")], "smallest_tolerance": 1.0}
+    record = {"rows": _judged("telescopic", 85.5, 85.58, "reproduces"), "resolution": 0.9, "n_theirs": 1}
     (tmp_path / "regression.json").write_text(json.dumps(record))
     _dsc(0.86, 0.85, 0.87).to_csv(tmp_path / "dsc.csv", index=False)
     _cost().to_csv(tmp_path / "cost.csv")

@@ -6,7 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.evaluation.provenance import describe_runs
-from pipeline.evaluation.reproduction import COUNTERPARTS, DIFFERS, NOT_COMPARABLE, NOT_RUN, REPRODUCES
+from pipeline.evaluation.readers import OVERALL
+from pipeline.evaluation.reproduction import (
+    COUNTERPARTS,
+    DIFFERS,
+    INCONCLUSIVE,
+    NEAR,
+    NOT_COMPARABLE,
+    NOT_RUN,
+    REPRODUCES,
+)
 from pipeline.evaluation.runs import listed_runs
 from pipeline.reporting.formats import number
 from pipeline.reporting.markup import Cell, Table, markdown
@@ -14,15 +23,21 @@ from pipeline.reporting.options import REPORTED_ONLY, label, parse_options
 from pipeline.runtime.atomic import write_text
 from pipeline.runtime.errors import PipelineError, run_command
 
-VERDICTS = (REPRODUCES, DIFFERS, NOT_COMPARABLE, NOT_RUN)
-KEYS = {"method", "variant", "dataset", "source", "reported", "value", "must_reproduce", "difference", "tolerance"}
-HEADER = [
-    *("Reported method", "Variant", "Dataset", "Source", "Reported", "Measured", "Difference", "Tolerance", "Verdict")
-]
+VERDICTS = (REPRODUCES, DIFFERS, INCONCLUSIVE, NOT_COMPARABLE, NOT_RUN)
+KEYS = {"method", "variant", "dataset", "source", "reported", "value", "difference", "tolerance", "seeds", "p_holm"}
+KEYS |= {"must_reproduce", "verdict", "reason"}
+HEADER = ["Reported method", "Variant", "Dataset", "Source", "Reported", "Measured", "Difference", "Tolerance", "Seeds"]
+HEADER += ["p (Holm)", "Verdict"]
 TOLERANCE_NOTE = (
-    "DSC in points. Tolerance: 1.96 standard errors of the mean over seeds and half the width of the 95% interval "
-    "over test cases (bootstrap), combined as the root of the sum of squares, and at least {minimum:g}. A wide "
-    "tolerance means that the test set is too small to tell, not that the row is right."
+    "DSC in points. Both sides scored the same test images, so only training and the drawing of prompts vary. "
+    "Tolerance: t(0.975) times the standard deviation over seeds, pooled over datasets, times the root of 1/(our "
+    "seeds) + 1/{n_theirs}; under the root also the variance of the reported number's prompt draws. Inconclusive: one "
+    "seed, a tolerance above {resolution:g} points for an average ({rows:g} for a dataset), or a difference within the "
+    "tolerance but above {near:g} ({row_near:g})."
+)
+OVERALL_NOTE = (
+    "Overall: a method differs if Holm's correction over its average and rows leaves p < 0.05; it reproduces if all "
+    "rows were run and the average, or each row if there is none, reproduces; else it is inconclusive."
 )
 COUNTERPART_NOTE = (
     "The reported end-to-end numbers come, as far as their public code shows, from training only the decoder: they "
@@ -42,7 +57,7 @@ def read_regression(path: str | Path) -> dict[str, Any]:
             missing = KEYS - set(row)
             if missing or row["verdict"] not in VERDICTS:
                 raise KeyError(*sorted(missing) or ["verdict"])
-        float(record["smallest_tolerance"])
+        float(record["resolution"]), int(record["n_theirs"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise PipelineError(f"{path}: cannot be read ({error!r}); run its rule again") from None
     return record
@@ -55,7 +70,9 @@ def is_reported_only(row: Mapping[str, Any]) -> bool:
 
 def shown_verdict(row: Mapping[str, Any]) -> str:
     """The verdict on ``row`` in words."""
-    return "reported only" if is_reported_only(row) else row["verdict"]
+    if is_reported_only(row):
+        return "reported only"
+    return row["verdict"] + (" (must reproduce)" if row["must_reproduce"] and row["dataset"] == OVERALL else "")
 
 
 def build(record: Mapping[str, Any], labels: Mapping[str, str]) -> Table:
@@ -71,10 +88,12 @@ def build(record: Mapping[str, Any], labels: Mapping[str, str]) -> Table:
             *(label(labels, row["variant"]), label(labels, row["dataset"]), row["source"]),
             *(number(row[key], ".2f") for key in ("reported", "value")),
             *(number(row["difference"], "+.2f"), number(row["tolerance"], ".2f")),
-            shown_verdict(row) + (" (must reproduce)" if row["must_reproduce"] else ""),
+            *(str(row["seeds"]), number(row["p_holm"], ".2g"), shown_verdict(row)),
         ]
         printed.append((label(labels, row["method"]), [Cell(cell) for cell in cells]))
-    footnotes = [TOLERANCE_NOTE.format(minimum=record["smallest_tolerance"])]
+    limit, theirs = record["resolution"], record["n_theirs"]
+    limits = {"resolution": limit, "rows": 2 * limit, "near": NEAR * limit, "row_near": NEAR * 2 * limit}
+    footnotes = [TOLERANCE_NOTE.format(n_theirs=theirs, **limits), OVERALL_NOTE]
     if any(row["method"] in COUNTERPARTS for row in record["rows"]):
         footnotes.append(COUNTERPART_NOTE)
     return Table("Reported and measured DSC", HEADER, printed, footnotes)
