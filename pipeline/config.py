@@ -22,13 +22,14 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
-from pipeline.data.sources import DATASETS, SPLIT_VARIANTS
+from pipeline.data.sources import ALL_DATASETS, DATASETS, SPLIT_VARIANTS
 from pipeline.models.kinds import VariantSettings, kinds, parse_variant
 from pipeline.runtime.atomic import write_json
 from pipeline.runtime.errors import PipelineError, run_command
 from pipeline.training.settings import TrainingSettings
 
 Dataset = Literal[DATASETS]
+AnyDataset = Literal[ALL_DATASETS]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 
 
@@ -64,7 +65,7 @@ class Archives(_Settings):
     description: str = Field(
         "images that are not the official archives'", description="What tables and figures call archives not official"
     )
-    allow_missing: dict[Dataset, Annotated[int, Field(ge=0)]] = Field(
+    allow_missing: dict[AnyDataset, Annotated[int, Field(ge=0)]] = Field(
         default_factory=dict, description="Records of the split lists that may be missing, by dataset"
     )
 
@@ -108,6 +109,12 @@ class Further(_Settings):
         description="The study's datasets if absent; those that the study does not have are left out",
     )
     seeds: list[int] | None = Field(None, min_length=1, description="The study's seeds if absent")
+
+
+class Transfer(Further):
+    """The family that trains on each dataset and tests on all."""
+
+    beside: list[AnyDataset] = Field([], description="Datasets to train and test on beside the study's")
 
 
 class Ablation(_Settings):
@@ -231,6 +238,7 @@ class Study(_Settings):
     variants: dict[Name, Variant] = Field(min_length=1, description="Everything that can be trained, by name")
     main: list[Name] = Field(min_length=1, description="Variants of the main table, in its order")
     ablations: dict[Name, Ablation] = Field(default_factory=dict)
+    transfer: Transfer | None = Field(None, description="The family of training on one dataset and testing on all")
     leaks: Further | None = Field(None, description="The family that compares the study's split with leak_free")
     evaluation: Evaluation = Field(default_factory=Evaluation)
     regression: Regression = Field(default_factory=Regression)
@@ -259,6 +267,9 @@ class Study(_Settings):
                         f"ablations.{name}.datasets: {dataset!r} is not among the study's datasets; "
                         f"allowed: {', '.join(self.datasets)}"
                     )
+        if self.transfer:
+            places["transfer.variants"] = self.transfer.variants or []
+            _unique("transfer.beside", self.transfer.beside)
         if self.leaks:
             places["leaks.variants"] = self.leaks.variants or []
             if self.split == "leak_free":

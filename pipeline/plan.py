@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
-from pipeline.config import Ablation, Study, read_study
+from pipeline.config import Ablation, Further, Study, read_study
 from pipeline.data.sources import LEAK_FREE, dataset_facts, origin
 from pipeline.runtime.errors import run_command
 
@@ -131,7 +131,7 @@ class Plan:
         self.study = study
         self.reference = study.evaluation.comparisons_reference
         self.main = self._group("main table", f"{root}/dsc.csv", study.main, study.datasets)
-        # Transfer and learned scales are shown for one variant; the data have none.
+        # Learned scales are shown for one variant.
         self.alone = self._group("reference", f"{root}/reference.csv", [self.reference], study.datasets)
         self.families = {name: self._family(name, entry) for name, entry in study.ablations.items()}
         self.further = {group.name: group for group in self._further_groups()}
@@ -163,14 +163,23 @@ class Plan:
         return self._group(name, table, entry.variants, entry.datasets or self.study.datasets, entry.seeds)
 
     def _further_groups(self) -> Iterator[Group]:
-        """The families beside the ablations whose question the study asks of any of its datasets."""
-        study, root = self.study, self.study.results
-        if entry := study.leaks:
+        """The families beside the ablations, which ask a question of the study's methods on any of its datasets."""
+        study = self.study
+
+        def group(name: str, entry: Further, derived: Callable[[list[str]], list[str]]) -> Iterator[Group]:
             chosen = [name for name in entry.datasets or study.datasets if name in study.datasets]
-            datasets = [name for dataset in chosen for name in (dataset, f"{dataset}{LEAK_FREE}")]
-            if datasets:
-                seeds = entry.seeds or study.seeds
-                yield self._group("leaks", f"{root}/leaks.csv", entry.variants or study.main, datasets, seeds)
+            datasets = list(dict.fromkeys(derived(chosen)))
+            if len(datasets) > 1:
+                variants, seeds = entry.variants or study.main, entry.seeds or study.seeds
+                yield self._group(name, f"{study.results}/{name}.csv", variants, datasets, seeds)
+
+        def on_both_splits(names: list[str]) -> list[str]:
+            return [name + ending for name in names for ending in ("", LEAK_FREE)]
+
+        if entry := study.transfer:
+            yield from group("transfer", entry, lambda names: [*names, *entry.beside])
+        if study.leaks:
+            yield from group("leaks", study.leaks, on_both_splits)
 
     # ---------------------------------------------------------------- names and settings
 
@@ -213,6 +222,10 @@ class Plan:
         elif backbone.source == "folder":
             parts.append(f"the backbone of {backbone.folder}")
         return f"Not comparable with the paper: {'; '.join(parts)}." if parts else ""
+
+    def _reference_of(self, group: Group) -> str:
+        """The variant of ``group`` that its others are compared with."""
+        return self.reference if self.reference in group.variants else group.variants[-1]
 
     def gallery_variants(self) -> list[str]:
         """The main table's variants; the one that others are compared with comes first."""
@@ -314,8 +327,13 @@ class Plan:
             source = self._runs(leaks, "per_case.csv", "manifest.json") | Source({"dsc": leaks.table})
             source |= self._in_order(leaks) | Source(options={"margin": study.evaluation.margin})
             yield from self._table("leaks", "Published against leak-free splits", source | self._names(leaks))
-        transfer = self._further(self.alone, "transfer") | self._names(self.alone)
-        yield from self._table("transfer", "Transfer between datasets", transfer)
+        if transfer := self.further.get("transfer"):
+            source = self._further(transfer, "transfer") | self._names(transfer)
+            yield from self._table("transfer", "Transfer between datasets", source)
+            beside = [dataset for dataset in transfer.datasets if dataset not in study.datasets]
+            source |= Source(options={"reference": self._reference_of(transfer), "margin": study.evaluation.margin})
+            source |= Source(options={"beside": beside})
+            yield from self._table("transfer_outcomes", "Transfer: methods compared", source)
         choices = self._further(main, "evaluation_choices") | Source(options={"side": study.image_size})
         choices |= self._names(main)
         yield from self._table("evaluation_choices", "DSC by choices of the evaluation", choices, on_request=True)
@@ -368,8 +386,9 @@ class Plan:
         overview = self._datasets(self.main, "integrity.json")
         shown = Entry(DATA, {"result": "Figure: overview"}, "data_overview")
         yield self._figure("data_overview", shown, overview)
-        transfer = self._file(transfer="tables/transfer.csv") | self._rows(alone)
-        yield self._figure("transfer", "Transfer between datasets", transfer, "transfer_heatmap")
+        if transfer := self.further.get("transfer"):
+            source = self._file(transfer="tables/transfer.csv") | self._rows(transfer)
+            yield self._figure("transfer", "Transfer between datasets", source, "transfer_heatmap")
         if leaks := self.further.get("leaks"):
             source = self._file(table="tables/leaks.csv") | Source(
                 options={"names": ["published split", "leak-free split"]}
@@ -418,8 +437,9 @@ class Plan:
         source |= self._file(comparison="tables/comparison.csv")
         if "components" in self.families:
             source |= self._file(components="tables/ablation_components.csv")
-        if "leaks" in self.further:
-            source |= self._file(leaks="tables/leaks.csv")
+        answers = {"leaks": {"leaks": "tables/leaks.csv"}, "transfer": {"outcomes": "tables/transfer_outcomes.csv"}}
+        for name in self.further:
+            source |= self._file(**answers[name])
         source |= Source(options={"figures": names["figure"], "tables": names["table"]}) | self._rows(self.main)
         output = f"{self.study.results}/paper.md"
         yield Step("paper", "pipeline.reporting.paper", source, {"md": output}, output)

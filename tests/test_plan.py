@@ -65,8 +65,18 @@ def test_a_family_on_both_splits_is_made_of_the_studys_datasets(full):
     assert "results/datasets/busi_leak_free/integrity.json" not in full.steps["figure_data_overview"].source.reads
     assert full.steps["table_leaks"].source.options["labels"]["busi_leak_free"] == "BUSI, leak-free"
     for other in (changed(leaks=None), changed(leaks={"datasets": ["bkai"]}, datasets=["kvasir_seg"], ablations={})):
-        assert other.further == {} and "table_leaks" not in other.steps
-        assert set(other.datasets) == set(other.study.datasets)
+        assert "leaks" not in other.further and "table_leaks" not in other.steps
+        assert not [dataset for dataset in other.datasets if dataset.endswith("leak_free")]
+
+
+def test_transfer_is_to_and_from_datasets_beside_the_studys(full):
+    transfer = full.further["transfer"]
+    assert list(transfer.datasets) == [*full.study.datasets, "oxford_pet"]
+    assert list(transfer.variants) == list(full.study.main)
+    assert "results/transfer/oxford_pet/lora/seed41/per_case.csv" in full.steps["table_transfer"].source.reads
+    assert full.steps["table_transfer_outcomes"].source.options["beside"] == ["oxford_pet"]
+    assert "oxford_pet" not in full.main.datasets
+    assert not {"table_transfer", "table_transfer_outcomes", "figure_transfer"} & changed(transfer=None).steps.keys()
 
 
 def test_no_two_steps_write_the_same_file(full):

@@ -3,6 +3,8 @@
 from pathlib import Path
 
 ZIP_END = b"PK\x05\x06"
+GZIP = b"\x1f\x8b"
+ARCHIVES = ("zip", "rar", "tar.gz", "tar")
 RAR4, RAR5 = b"Rar!\x1a\x07\x00", b"Rar!\x1a\x07\x01\x00"
 
 
@@ -12,7 +14,7 @@ def _is_page(start: bytes) -> bool:
 
 
 def kind_of_file(path: str | Path) -> str:
-    """One of "zip", "rar", "an empty file", "a web page", "a truncated zip archive", "a file of another kind"."""
+    """One of :data:`ARCHIVES`, "an empty file", "a web page", "a truncated zip archive", "a file of another kind"."""
     path = Path(path)
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -26,4 +28,8 @@ def kind_of_file(path: str | Path) -> str:
         return "zip" if ZIP_END in end else "a truncated zip archive"
     if start.startswith((RAR4, RAR5)):
         return "rar"
+    if start.startswith(GZIP):
+        return "tar.gz"
+    if start[257:262] == b"ustar":
+        return "tar"
     return "a web page" if _is_page(start) else "a file of another kind"

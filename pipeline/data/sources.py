@@ -117,7 +117,9 @@ class Dataset(Facts):
     sequences: list[int] = Field(
         [], description="First frames of the video sequences, ascending; cases are then numbered frames"
     )
-    annotations: Annotations
+    annotations: Annotations | None = Field(
+        None, description="Published lists; those of a dataset without them are made (pipeline.data.pet_lists)"
+    )
     records: BySplit = Field(description="Records of each split list")
     contrast: float | None = Field(
         None, description="Mean difference of grey level inside and outside of masks; see pipeline.data.alignment"
@@ -204,8 +206,12 @@ def dataset_facts(name: str) -> Dataset:
 
 
 def __getattr__(name: str) -> tuple[str, ...]:
-    """``DATASETS``, the keys of the table: read when first used, so that a mistake in it is reported and not raised
-    by an import."""
-    if name == "DATASETS":
+    """``DATASETS``, those with published split lists, of which a study can be, and ``ALL_DATASETS``.
+
+    They are read when first used, so that a mistake in the table is reported and not raised by an import.
+    """
+    if name == "ALL_DATASETS":
         return tuple(table().datasets)
+    if name == "DATASETS":
+        return tuple(dataset for dataset, facts in table().datasets.items() if facts.annotations)
     raise AttributeError(name)

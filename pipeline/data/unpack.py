@@ -1,4 +1,4 @@
-"""List and unpack a zip or rar archive, or a folder in place of one, without trusting what the archive says."""
+"""List and unpack a zip, rar or tar archive, or a folder in place of one, without trusting what the archive says."""
 
 import contextlib
 import re
@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from pipeline.data.members import ArchiveError, Member
-from pipeline.data.sniff import kind_of_file
+from pipeline.data.sniff import ARCHIVES, kind_of_file
+from pipeline.data.tar import TarReader
 from pipeline.runtime.errors import PipelineError
 
 MAX_UNPACKED_BYTES = 16 * 2**30
@@ -87,8 +88,8 @@ class FolderReader:
 def _opened(path: Path) -> Iterator[Reader]:
     """The reader of an archive; whatever the format's library raises in the block becomes an ArchiveError."""
     kind = "folder" if path.is_dir() else kind_of_file(path)
-    if kind not in ("zip", "rar", "folder"):
-        raise ArchiveError(f"{path}: {kind} where a zip or rar archive is expected")
+    if kind not in (*ARCHIVES, "folder"):
+        raise ArchiveError(f"{path}: {kind} where a zip, rar or tar archive is expected")
     try:
         if kind == "rar":
             # Loading the library takes a tenth of a second that zip archives need not wait for.
@@ -96,7 +97,8 @@ def _opened(path: Path) -> Iterator[Reader]:
 
             yield RarReader(path)
         else:
-            yield ZipReader(path) if kind == "zip" else FolderReader(path)
+            readers = {"zip": ZipReader, "folder": FolderReader}
+            yield readers[kind](path) if kind in readers else TarReader(path, kind == "tar.gz", MAX_UNPACKED_BYTES)
     except PipelineError:
         raise
     except Exception as error:

@@ -359,3 +359,43 @@ def draw_busi(rng: Generator, group: str, two: bool) -> Phantom:
         "dark" if masks else "",
         [group] * len(masks),
     )
+
+
+# ---------------------------------------------------------------- pets
+
+BREEDS = {
+    "Abyssinian": ("cat", (190, 130, 80)),
+    "Russian_Blue": ("cat", (110, 120, 140)),
+    "beagle": ("dog", (200, 160, 110)),
+    "newfoundland": ("dog", (50, 40, 40)),
+}
+"""Species and colour of the fur; cats have pointed ears."""
+
+
+def draw_pet(rng: Generator, breed: str) -> Phantom:
+    """An animal of one of :data:`BREEDS` before a wall and a floor; its mask is head, ears and body."""
+    species, fur = BREEDS[breed]
+    width, height = int(rng.integers(104, 161)), int(rng.integers(92, 149))
+    rows, columns = _grid(height, width)
+    image = np.empty((height, width, 3), np.float32)
+    image[:] = rng.uniform(90, 230, 3)
+    _blend(image, _ramp(rows, rng.uniform(0.5, 0.8) * height, height), rng.uniform(60, 200, 3))
+    image *= (1 + 0.08 * _noise(rng, height, width, 6))[..., None]
+    side = min(height, width)
+    size, middle = rng.uniform(0.16, 0.27) * side, rng.uniform(0.35, 0.65)
+    top = rng.uniform(0.3, 0.42)
+    body = _blob(rng, height, width, 1.15 * size, (top + 1.35 * size / height, middle), 1.2, 0.03).distance
+    head = _blob(rng, height, width, 0.8 * size, (top, middle), 1.1, 0.02).distance
+    parts = [body < 1, head < 1]
+    for turn in (-1, 1):
+        x, y = columns - middle * width - turn * 0.55 * size, rows - top * height + 0.75 * size
+        long, wide = (0.75, 0.35) if species == "cat" else (0.45, 0.42)
+        ear = np.abs(x) / (wide * size) + np.abs(y) / (long * size)
+        parts.append((ear if species == "cat" else np.hypot(x, y) / (0.5 * size)) < 1)
+    mask = np.logical_or.reduce(parts)
+    texture = 1 + 0.12 * _noise(rng, height, width, 24)
+    _blend(image, mask.astype(np.float32), _jittered(rng, fur, 10) * texture[..., None])
+    for turn in (-1, 1):
+        eye = np.hypot(columns - middle * width - turn * 0.3 * size, rows - top * height + 0.1 * size)
+        _blend(image, _ramp(eye, 0.16 * size, 0.1 * size), (20, 30, 20))
+    return Phantom(_finished(rng, image, 3), [mask], groups=[breed])

@@ -4,11 +4,12 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.data.descriptions import place_word, size_word
 from pipeline.demo.phantom_images import Phantom
 
 COUNTS = {1: "one", 2: "two"}
-# Upper bounds of each object's mean share of the image; above the last one it is large.
-SIZES = ((0.04, "small"), (0.11, "medium"))
+SIZES = (0.04, 0.11)
+"""Mean share of the image from which on objects are medium and large."""
 
 DESCRIPTIONS = {
     "polyp": (
@@ -26,20 +27,11 @@ SCAN = "in a breast ultrasound scan"
 
 
 def _size(masks: list[np.ndarray]) -> str:
-    share = float(np.mean([mask.mean() for mask in masks]))
-    return next((name for bound, name in SIZES if share < bound), "large")
-
-
-def _place(mask: np.ndarray) -> str:
-    """Where the centre of ``mask`` lies on a grid of thirds: "top left", "left", "center" and so on."""
-    rows, columns = np.nonzero(mask)
-    row = ("top", "", "bottom")[int(3 * rows.mean() / mask.shape[0])]
-    column = ("left", "", "right")[int(3 * columns.mean() / mask.shape[1])]
-    return f"{row} {column}".strip() or "center"
+    return size_word(float(np.mean([mask.mean() for mask in masks])), SIZES)
 
 
 def _places(masks: list[np.ndarray]) -> str:
-    return " and ".join(dict.fromkeys(_place(mask) for mask in masks))
+    return " and ".join(dict.fromkeys(place_word(mask) for mask in masks))
 
 
 def _general(name: str, phantom: Phantom) -> dict[str, Any]:

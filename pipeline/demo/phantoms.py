@@ -1,11 +1,14 @@
 """Make phantom archives and split lists for the demo, in the real archives' layout and under their file names.
 
-OUTPUT/archives/*.zip and OUTPUT/annotations/{list}/{train,val,test}.json. The same seed and sizes give the same bytes.
+OUTPUT/archives/* and OUTPUT/annotations/{list}/{train,val,test}.json, but no lists of Oxford-IIIT Pet, whose archives
+have what they are made of. The same seed and sizes give the same bytes.
 """
 
 import argparse
+import gzip
 import io
 import json
+import tarfile
 import zipfile
 from collections import Counter
 from collections.abc import Iterator
@@ -15,9 +18,19 @@ from typing import Any
 import numpy as np
 from numpy.random import Generator
 from PIL import Image
+from scipy.ndimage import binary_dilation, binary_erosion
 
 from pipeline.data.sources import SPLITS, dataset_facts
-from pipeline.demo.phantom_images import another_frame, draw_bkai, draw_busi, draw_clinicdb, draw_isic, draw_kvasir
+from pipeline.demo.phantom_images import (
+    BREEDS,
+    another_frame,
+    draw_bkai,
+    draw_busi,
+    draw_clinicdb,
+    draw_isic,
+    draw_kvasir,
+    draw_pet,
+)
 from pipeline.demo.phantom_prompts import record
 from pipeline.runtime.atomic import atomic_folder, write_text
 from pipeline.runtime.errors import run_command
@@ -141,6 +154,39 @@ def draw_cases(name: str, rng: Generator, sizes: dict[str, int]) -> Iterator[tup
         yield split, files, record(number, *case)
 
 
+def _pets(rng: Generator, sizes: dict[str, int]) -> dict[str, dict[str, bytes]]:
+    """Members of the two archives of Oxford-IIIT Pet: images; trimaps, lists, and the litter that macOS left there."""
+    images, annotations = {}, {}
+    lists: dict[str, list[str]] = {"trainval": [], "test": []}
+    breeds, counts = list(BREEDS), Counter()
+    for name, size in (("trainval", sizes["train"] + sizes["val"]), ("test", sizes["test"])):
+        for _ in track(range(size), f"phantoms, pets, {name}", total=size):
+            at = int(rng.integers(len(breeds)))
+            breed, counts[at] = breeds[at], counts[at] + 1
+            case, species = f"{breed}_{counts[at]}", BREEDS[breed][0]
+            phantom = draw_pet(rng, breed)
+            border = binary_dilation(phantom.mask, iterations=2) & ~binary_erosion(phantom.mask, iterations=2)
+            trimap = np.where(border, 3, np.where(phantom.mask, 1, 2)).astype(np.uint8)
+            images[f"images/{case}.jpg"] = _encoded(phantom.image, "JPEG", quality=90)
+            annotations[f"annotations/trimaps/{case}.png"] = _encoded(trimap, "PNG")
+            annotations[f"annotations/trimaps/._{case}.png"] = b"\0"
+            lists[name].append(f"{case} {at + 1} {1 if species == 'cat' else 2} 1")
+    annotations |= {f"annotations/{name}.txt": "\n".join([*lines, ""]).encode() for name, lines in lists.items()}
+    return {"images.tar.gz": images, "annotations.tar.gz": annotations}
+
+
+def _write_tar(path: Path, members: dict[str, bytes]) -> None:
+    with (
+        path.open("wb") as file,
+        gzip.GzipFile("", "wb", compresslevel=1, fileobj=file, mtime=0) as packed,
+        tarfile.open(fileobj=packed, mode="w") as archive,
+    ):
+        for name, content in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+
+
 def _write_archive(path: Path, members: dict[str, bytes]) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in members.items():
@@ -152,7 +198,7 @@ def _write_archive(path: Path, members: dict[str, bytes]) -> None:
 
 
 def make_phantoms(output: str | Path, sizes: dict[str, int], seed: int) -> None:
-    """Write the archives and split lists of all five datasets to ``output``, which appears whole or not at all.
+    """Write the archives and split lists of all datasets to ``output``, which appears whole or not at all.
 
     Args:
         sizes: cases of each dataset in ``train``, ``val`` and ``test``, each at least 1.
@@ -167,14 +213,17 @@ def make_phantoms(output: str | Path, sizes: dict[str, int], seed: int) -> None:
             lists[name][split].append(entry)
             for archive, path, content in files:
                 archives.setdefault(archive, {})[path] = content
+    pets = _pets(np.random.default_rng((seed, len(DATASETS))), sizes)
     with atomic_folder(output) as folder:
         (folder / "archives").mkdir()
+        for name, members in pets.items():
+            _write_tar(folder / "archives" / name, members)
         for name, members in archives.items():
             _write_archive(folder / "archives" / name, members)
         for name, splits in lists.items():
             for split, entries in splits.items():
                 write_text(folder / "annotations" / name / f"{split}.json", json.dumps(entries))
-    log(f"{output}: {len(archives)} archives, {sum(sizes.values())} cases in each of {len(lists)} datasets")
+    log(f"{output}: archives of {sum(sizes.values())} cases in each of {len(lists) + 1} datasets")
 
 
 def main() -> None:

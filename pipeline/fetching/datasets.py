@@ -216,6 +216,8 @@ def fetch_annotations(
         PipelineError: a list is missing or not the pinned one.
     """
     facts, output = dataset_facts(dataset).annotations, Path(output)
+    if facts is None:
+        raise PipelineError(f"{dataset}: has no published split lists; make them with pipeline.data.pet_lists")
     root, auth = split_credentials((base_url or table().annotations.url).rstrip("/"))
     cache = output.parent / ".downloads" / dataset
     with atomic_folder(output) as target:

@@ -14,7 +14,7 @@ import requests
 import urllib3
 from tqdm import tqdm
 
-from pipeline.data.sniff import kind_of_file
+from pipeline.data.sniff import ARCHIVES, kind_of_file
 from pipeline.fetching.credentials import Credentials
 from pipeline.runtime.errors import PipelineError
 from pipeline.runtime.progress import LOG_INTERVAL_SECONDS, log
@@ -284,12 +284,12 @@ def check_archive(path: Path) -> None:
     """The ``check`` for archives.
 
     Raises:
-        PipelineError: the file is no complete zip or rar archive; says what it is.
+        PipelineError: the file is no complete zip, rar or tar archive; says what it is.
     """
     kind = kind_of_file(path)
-    if kind not in ("zip", "rar"):
+    if kind not in ARCHIVES:
         page = " (log-in, quota or notice)" if kind == "a web page" else ""
         raise PipelineError(
-            f"{path.name}: {kind}{page} where a zip or rar archive is expected; download it with a browser and "
+            f"{path.name}: {kind}{page} where a zip, rar or tar archive is expected; download it with a browser and "
             "put it into archives.folder"
         )

@@ -8,12 +8,18 @@ from pipeline.evaluation.methods import OUTCOMES
 
 CHANGES = ["dataset", "variant", "difference", "low", "high", "outcome"]
 """Columns of a table of changes, differences in DSC points."""
+TRANSFERS = ["transfer", "variant", "outcome"]
 
 
 def _amount(row: pd.Series) -> str:
     """The difference and its interval, if there is one, in words."""
     ends = "" if pd.isna(row["low"]) else f", 95% interval {row['low']:+.2f} to {row['high']:+.2f}"
     return f"{row['difference']:+.2f} points{ends}"
+
+
+def _counted(outcomes: pd.Series) -> str:
+    """How often each outcome is there."""
+    return ", ".join(f"{count} {outcome}" for outcome in OUTCOMES if (count := int((outcomes == outcome).sum())))
 
 
 def changes(table: pd.DataFrame, variant: str, setting: str, names: Callable[[str], str]) -> str:
@@ -28,8 +34,18 @@ def changes(table: pd.DataFrame, variant: str, setting: str, names: Callable[[st
     own = table[table["variant"] == variant]
     own = table[table["variant"] == table["variant"].iloc[0]] if own.empty else own
     parts = [f"{row['outcome']} on {names(row['dataset'])} ({_amount(row)})" for _, row in own.iterrows()]
-    counts = [f"{sum(table['outcome'] == outcome)} {outcome}" for outcome in OUTCOMES]
-    return (
-        f"{names(own['variant'].iloc[0])} {setting} is {', '.join(parts)}; "
-        f"of all {len(table)} comparisons {', '.join(counts)}."
-    )
+    counted = f"of all {len(table)} comparisons {_counted(table['outcome'])}"
+    return f"{names(own['variant'].iloc[0])} {setting}: {', '.join(parts)}; {counted}."
+
+
+def transfers(table: pd.DataFrame, reference: str, names: Callable[[str], str]) -> str:
+    """How many methods are better or worse than ``reference`` on datasets that they were not trained on.
+
+    Args:
+        table: columns :data:`TRANSFERS`, a row for each kind of transfer and method but the reference.
+        names: display names.
+    """
+    parts = []
+    for kind, rows in table.groupby("transfer", sort=False):
+        parts.append(f"{kind} {_counted(rows['outcome'])}")
+    return f"The other methods, compared with {names(reference)}: {'; '.join(parts)}."

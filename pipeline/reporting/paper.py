@@ -10,7 +10,7 @@ from pipeline.evaluation.csv_table import read_table
 from pipeline.evaluation.readers import AVERAGE, OVERALL, dataset_order, read_cost, read_dsc, read_reported
 from pipeline.evaluation.reproduction import DIFFERS, INCONCLUSIVE, NOT_COMPARABLE, NOT_RUN, REPRODUCES
 from pipeline.reporting import markdown
-from pipeline.reporting.answers import CHANGES, changes
+from pipeline.reporting.answers import CHANGES, TRANSFERS, changes, transfers
 from pipeline.reporting.formats import NOT_AVAILABLE, number
 from pipeline.reporting.options import label, parse_options
 from pipeline.reporting.tables.regression import VERDICTS, is_reported_only, read_regression, shown_verdict
@@ -183,6 +183,7 @@ def _depth(comparison: pd.DataFrame, names: Callable[[str], str], note: str) -> 
     return _judged("Supported" if low > 0 else "Contradicted" if high < 0 else "Not significant", fact, note)
 
 
+TRANSFER = "Which methods work best on datasets that they were not trained on?"
 LEAKS = "How much of the DSC is owed to related cases on both sides of the published splits?"
 
 
@@ -199,6 +200,7 @@ def paper(
     labels: Mapping[str, str],
     note: str,
     leaks: pd.DataFrame | None = None,
+    outcomes: pd.DataFrame | None = None,
 ) -> str:
     """The page, as Markdown with links relative to the results folder.
 
@@ -210,7 +212,7 @@ def paper(
         variants: the study's, measured.
         labels: display names of variants and datasets.
         note: why numbers cannot be compared with the paper's; empty where they can.
-        leaks: as tables/leaks.csv (points).
+        leaks: as tables/leaks.csv (points). outcomes: as tables/transfer_outcomes.csv.
     """
 
     def names(key: str) -> str:
@@ -240,8 +242,11 @@ def paper(
         if shown and shown[0].endswith(".pdf"):
             lines += [f"![{title}]({shown[0].removesuffix('.pdf')}.png)", ""]
     answers = []
+    if outcomes is not None:
+        wanted = ["transfer.pdf", "tables/transfer.md", "tables/transfer_outcomes.md"]
+        answers.append((TRANSFER, wanted, transfers(outcomes, METHOD, names)))
     if leaks is not None:
-        setting = "on the leak-free split, where both training and test cases are other ones,"
+        setting = "on the leak-free split, whose training and test cases are others, against the published one"
         answers.append((LEAKS, ["leaks.pdf", "tables/leaks.md"], changes(leaks, METHOD, setting, names)))
     if answers:
         lines += ["## Further questions", ""]
@@ -254,7 +259,7 @@ def paper(
 
 
 def main() -> None:
-    files = ("regression", "dsc", "cost", "reported", "comparison", "components", "leaks")
+    files = ("regression", "dsc", "cost", "reported", "comparison", "components", "leaks", "outcomes")
     options = parse_options(__doc__, *files, "figures", "tables", "variants")
     columns = ["dataset", "variant", "reference", "difference", "difference_low", "difference_high"]
     page = paper(
@@ -270,6 +275,7 @@ def main() -> None:
         options.labels,
         options.note,
         read_table(options.leaks, CHANGES) if options.leaks else None,
+        read_table(options.outcomes, TRANSFERS) if options.outcomes else None,
     )
     write_text(options.output, page)
 

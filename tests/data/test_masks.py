@@ -126,3 +126,16 @@ def test_stray_pixels_do_not_change_the_class():
 def test_a_grey_mask_where_colour_is_expected_is_refused():
     with pytest.raises(ValueError, match="without colour"):
         read_mask(image([[0, 255]]), "red_green")
+
+
+@pytest.mark.parametrize("mode", ["L", "P"])
+def test_the_border_of_a_trimap_is_foreground(mode):
+    foreground, group = read_mask(image([[1, 2], [3, 2]], mode), "trimap")
+    assert foreground.tolist() == [[True, False], [True, False]]
+    assert group == ""
+
+
+@pytest.mark.parametrize("levels", [[[1, 2], [0, 2]], [[1, 2], [4, 2]], [[0, 255], [0, 255]]])
+def test_other_levels_are_no_trimap(levels):
+    with pytest.raises(ValueError, match="no trimap"):
+        read_mask(image(levels), "trimap")

@@ -12,6 +12,7 @@ from PIL import Image
 from pipeline.data.archives import find_archives, match_members
 from pipeline.data.cases import read_cases
 from pipeline.data.integrity import verify
+from pipeline.data.pet_lists import make_lists
 from pipeline.data.sources import DATASETS, SPLITS, dataset_facts
 from pipeline.data.splits import read_split_lists
 from pipeline.data.standardise import standardise
@@ -170,3 +171,13 @@ def test_prompts_name_where_the_object_is(standardised):
                 centres[word].append(centre)
     assert all(value < 0.34 for word in ("left", "top") for value in centres[word])
     assert all(value > 0.66 for word in ("right", "bottom") for value in centres[word])
+
+
+def test_pets_become_a_dataset_with_lists_of_their_own(phantoms, tmp_path):
+    make_lists(phantoms / "archives", 1, tmp_path / "lists")
+    standardise("oxford_pet", phantoms / "archives", tmp_path / "lists", "published", 0, 1, tmp_path / "pets")
+    verify("oxford_pet", tmp_path / "pets", tmp_path / "lists", True, 1, tmp_path / "pets" / "integrity.json")
+    cases = read_cases(tmp_path / "pets" / "cases.csv")
+    assert len(cases) == sum(SIZES.values()) and sum(case.split == "test" for case in cases) == SIZES["test"]
+    assert {case.prompts["p1"] for case in cases} == {"cat", "dog"}
+    assert all(0.02 < case.foreground / (case.width * case.height) < 0.8 for case in cases)

@@ -168,7 +168,7 @@ def test_a_page_in_place_of_the_archive(site, target):
     failing(site, target, "a web page was served in place of the file")
     site.page = None
     (site.folder / "a.zip").write_bytes(b"<html>Please log in</html>" * 100)
-    failing(site, target, r"a web page \(log-in, quota or notice\) where a zip or rar archive is expected")
+    failing(site, target, r"a web page \(log-in, quota or notice\) where a zip, rar or tar archive is expected")
 
 
 def test_a_truncated_file_is_found_without_a_length(site, target):

@@ -76,7 +76,7 @@ def write_study(root, datasets, variants, seeds, cases, epochs, gpu):
     for dataset in datasets:
         write_gallery(root, dataset, variants, failures=3, shape=(48, 64))
         write_dataset(root, dataset, cases=12, shape=(45, 60))
-    write_transfer(root, datasets, seeds)
+    write_transfer(root, datasets, variants, seeds)
     write_comparison(root, variants, datasets)
     write_before_after(root, datasets, variants)
     write_prompt_types(root, datasets, variants)
@@ -114,7 +114,7 @@ def options(root, module):
         ablation: [*family, "--title", "Components"],
         ablation_depth: [*family, "--title", "Depth", *widths],
         forest: ["--comparison", root / "comparison.csv", *variants],
-        transfer_heatmap: ["--transfer", root / "transfer.csv", "--variants", ["telescopic"]],
+        transfer_heatmap: ["--transfer", root / "transfer.csv", *variants],
         prompt_types: ["--table", root / "prompt_sensitivity.csv", *variants],
         before_after: [
             "--table",
@@ -167,7 +167,7 @@ MANY = {
     ablation: ["Average", "ISIC 2016", "one seed", "Components", "BKAI-IGH NeoPolyp"],
     ablation_depth: ["8–32", "none", "Average", "Depth"],
     forest: ["−50", "Average", "not significant", "BKAI-IGH NeoPolyp"],
-    transfer_heatmap: ["88.0", "Tested on", "BKAI-IGH NeoPolyp"],
+    transfer_heatmap: ["88", "Tested on", "Uniform adapters", "BKAI-IGH NeoPolyp"],
     before_after: ["leak-free split", "Δ equivalent", "Telescopic Adapters", "BKAI-IGH NeoPolyp"],
     prompt_types: ["p0", "random", "minus the row's mean", "n/a"],
     cost_by_variant: ["613k", "151M", "Peak GPU memory", "GMAC per image", "seconds per run"],
@@ -356,11 +356,11 @@ def test_transfer_orders_columns_as_rows_and_shows_holes(study):
     table = pd.read_csv(study / "transfer.csv")
     hole = (table["train_dataset"] == "busi") & (table["test_dataset"] == "bkai")
     table = table[~hole].sort_values("test_dataset", kind="stable")
-    figure = transfer_heatmap.transfer(table, "telescopic", TITLES, NOTE)
-    check(figure, "88.0", "n/a")
+    figure = transfer_heatmap.transfer(table, ["telescopic"], TITLES, NOTE)
+    check(figure, "88", "n/a")
     names = [tick.get_text() for tick in figure.axes[0].get_yticklabels()]
     assert names == [tick.get_text() for tick in figure.axes[0].get_xticklabels()]
-    check(transfer_heatmap.transfer(table[table["test_dataset"] == "busi"], "telescopic", LONG))
+    check(transfer_heatmap.transfer(table[table["test_dataset"] == "busi"], ["telescopic"], LONG))
 
 
 def test_cost_of_what_trains_nothing_is_not_available(study):

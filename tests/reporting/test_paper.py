@@ -211,9 +211,20 @@ def test_further_questions_are_answered_in_outcomes():
     page = _page(leaks=leaks, tables=["main", "leaks"], figures=["pareto", "leaks"])
     answer = next(line for line in page.splitlines() if "on both sides of the published splits?" in line)
     assert (
-        "is worse on BUSI (-3.20 points, 95% interval -4.00 to -2.40), equivalent on clinicdb (-0.10 points" in answer
+        "published one: worse on BUSI (-3.20 points, 95% interval -4.00 to -2.40), equivalent on clinicdb (-0.10 points"
+        in answer
     )
-    assert "of all 3 comparisons 0 better, 1 worse, 1 equivalent, 1 not resolved" in answer
+    assert "of all 3 comparisons 1 worse, 1 equivalent, 1 not resolved" in answer
     assert answer.endswith("Here: [leaks.pdf](leaks.pdf), [tables/leaks.md](tables/leaks.md)")
     assert page.count("(leaks.pdf)") == 1
     assert "Further questions" not in _page()
+    kinds = [
+        ("within the study", "uniform", "better"),
+        ("within the study", "lora", "worse"),
+        ("to the others", "lora", "better"),
+    ]
+    page = _page(outcomes=pd.DataFrame(kinds, columns=["transfer", "variant", "outcome"]))
+    assert (
+        "The other methods, compared with Telescopic Adapters: within the study 1 better, 1 worse; to the others "
+        "1 better. Here: [transfer.pdf]"
+    ) in page

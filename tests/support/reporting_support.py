@@ -242,12 +242,12 @@ def write_alphas(runs, settings) -> None:
         save_file(tensors, run.folder / "weights.safetensors", metadata={"variant": json.dumps(variant)})
 
 
-def write_transfer(root: Path, datasets, seeds) -> None:
-    """transfer.csv of one variant with higher DSC on the diagonal."""
+def write_transfer(root: Path, datasets, variants, seeds) -> None:
+    """transfer.csv with higher DSC on the diagonal."""
     generator = np.random.default_rng(5)
     rows = [
-        ("telescopic", train, test, seed, 0.85 + EASE[test] if train == test else generator.uniform(0.1, 0.7))
-        for train, test, seed in itertools.product(datasets, datasets, seeds)
+        (variant, train, test, seed, 0.85 + EASE[test] if train == test else generator.uniform(0.1, 0.7))
+        for variant, train, test, seed in itertools.product(variants, datasets, datasets, seeds)
     ]
     columns = ["variant", "train_dataset", "test_dataset", "seed", "dsc"]
     pd.DataFrame(rows, columns=columns).to_csv(root / "transfer.csv", index=False)

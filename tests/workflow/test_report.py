@@ -130,12 +130,12 @@ def test_everything_is_in_the_report(browser):
     }
     assert found == {
         "1 Paper": ["pages/paper.html", "pages/tables/regression.html"],
-        "2 Tables": [f"pages/tables/{name}.html" for name in ("comparison", "efficiency", "main", "transfer")],
+        "2 Tables": [f"pages/tables/{name}.html" for name in ("comparison", "efficiency", "main")],
         "3 Figures": [
             f"{name}.png"
             for name in (
                 *("alpha_by_depth", "comparison", "cost", "failures", "pareto"),
-                *("qualitative", "training_curves", "transfer", "width_schedule"),
+                *("qualitative", "training_curves", "width_schedule"),
             )
         ],
         "4 Ablations": ["ablation_depth.png", "pages/tables/ablation_depth.html"],

@@ -59,6 +59,27 @@ rule fetch_annotations:
         " --annotations {params.source} --official {params.official} --output {output:q} > {log:q} 2>&1"
 
 
+# Oxford-IIIT Pet has no published lists of this kind.
+rule pet_lists:
+    input:
+        f"{R}/archives/oxford_pet",
+    output:
+        directory(f"{R}/annotations/oxford_pet"),
+    log:
+        f"{R}/logs/pet_lists.log",
+    conda:
+        ENVIRONMENT
+    threads: 2
+    params:
+        code=digest("pipeline.data.pet_lists"),
+    shell:
+        "python -m pipeline.runtime.start pipeline.data.pet_lists --archives {input:q} --threads {threads}"
+        " --output {output:q} > {log:q} 2>&1"
+
+
+ruleorder: pet_lists > fetch_annotations
+
+
 # Datasets of one origin share its archives and lists.
 rule standardise:
     input:

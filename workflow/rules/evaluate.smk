@@ -29,7 +29,7 @@ rule evaluate:
 
 use rule evaluate as evaluate_transfer with:
     input:
-        tensors=expand(f"{R}/tensors/{{name}}", name=STUDY.datasets),
+        tensors=[f"{R}/tensors/{name}" for name in PLAN.further["transfer"].datasets] if STUDY.transfer else [],
         backbone=f"{R}/backbone",
         weights=f"{R}/runs/{RUN}/weights.safetensors",
     output:

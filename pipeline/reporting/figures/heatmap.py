@@ -23,11 +23,12 @@ def heat_map(
     limits: tuple[float, float],
     rows: Sequence[str],
     columns: Sequence[str],
+    decimals: int = 1,
 ) -> ScalarMappable:
     """Fill ``axes`` with one cell a number; cell (row, column) spans column..column + 1 and row..row + 1 downwards.
 
     Args:
-        numbers: (rows, columns), printed with one decimal; ``n/a`` and grey where NaN.
+        numbers: (rows, columns), printed with ``decimals``; ``n/a`` and grey where NaN.
         shades: of the same shape, what the colours show.
         colours: name of a matplotlib colour map.
         limits: of ``shades``; what lies beyond has the colour of the limit.
@@ -39,7 +40,8 @@ def heat_map(
     missing = np.isnan(numbers)
     seaborn.heatmap(
         shades, ax=axes, mask=missing, cmap=colormaps[colours], vmin=limits[0], vmax=limits[1],
-        annot=numbers, fmt=".1f", annot_kws={"size": SMALL_FONT_SIZE}, cbar=False, xticklabels=False, yticklabels=False,
+        annot=numbers, fmt=f".{decimals}f", annot_kws={"size": SMALL_FONT_SIZE},
+        cbar=False, xticklabels=False, yticklabels=False,
     )  # fmt: skip
     image = axes.collections[0]
     for text in axes.texts:

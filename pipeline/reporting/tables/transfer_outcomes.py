@@ -1,0 +1,87 @@
+"""Table ``transfer_outcomes``: is a method better than another on datasets that it was not trained on?"""
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from pipeline.evaluation.methods import AVERAGE, compare_methods
+from pipeline.evaluation.per_case import read_per_case
+from pipeline.evaluation.provenance import describe_runs
+from pipeline.evaluation.runs import Run, listed_runs
+from pipeline.reporting.formats import number
+from pipeline.reporting.markup import Cell, Table, rules_between, write
+from pipeline.reporting.options import label, parse_options
+from pipeline.runtime.errors import run_command
+
+HEADER = ["Variant", "Transfer", "Pairs", "Difference [95% CI]", "p (Holm)", "Outcome"]
+COLUMNS = ["transfer", "variant", "pairs", "difference", "low", "high", "p_holm", "outcome"]
+
+
+def directions(trained: str, tested: str, beside: Collection[str]) -> str:
+    """Which kind of transfer it is to train on one dataset and test on another."""
+    if trained in beside:
+        return "from the others" if tested not in beside else "among the others"
+    return "to the others" if tested in beside else "within the study"
+
+
+def collect(runs: Sequence[Run], scores: Path, beside: Collection[str]) -> pd.DataFrame:
+    """Scores by case of all pairs of two datasets: transfer, dataset (the pair), variant, seed, case, dsc (0..1)."""
+    tables = []
+    for run in runs:
+        table = read_per_case(run.within(scores), ["test_dataset"])
+        table = table[table["test_dataset"] != run.dataset]
+        kinds = [directions(run.dataset, tested, beside) for tested in table["test_dataset"]]
+        pairs = [f"{run.dataset} to {tested}" for tested in table["test_dataset"]]
+        tables.append(table.assign(transfer=kinds, dataset=pairs, variant=run.variant, seed=run.seed))
+    return pd.concat(tables, ignore_index=True)
+
+
+def build(
+    runs: Sequence[Run], scores: Path, reference: str, margin: float, beside: Sequence[str], labels: Mapping[str, str]
+) -> tuple[pd.DataFrame, Table]:
+    """The table of ``runs``, machine-readable (DSC points) and for print.
+
+    Args:
+        scores: folder with DATASET/VARIANT/seedN/per_case.csv of each run.
+        reference: the variant that the others are compared with.
+        margin: of equivalence, DSC points.
+        beside: the datasets that are not the study's.
+        labels: display names of variants and datasets.
+    """
+    cases = collect(runs, scores, beside)
+    tables = []
+    for transfer, part in cases.groupby("transfer", sort=False):
+        compared = compare_methods(part, reference, margin)
+        pairs = part["dataset"].nunique()
+        compared = compared[compared["dataset"] == AVERAGE] if pairs > 1 else compared
+        tables.append(compared.assign(transfer=transfer, pairs=pairs))
+    order = ["within the study", "to the others", "from the others", "among the others"]
+    frame = pd.concat(tables, ignore_index=True)[COLUMNS]
+    frame = frame.sort_values("transfer", key=lambda column: column.map(order.index), kind="stable")
+    printed = []
+    for row in frame.itertuples():
+        ends = "" if pd.isna(row.low) else f" [{row.low:+.2f}, {row.high:+.2f}]"
+        cells = [row.transfer, str(row.pairs), f"{row.difference:+.2f}{ends}", number(row.p_holm, ".3f"), row.outcome]
+        printed.append((label(labels, row.variant), [Cell(cell) for cell in cells]))
+    others = f" The others: {', '.join(label(labels, name) for name in beside)}." if beside else ""
+    footnote = (
+        f"Difference: from {label(labels, reference)}, DSC points, averaged over pairs of a training and another test "
+        "dataset; its unit is the training, paired by seed. Outcome after Holm's correction over the methods of a kind "
+        f"of transfer: better, worse, equivalent (surely less than {margin:g} points apart), not resolved.{others}"
+    )
+    title = f"Transfer to another dataset: methods against {label(labels, reference)}"
+    return frame.round(6), Table(title, HEADER, printed, [footnote], rules_between(frame["transfer"]))
+
+
+def main() -> None:
+    options = parse_options(__doc__, "results", "runs", "scores", "reference", "margin", "beside")
+    runs = listed_runs(options.results, options.runs)
+    frame, table = build(
+        runs, options.scores, options.reference, options.margin, options.beside, options.labels
+    )  # fmt: skip
+    write(frame, table, options, describe_runs(runs, lambda run: [run.within(options.scores)]), missing="")
+
+
+if __name__ == "__main__":
+    run_command(main)
