@@ -298,7 +298,7 @@ class Plan:
         for group in (*self.groups, self.alone):
             seeds = {variant: list(numbers) for variant, numbers in group.seeds.items()}
             options = {"results": self.study.results, "datasets": list(group.datasets), "seeds": seeds}
-            source = Source({}, files(self.folders(group), "per_case.csv"), options)
+            source = Source({}, files(self.folders(group), "per_case.csv", "per_prompt.csv"), options)
             name = "collect" if group is self.main else f"collect_{group.name}"
             yield Step(name, "pipeline.evaluation.collect", source, {"csv": group.table}, group.table)
 
@@ -334,11 +334,10 @@ class Plan:
             source |= Source(options={"reference": self._reference_of(transfer), "margin": study.evaluation.margin})
             source |= Source(options={"beside": beside})
             yield from self._table("transfer_outcomes", "Transfer: methods compared", source)
-        choices = self._further(main, "evaluation_choices") | Source(options={"side": study.image_size})
-        choices |= self._names(main)
-        yield from self._table("evaluation_choices", "DSC by choices of the evaluation", choices, on_request=True)
-        prompts = self._further(main, "prompt_sensitivity") | self._names(main)
-        yield from self._table("prompt_sensitivity", "DSC by prompt type", prompts, on_request=True)
+        choices = runs | Source(options={"side": study.image_size}) | self._names(main)
+        yield from self._table("evaluation_choices", "DSC by choices of the evaluation", choices)
+        prompts = self._runs(main, "per_prompt.csv", "manifest.json") | self._names(main)
+        yield from self._table("prompt_sensitivity", "DSC by prompt type", prompts)
 
         judged = study.regression.model_dump() | {"comparable": not self.note(), "note": self.note()}
         source = runs | reported | Source(options=judged)
@@ -400,7 +399,7 @@ class Plan:
             scales = self._runs(alone, "weights.safetensors") | self._rows(alone)
             yield self._figure("alpha_by_depth", "Learned residual scales", scales)
         prompts = self._file(table="tables/prompt_sensitivity.csv") | rows
-        yield self._figure("prompt_sensitivity", "DSC by prompt type", prompts, "prompt_types", on_request=True)
+        yield self._figure("prompt_sensitivity", "DSC by prompt type", prompts, "prompt_types")
         for name, family in self.families.items():
             ablation = study.ablations[name]
             source = self._runs(family, "per_case.csv") | self._against(ablation.reference) | self._rows(family)

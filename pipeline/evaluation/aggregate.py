@@ -12,11 +12,16 @@ SOURCES = ("paper", "vlsm-adapter", "medvlsm")
 
 
 class Score(NamedTuple):
-    """Mean and standard deviation over seeds, in DSC points (0..100); ``sd`` is None for a single seed."""
+    """Mean and standard deviation over seeds, in DSC points (0..100); ``sd`` is None for a single seed.
+
+    ``prompt_sd``: the standard deviation over prompt types of the test set's mean, points, averaged over seeds and
+    datasets; None where that is not known.
+    """
 
     mean: float
     sd: float | None
     seeds: int
+    prompt_sd: float | None = None
 
 
 class Reported(NamedTuple):
@@ -30,19 +35,26 @@ def measured(dsc: pd.DataFrame, variant: str, datasets: Sequence[str]) -> dict[s
     """Scores of ``variant`` by dataset, and under ``average`` over all of ``datasets``; None where it was not run.
 
     The average is taken over datasets within each seed that all of them have, then over these seeds.
+
+    Args:
+        dsc: columns dataset, variant, seed, dsc (0..1) and, if known, prompt_sd (0..1).
     """
-    table = (
-        dsc[dsc["variant"] == variant].pivot(index="seed", columns="dataset", values="dsc").reindex(columns=datasets)
-    )
-    table = table * 100
-    columns = {dataset: table[dataset].dropna() for dataset in datasets}
-    columns[AVERAGE] = table.dropna().mean(axis=1)
-    return {
-        name: Score(float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else None, len(values))
-        if len(values)
-        else None
-        for name, values in columns.items()
-    }
+    rows = dsc[dsc["variant"] == variant]
+
+    def by_column(values: str) -> dict[str, pd.Series]:
+        table = 100 * rows.pivot(index="seed", columns="dataset", values=values).reindex(columns=datasets)
+        return {**{name: table[name].dropna() for name in datasets}, AVERAGE: table.dropna().mean(axis=1)}
+
+    spreads = by_column("prompt_sd") if "prompt_sd" in rows else {}
+
+    def score(name: str, values: pd.Series) -> Score | None:
+        if not len(values):
+            return None
+        sd = float(values.std(ddof=1)) if len(values) > 1 else None
+        spread = spreads.get(name, ())
+        return Score(float(values.mean()), sd, len(values), float(spread.mean()) if len(spread) else None)
+
+    return {name: score(name, values) for name, values in by_column("dsc").items()}
 
 
 def _first(rows: pd.DataFrame, column: str) -> Reported | None:

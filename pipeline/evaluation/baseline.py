@@ -21,7 +21,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from pipeline.evaluation.csv_table import read_table
-from pipeline.evaluation.per_case import read_per_case
+from pipeline.evaluation.per_case import read_per_case, read_per_prompt
 from pipeline.evaluation.provenance import read_origin
 from pipeline.evaluation.runs import IDENTITY, Run, listed_runs
 from pipeline.runtime.atomic import write_json
@@ -50,7 +50,7 @@ def facts(run: Run) -> dict[str, Any]:
     Raises:
         PipelineError: a file of the run is missing or broken.
     """
-    per_case = read_per_case(run.folder)
+    per_case, per_prompt = read_per_case(run.folder), read_per_prompt(run.folder)
     history = read_table(run.folder / "history.csv", ["epoch", *LOSSES])
     path = run.folder / "weights.safetensors"
     try:
@@ -67,7 +67,7 @@ def facts(run: Run) -> dict[str, Any]:
         "cases": len(per_case),
         "trained_parameters": sum(math.prod(shape) for shape in trained.values()),
         "trained_tensors": _digest(trained),
-        "prompts": _digest(per_case[["case", "prompt"]].to_numpy().tolist()),
+        "prompts": _digest(per_prompt[["prompt_type", "case", "prompt"]].to_numpy().tolist()),
         "targets": _digest(per_case[["case", "target_pixels"]].astype(str).to_numpy().tolist()),
         **{name: float(history[name].iloc[0]) if len(history) else None for name in LOSSES},
     }

@@ -5,26 +5,29 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from pipeline.evaluation.per_case import SCORES, read_per_case, summarise
+from pipeline.evaluation.per_case import SCORES, prompt_sd, read_per_case, read_per_prompt, summarise
 from pipeline.evaluation.runs import IDENTITY, Run, run_of
 from pipeline.runtime.atomic import write_csv
 from pipeline.runtime.errors import run_command
 from pipeline.runtime.options import json_value
 
-COLUMNS = [*IDENTITY, "cases", *SCORES, "misses"]
+COLUMNS = [*IDENTITY, "cases", *SCORES, "misses", "cases_with_target", "dsc_with_target", "prompt_sd"]
 
 
 def collect(runs: Iterable[Run]) -> pd.DataFrame:
     """Summarise runs.
 
     Returns:
-        One row per run, in the order given, columns :data:`COLUMNS`; dsc and iou are means over cases in 0..1, hd95 in
-        pixels, misses a count (see :func:`pipeline.evaluation.per_case.summarise`).
+        One row per run, in the order given, columns :data:`COLUMNS`: those of
+        :func:`pipeline.evaluation.per_case.summarise` and :func:`pipeline.evaluation.per_case.prompt_sd`.
 
     Raises:
-        PipelineError: a run's per_case.csv is missing or damaged.
+        PipelineError: scores of a run are missing or damaged.
     """
-    rows = [run._asdict() | summarise(read_per_case(run.folder)) for run in runs]
+    rows = [
+        run._asdict() | summarise(read_per_case(run.folder)) | {"prompt_sd": prompt_sd(read_per_prompt(run.folder))}
+        for run in runs
+    ]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 

@@ -1,7 +1,8 @@
 """Predictions of several variants for a few test cases of one dataset, for the qualitative figures.
 
-The cases are chosen by rule from the first variant's scores: best, median and worst DSC, then the next worst as
-failures.
+A run that is scored under several prompt types is shown under the first of them with words (p1, the name of the
+target), so that all images of a dataset are asked for the same; its scores are those of this type. The cases are chosen
+by rule from the first variant's scores: best, median and worst DSC, then the next worst as failures.
 """
 
 import argparse
@@ -13,7 +14,7 @@ from PIL import Image
 
 from pipeline.data.tensors import load_split
 from pipeline.evaluation.metrics import upsample_probability
-from pipeline.evaluation.per_case import read_per_case
+from pipeline.evaluation.per_case import EMPTY, read_per_prompt
 from pipeline.evaluation.probability_maps import probability_maps
 from pipeline.evaluation.runs import run_of
 from pipeline.models.backbone import load_backbone
@@ -29,11 +30,19 @@ LONGEST_SIDE = 512
 FAILURES = 3
 
 
+def shown_scores(run: Path) -> pd.DataFrame:
+    """The rows of per_prompt.csv of the prompt type that the gallery shows of the run in the folder ``run``."""
+    table = read_per_prompt(run)
+    types = sorted(set(table["prompt_type"]))
+    shown = next((name for name in types if name != EMPTY), EMPTY)
+    return table[table["prompt_type"] == shown].reset_index(drop=True)
+
+
 def choose_cases(scores: pd.DataFrame) -> list[tuple[int, str]]:
     """Row and role of the chosen cases; only cases with foreground count, ties go to the first case by name.
 
     Args:
-        scores: per_case.csv of the variant that decides which cases are shown.
+        scores: Of the variant that decides which cases are shown.
     """
     ranked = scores[scores["target_pixels"] > 0].sort_values(["dsc", "case"], ascending=[False, True]).index.tolist()
     if not ranked:
@@ -62,11 +71,11 @@ def main() -> None:
     results, dataset = arguments.results, arguments.dataset
     split = load_split(results / "tensors" / dataset, "test")
     runs = [run_of(results, dataset, variant, arguments.seed) for variant in arguments.variants]
-    tables = {run: read_per_case(run.folder) for run in runs}
+    tables = {run: shown_scores(run.folder) for run in runs}
     for run, table in tables.items():
         if list(table["case"]) != list(split.cases["case"]):
             raise PipelineError(
-                f"{run.folder}/per_case.csv: its cases differ from {results}/tensors/{dataset}; score the run again"
+                f"{run.folder}/per_prompt.csv: its cases differ from {results}/tensors/{dataset}; score the run again"
             )
     chosen = choose_cases(tables[runs[0]])
     rows = [row for row, _ in chosen]

@@ -1,6 +1,7 @@
 """Scores of one case at its original size: DSC, IoU and HD95."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,16 +35,6 @@ class CaseMetrics:
     predicted_pixels: int
 
 
-def _crop(prediction: Mask, target: Mask) -> tuple[Mask, Mask]:
-    """Both masks (not both empty), cut to the bounding box of their union."""
-    union = prediction | target
-    rows = np.flatnonzero(union.any(axis=1))
-    box_rows = slice(rows[0], rows[-1] + 1)
-    columns = np.flatnonzero(union[box_rows].any(axis=0))
-    box = (box_rows, slice(columns[0], columns[-1] + 1))
-    return prediction[box], target[box]
-
-
 def _boundary(mask: Mask) -> Mask:
     """Foreground pixels with a background pixel, or the image's edge, above, below, left or right."""
     boundary = mask.copy()
@@ -56,30 +47,33 @@ def _boundary(mask: Mask) -> Mask:
     return boundary
 
 
-def _distances(sources: Mask, destinations: Mask) -> NDArray[np.float64]:
-    """Distance of each pixel in ``sources``, in row order, to the nearest in ``destinations``."""
-    if np.count_nonzero(sources) > DENSE_BOUNDARY * sources.size:
-        return distance_transform_edt(~destinations)[sources]
-    return KDTree(np.argwhere(destinations), balanced_tree=False).query(np.argwhere(sources))[0]
+def _boundary_points(mask: Mask) -> NDArray[np.intp]:
+    """Row and column of each boundary pixel of a mask that is not empty, (n, 2), in row order."""
+    # The crop changes no boundary: whatever lies outside the foreground's box is background, as outside the image.
+    rows = np.flatnonzero(mask.any(axis=1))
+    inner = mask[rows[0] : rows[-1] + 1]
+    columns = np.flatnonzero(inner.any(axis=0))
+    boundary = _boundary(inner[:, columns[0] : columns[-1] + 1])
+    points = np.stack(np.divmod(np.flatnonzero(boundary), boundary.shape[1]), axis=1)
+    return points + (rows[0], columns[0])
 
 
-def boundary_distances(prediction: Mask, target: Mask) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Distances between the boundaries of two masks, in pixels.
+def _tree(points: NDArray[np.intp]) -> KDTree:
+    """A search tree, built the way that is quickest for boundaries."""
+    return KDTree(points, leafsize=32, balanced_tree=False, compact_nodes=False)
 
-    A boundary pixel is a foreground pixel that 4-connected erosion removes; pixels outside the image count as
-    background (MONAI's ``get_mask_edges`` without spacing).
 
-    Args:
-        prediction: (H, W), at least one pixel set.
-        target: (H, W), at least one pixel set.
-
-    Returns:
-        For each boundary pixel of the prediction the Euclidean distance to the target's nearest boundary pixel, and
-        for each boundary pixel of the target the distance to the prediction's nearest.
-    """
-    # The crop changes no boundary: whatever lies outside the union's box is background, as outside the image.
-    edges = [_boundary(mask) for mask in _crop(prediction, target)]
-    return _distances(edges[0], edges[1]), _distances(edges[1], edges[0])
+def _distances(
+    sources: NDArray[np.intp], destinations: NDArray[np.intp], tree: KDTree | None = None
+) -> NDArray[np.float64]:
+    """Distance of each point in ``sources`` to the nearest in ``destinations``; ``tree`` holds these, if given."""
+    low = np.minimum(sources.min(axis=0), destinations.min(axis=0))
+    shape = np.maximum(sources.max(axis=0), destinations.max(axis=0)) - low + 1
+    if len(sources) > DENSE_BOUNDARY * shape.prod():
+        free = np.ones(shape, bool)
+        free[tuple((destinations - low).T)] = False
+        return distance_transform_edt(free)[tuple((sources - low).T)]
+    return (tree or _tree(destinations)).query(sources)[0]
 
 
 def _percentile(distances: NDArray[np.float64]) -> float:
@@ -96,38 +90,86 @@ def _percentile(distances: NDArray[np.float64]) -> float:
     return float(low + weight * (high - low) if weight < 0.5 else high - (high - low) * (np.float32(1) - weight))
 
 
-def case_metrics(prediction: Mask, target: Mask) -> CaseMetrics:
-    """Compare a predicted mask with the annotated one.
+class Target:
+    """An annotated mask that any number of predictions are compared with; what depends on it alone is computed once."""
 
-    HD95 is the larger of the two directed 95th percentiles (linear interpolation) of :func:`boundary_distances`, the
-    same number as ``monai.metrics.compute_hausdorff_distance(percentile=95)``. Where MONAI has no number, this
-    study's protocol sets one: both masks empty gives DSC = IoU = 1 and HD95 = 0; one empty gives DSC = IoU = 0 and
-    HD95 = the image's diagonal, so that a missed case counts against a variant instead of being left out of its mean.
+    def __init__(self, mask: Mask):
+        """``mask``: (H, W), bool; may be empty.
 
-    Args:
-        prediction: (H, W), bool.
-        target: (H, W), bool.
+        Raises:
+            ValueError: it is no such array.
+        """
+        _check(mask, mask)
+        self.mask = mask
+        self.pixels = int(np.count_nonzero(mask))
 
-    Returns:
-        The scores; DSC and IoU in 0..1, HD95 in pixels.
+    @cached_property
+    def _boundary(self) -> tuple[NDArray[np.intp], KDTree]:
+        points = _boundary_points(self.mask)
+        return points, _tree(points)
 
-    Raises:
-        ValueError: the arrays are not two bool masks of one shape (H, W).
-    """
+    def boundary_distances(self, prediction: Mask) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Distances between the boundaries of a prediction and this target, in pixels.
+
+        A boundary pixel is a foreground pixel that 4-connected erosion removes; pixels outside the image count as
+        background (MONAI's ``get_mask_edges`` without spacing).
+
+        Args:
+            prediction: (H, W), at least one pixel set, as in the target.
+
+        Returns:
+            For each boundary pixel of the prediction the Euclidean distance to the target's nearest boundary pixel,
+            and for each boundary pixel of the target the distance to the prediction's nearest.
+        """
+        target, tree = self._boundary
+        points = _boundary_points(prediction)
+        return _distances(points, target, tree), _distances(target, points)
+
+    def dsc(self, prediction: Mask) -> float:
+        """The DSC alone, 0..1, as :meth:`compare` gives it."""
+        total = int(np.count_nonzero(prediction)) + self.pixels
+        return 2 * int(np.count_nonzero(prediction & self.mask)) / total if total else 1.0
+
+    def compare(self, prediction: Mask) -> CaseMetrics:
+        """The scores of a predicted mask.
+
+        HD95 is the larger of the two directed 95th percentiles (linear interpolation) of :meth:`boundary_distances`,
+        the same number as ``monai.metrics.compute_hausdorff_distance(percentile=95)``. Where MONAI has no number, this
+        study's protocol sets one: both masks empty gives DSC = IoU = 1 and HD95 = 0; one empty gives DSC = IoU = 0 and
+        HD95 = the image's diagonal, so that a missed case counts against a variant instead of being left out of its
+        mean.
+
+        Args:
+            prediction: (H, W), bool.
+
+        Returns:
+            The scores; DSC and IoU in 0..1, HD95 in pixels.
+
+        Raises:
+            ValueError: the prediction is not bool, or not of the target's shape.
+        """
+        _check(prediction, self.mask)
+        predicted = int(np.count_nonzero(prediction))
+        if predicted == 0 and self.pixels == 0:
+            return CaseMetrics(1.0, 1.0, 0.0, 0, 0)
+        if predicted == 0 or self.pixels == 0:
+            return CaseMetrics(0.0, 0.0, float(np.hypot(*self.mask.shape)), self.pixels, predicted)
+        overlap = int(np.count_nonzero(prediction & self.mask))
+        total = predicted + self.pixels
+        hd95 = max(map(_percentile, self.boundary_distances(prediction)))
+        return CaseMetrics(2 * overlap / total, overlap / (total - overlap), hd95, self.pixels, predicted)
+
+
+def _check(prediction: Mask, target: Mask) -> None:
     if prediction.dtype != bool or target.dtype != bool:
         raise ValueError(f"masks must be bool, got {prediction.dtype} and {target.dtype}")
     if prediction.shape != target.shape or prediction.ndim != 2:
         raise ValueError(f"masks must share one shape (H, W), got {prediction.shape} and {target.shape}")
-    predicted_pixels = int(np.count_nonzero(prediction))
-    target_pixels = int(np.count_nonzero(target))
-    if predicted_pixels == 0 and target_pixels == 0:
-        return CaseMetrics(1.0, 1.0, 0.0, 0, 0)
-    if predicted_pixels == 0 or target_pixels == 0:
-        return CaseMetrics(0.0, 0.0, float(np.hypot(*target.shape)), target_pixels, predicted_pixels)
-    overlap = int(np.count_nonzero(prediction & target))
-    total = predicted_pixels + target_pixels
-    hd95 = max(map(_percentile, boundary_distances(prediction, target)))
-    return CaseMetrics(2 * overlap / total, overlap / (total - overlap), hd95, target_pixels, predicted_pixels)
+
+
+def case_metrics(prediction: Mask, target: Mask) -> CaseMetrics:
+    """Compare a predicted mask with the annotated one, both (H, W) and bool: :meth:`Target.compare`."""
+    return Target(target).compare(prediction)
 
 
 def _nearest_exact(size: int, new_size: int) -> NDArray[np.intp]:

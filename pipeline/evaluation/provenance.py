@@ -46,7 +46,7 @@ def describe_runs(runs: Sequence[Run], scores: Callable[[Run], Sequence[Path]] |
     whose runs were trained by different versions of their code are named.
 
     Args:
-        scores: The folders of each run whose per_case.csv the table was made from; the run's own folder if not given.
+        scores: The files with scores of each run that the table was made from; its per_case.csv if not given.
 
     Raises:
         PipelineError: a run has no manifest.json with these hashes, or no such scores.
@@ -54,7 +54,7 @@ def describe_runs(runs: Sequence[Run], scores: Callable[[Run], Sequence[Path]] |
     digest = hashlib.sha256()
     for run in sorted(runs):
         try:
-            hashes = [file_sha256(folder / "per_case.csv") for folder in (scores(run) if scores else [run.folder])]
+            hashes = [file_sha256(path) for path in (scores(run) if scores else [run.folder / "per_case.csv"])]
         except OSError as error:
             raise PipelineError(f"{error.filename}: cannot be read ({error.strerror}); score the run again") from None
         digest.update(" ".join([str(run), *hashes]).encode() + b"\n")

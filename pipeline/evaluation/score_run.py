@@ -1,4 +1,4 @@
-"""Score a run on test cases: per_case.csv of its own dataset, of several datasets, or under each prompt type."""
+"""Score a run on test cases: per_case.csv of its own dataset or of several, and per_prompt.csv, by prompt type."""
 
 import argparse
 import dataclasses
@@ -13,53 +13,70 @@ from transformers import PreTrainedTokenizerBase
 
 from pipeline.data.prompts import EVALUATION, draw_prompt
 from pipeline.data.tensors import PreparedSplit, load_split
-from pipeline.evaluation.metrics import case_metrics, upsample_probability
-from pipeline.evaluation.per_case import COLUMNS
+from pipeline.evaluation.metrics import Target, upsample_probability
+from pipeline.evaluation.per_case import COLUMNS, EMPTY, SCORED, over_prompts
 from pipeline.evaluation.probability_maps import maps_by_prompt_type
 from pipeline.models.backbone import load_backbone
 from pipeline.models.preprocessing import load_tokenizer
 from pipeline.models.segmenter import Segmenter
 from pipeline.models.weights import load_weights
 from pipeline.runtime.atomic import write_csv
-from pipeline.runtime.errors import run_command
+from pipeline.runtime.errors import PipelineError, run_command
 from pipeline.runtime.lease import compute_device
 from pipeline.runtime.progress import log, track
 from pipeline.training.determinism import set_mode
 
-DATASET, PROMPT_TYPE = "test_dataset", "prompt_type"
+DATASET, RANDOM = "test_dataset", "random"
+DRAW = 0
+"""The seed with which all runs draw among the wordings of a prompt type."""
 
 
 def prompt_types(split: PreparedSplit) -> list[str]:
-    """The prompt types that every case of ``split`` has, by name, then "random"; the log names the others."""
+    """The prompt types that every case of ``split`` has, by name; the log names the others.
+
+    Raises:
+        PipelineError: there is none but the empty one.
+    """
     each = [set(prompts) for prompts in split.cases["prompts"]]
-    common = set.intersection(*each)
-    partial = sorted(set.union(*each) - common)
-    if partial:
-        log(f"left out, as some cases lack them: {', '.join(partial)}")
-    return [*sorted(common), *(["random"] if common - {"p0"} else [])]
+    common, every = set.intersection(*each), set.union(*each)
+    if not common - {EMPTY}:
+        raise PipelineError(
+            f"the test cases share no prompt type but {EMPTY}, of {', '.join(sorted(every))}; give all of them one more, "
+            "or set prompt_type to p0"
+        )
+    if every - common:
+        log(f"left out, as some cases lack them: {', '.join(sorted(every - common))}")
+    return sorted(common)
 
 
-def evaluation_prompts(split: PreparedSplit, prompt_type: str, seed: int) -> list[str]:
-    """The fixed prompt of each case of ``split`` for ``seed``."""
+def evaluation_prompts(split: PreparedSplit, prompt_type: str) -> list[str]:
+    """The prompt of each case of ``split`` under ``prompt_type``: it depends on the case and the type alone.
+
+    Of several wordings one is drawn by case. All runs are scored with the same, whatever their seed, so that scores
+    vary between seeds for no other reason than training.
+    """
     drawn = zip(split.cases["prompts"], split.cases["case"], strict=True)
-    return [draw_prompt(options, prompt_type, seed, case, EVALUATION) for options, case in drawn]
+    return [draw_prompt(options, prompt_type, DRAW, case, EVALUATION) for options, case in drawn]
 
 
-def score_case(split: PreparedSplit, index: int, prompt: str, mask: np.ndarray, at_input_size: bool) -> dict[str, Any]:
-    """The row of per_case.csv for the case at ``index``.
+def score_case(split: PreparedSplit, index: int, masks: Sequence[np.ndarray]) -> list[dict[str, Any]]:
+    """Scores of the case at ``index`` under several prompts; predictions that are the same are scored once.
 
     Args:
-        mask: The prediction at the model's input size, bool (S, S).
-        at_input_size: Compare with the target resized to the input (nearest neighbour). Otherwise the prediction is
-            resized to the original size (nearest-exact) and compared there. HD95 is in pixels of that size.
+        masks: The prediction under each prompt at the model's input size, bool (S, S).
+
+    Returns:
+        For each prompt the metrics at the case's original size, to which predictions are resized (nearest-exact), and
+        ``dsc_input_size``: the DSC of the prediction as it is and the target resized to it (nearest neighbour).
     """
-    if at_input_size:
-        target = np.asarray(split.masks[index]) > 0
-    else:
-        target = split.target(index)
-        mask = upsample_probability(mask, *target.shape)
-    row = {"case": split.cases["case"].iloc[index], "prompt": prompt}
-    return row | dataclasses.asdict(case_metrics(mask, target))
+    target, small = Target(split.target(index)), Target(np.asarray(split.masks[index]) > 0)
+    rows: dict[bytes, dict[str, Any]] = {}
+    for mask in masks:
+        key = mask.tobytes()
+        if key not in rows:
+            scores = target.compare(upsample_probability(mask, *target.mask.shape))
+            rows[key] = dataclasses.asdict(scores) | {"dsc_input_size": small.dsc(mask)}
+    return [rows[mask.tobytes()] for mask in masks]
 
 
 def score_split(
@@ -69,51 +86,77 @@ def score_split(
     prompts: Sequence[Sequence[str]],
     options: argparse.Namespace,
 ) -> list[pd.DataFrame]:
-    """For each element of ``prompts`` a table with one row per case and the columns of per_case.csv.
+    """For each element of ``prompts`` a table with one row per case, as :func:`over_prompts` takes it.
 
     Args:
         prompts: For each prompt type, one prompt per case.
-        options: Of the command line: threshold, batch_size, at_input_size, and threads, which compute metrics while
-            the next batch is predicted.
+        options: Of the command line: threshold, batch_size, and threads, which compute metrics while the next batch is
+            predicted.
     """
-    tables: list[list[Future]] = [[] for _ in prompts]
+    scored: list[Future] = []
+    masks: dict[int, list[np.ndarray]] = {}
     with ThreadPoolExecutor(options.threads) as pool:
-        maps = maps_by_prompt_type(segmenter, tokenizer, split.images, prompts, options.batch_size)
-        for row, index, probability in maps:
-            case = split, index, prompts[row][index], probability > options.threshold, options.at_input_size
-            tables[row].append(pool.submit(score_case, *case))
-        return [
-            pd.DataFrame([case.result() for case in track(cases, "scored")], columns=list(COLUMNS)) for cases in tables
-        ]
+        for row, index, probability in maps_by_prompt_type(
+            segmenter, tokenizer, split.images, prompts, options.batch_size
+        ):
+            masks.setdefault(index, []).append(probability > options.threshold)
+            if row == len(prompts) - 1:
+                scored.append(pool.submit(score_case, split, index, masks.pop(index)))
+        cases = [case.result() for case in track(scored, "scored")]
+    names = split.cases["case"]
+    return [
+        pd.DataFrame([case[row] for case in cases]).assign(case=names, prompt=list(given))
+        for row, given in enumerate(prompts)
+    ]
+
+
+def score_dataset(
+    segmenter: Segmenter, tokenizer: PreTrainedTokenizerBase, split: PreparedSplit, options: argparse.Namespace
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """per_case.csv and per_prompt.csv of a run on one dataset.
+
+    A run with a prompt type of its own is scored under it, one with ``random`` under all types, of which all but the
+    empty one count.
+
+    Args:
+        options: Of the command line: prompt_type, and those of :func:`score_split`.
+    """
+    types = prompt_types(split) if options.prompt_type == RANDOM else [options.prompt_type]
+    counted = [name for name in types if name != EMPTY] or types
+    if not options.per_prompt:
+        types = counted
+    tables = score_split(segmenter, tokenizer, split, [evaluation_prompts(split, name) for name in types], options)
+    by_type = pd.concat([table.assign(prompt_type=name) for name, table in zip(types, tables, strict=True)])
+    return (
+        over_prompts([tables[types.index(name)] for name in counted], counted),
+        by_type[["prompt_type", *SCORED]],
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tensors", type=Path, nargs="+", required=True, help="folders of prepared tensors")
-    parser.add_argument("--prompt-type", default="random")
-    parser.add_argument("--at-input-size", action="store_true", help="score at the model's input size")
-    parser.add_argument(
-        "--by", choices=[DATASET, PROMPT_TYPE], help=f"further column of the output; {PROMPT_TYPE}: score under each"
-    )
+    parser.add_argument("--prompt-type", default=RANDOM, help="p0, p1, ..., or random: the mean over p1 and up")
+    parser.add_argument("--by", choices=[DATASET], help="further column of the output")
     parser.add_argument("--backbone", type=Path, required=True, help="folder of the pretrained CLIPSeg")
     parser.add_argument("--weights", type=Path, required=True, help="weights.safetensors of the run")
-    parser.add_argument("--seed", type=int, required=True, help="seed of the run, from which prompts are drawn")
     parser.add_argument("--threshold", type=float, default=0.5, help="probability above which a pixel is foreground")
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--threads", type=int, default=4, help="CPU threads")
+    parser.add_argument("--per-prompt", type=Path, help="write scores by prompt type, the empty prompt included, too")
     parser.add_argument("--output", type=Path, required=True, help="the CSV to write")
     options = parser.parse_args()
-    tables = []
+    tables, by_type = [], []
     with compute_device() as device:
         set_mode(device, deterministic=True, threads=options.threads)
         segmenter = load_weights(options.weights, load_backbone(options.backbone)).to(device)
         tokenizer = load_tokenizer(options.backbone)
         for folder in options.tensors:
-            split = load_split(folder, "test")
-            types = prompt_types(split) if options.by == PROMPT_TYPE else [options.prompt_type]
-            prompts = [evaluation_prompts(split, name, options.seed) for name in types]
-            for name, table in zip(types, score_split(segmenter, tokenizer, split, prompts, options), strict=True):
-                tables.append(table.assign(**{DATASET: folder.name, PROMPT_TYPE: name}))
+            scores, per_prompt = score_dataset(segmenter, tokenizer, load_split(folder, "test"), options)
+            tables.append(scores.assign(**{DATASET: folder.name}))
+            by_type.append(per_prompt)
+    if options.per_prompt:
+        write_csv(options.per_prompt, pd.concat(by_type, ignore_index=True))
     columns = [*([options.by] if options.by else []), *COLUMNS]
     write_csv(options.output, pd.concat(tables, ignore_index=True)[columns])
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
-from scoring_support import RUN, SEED, telling_threshold, write_study
+from scoring_support import RUN, telling_threshold, write_study
 
 torch.set_num_threads(1)
 
@@ -23,5 +23,5 @@ def study(tmp_path_factory) -> Study:
     results = tmp_path_factory.mktemp("study")
     write_study(results)
     threshold = telling_threshold(results)
-    options = {"backbone": results / "backbone", "weights": results / RUN / "weights.safetensors", "seed": SEED}
+    options = {"backbone": results / "backbone", "weights": results / RUN / "weights.safetensors"}
     return Study(results, threshold, options | {"threshold": threshold, "threads": 1, "batch_size": 2})

@@ -95,7 +95,7 @@ def _refused(message: str) -> str:
     ("file", "old", "new", "message"),
     [
         ("manifest.json", "portable", "fast", "numerical mode: fast, baseline portable"),
-        ("per_case.csv", "000,a polyp", "000,a wart", "prompts of the test cases changed"),
+        ("per_prompt.csv", "000,a polyp", "000,a wart", "prompts of the test cases changed"),
         ("per_case.csv", ",100,90", ",101,90", "targets of the test cases changed"),
         ("per_case.csv", ",0.7,", ",0.721,", r"DSC 61\.050, baseline 60\.000, tolerance 1"),
         ("per_case.csv", ",0.7,", ",0.679,", r"DSC 58\.950, baseline 60\.000, tolerance 1"),

@@ -10,16 +10,16 @@ from scoring_support import RUN, SEED
 
 from pipeline.evaluation import gallery, score_run
 from pipeline.evaluation.gallery import choose_cases
-from pipeline.evaluation.per_case import read_per_case
+from pipeline.evaluation.per_case import read_per_prompt
 from pipeline.runtime.errors import PipelineError
 
 
 @pytest.fixture
 def results(study, tmp_path):
-    """The study with a run that is scored under the empty prompt."""
+    """The study with its run scored under all prompt types."""
     results = shutil.copytree(study.results, tmp_path / "results")
     options = study.options | {"tensors": results / "tensors/busi", "output": results / RUN / "per_case.csv"}
-    call(score_run.main, **options, prompt_type="p0")
+    call(score_run.main, **options, per_prompt=results / RUN / "per_prompt.csv")
     return results
 
 
@@ -31,7 +31,8 @@ def _gallery(results, threshold):
 
 
 def test_the_gallery_shows_what_was_scored(results, study):
-    shown, scored = _gallery(results, study.threshold), read_per_case(results / RUN).set_index("case")
+    scored = read_per_prompt(results / RUN)
+    shown, scored = _gallery(results, study.threshold), scored[scored["prompt_type"] == "p1"].set_index("case")
     assert shown["roles"].tolist() == ["best", "median", "worst", *["failure"] * 3]
     assert shown["variants"].tolist() == ["telescopic"]
     for index, case in enumerate(shown["cases"]):
@@ -42,9 +43,9 @@ def test_the_gallery_shows_what_was_scored(results, study):
 
 
 def test_scores_of_other_cases_are_refused(results, study):
-    path = results / RUN / "per_case.csv"
-    path.write_text(path.read_text().replace("\n003,", "\n004,", 1))
-    with pytest.raises(PipelineError, match=r"seed41/per_case\.csv: its cases differ from .*tensors/busi"):
+    path = results / RUN / "per_prompt.csv"
+    path.write_text(path.read_text().replace(",003,", ",004,"))
+    with pytest.raises(PipelineError, match=r"seed41/per_prompt\.csv: its cases differ from .*tensors/busi"):
         _gallery(results, study.threshold)
 
 

@@ -21,7 +21,7 @@ from torchmetrics.functional.segmentation import hausdorff_distance
 
 import pipeline.evaluation
 from pipeline.evaluation import metrics
-from pipeline.evaluation.metrics import boundary_distances, case_metrics, upsample_probability
+from pipeline.evaluation.metrics import Target, case_metrics, upsample_probability
 
 HEIGHT, WIDTH = 41, 53  # odd and unequal, so that swapped axes show
 
@@ -56,7 +56,7 @@ class Scored(NamedTuple):
         return torch.from_numpy(self.prediction)[None, None], torch.from_numpy(self.target)[None, None]
 
     def largest_distance(self) -> float:
-        return max(way.max() for way in boundary_distances(self.prediction, self.target))
+        return max(way.max() for way in Target(self.target).boundary_distances(self.prediction))
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +125,7 @@ def test_empty_and_full_masks(prediction, target, expected):
         (np.zeros((2, 3), bool), np.zeros((3, 2), bool), "share one shape"),
         (np.zeros((1, 2, 3), bool), np.zeros((1, 2, 3), bool), "share one shape"),
         (np.zeros((2, 3), np.uint8), np.zeros((2, 3), bool), "must be bool, got uint8"),
-        (np.zeros((2, 3), bool), np.zeros((2, 3), np.float32), "must be bool, got bool and float32"),
+        (np.zeros((2, 3), bool), np.zeros((2, 3), np.float32), "must be bool, got float32"),
     ],
 )
 def test_wrong_input(prediction, target, message):
@@ -201,7 +201,7 @@ def test_both_ways_to_measure_distances_agree(foreground, monkeypatch):
     results = []
     for share in (-1.0, 2.0):  # maps, trees
         monkeypatch.setattr(metrics, "DENSE_BOUNDARY", share)
-        results.append([way for pair in foreground for way in boundary_distances(*pair[:2])])
+        results.append([way for pair in foreground for way in Target(pair.target).boundary_distances(pair.prediction)])
     for maps, trees in zip(*results, strict=True):
         np.testing.assert_array_equal(maps, trees)
 

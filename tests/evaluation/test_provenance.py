@@ -44,10 +44,10 @@ def test_provenance_names_scores_code_and_data(runs):
 def test_scores_from_other_folders(runs, tmp_path):
     for value in "01":
         (tmp_path / value).mkdir()
-        (tmp_path / value / "per_case.csv").write_text(value)
-    texts = {describe_runs(runs, lambda run, value=value: [tmp_path / value]) for value in "01"}
+        (tmp_path / value / "per_prompt.csv").write_text(value)
+    texts = {describe_runs(runs, lambda run, value=value: [tmp_path / value / "per_prompt.csv"]) for value in "01"}
     assert len(texts | {describe_runs(runs)}) == 3
-    with pytest.raises(PipelineError, match=r"absent/per_case\.csv: cannot be read"):
+    with pytest.raises(PipelineError, match=r"absent: cannot be read"):
         describe_runs(runs, lambda run: [tmp_path / "absent"])
 
 

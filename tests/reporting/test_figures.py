@@ -169,7 +169,7 @@ MANY = {
     forest: ["−50", "Average", "not significant", "BKAI-IGH NeoPolyp"],
     transfer_heatmap: ["88", "Tested on", "Uniform adapters", "BKAI-IGH NeoPolyp"],
     before_after: ["leak-free split", "Δ equivalent", "Telescopic Adapters", "BKAI-IGH NeoPolyp"],
-    prompt_types: ["p0", "random", "minus the row's mean", "n/a"],
+    prompt_types: ["p0", "mean", "minus the row's mean", "n/a"],
     cost_by_variant: ["613k", "151M", "Peak GPU memory", "GMAC per image", "seconds per run"],
     alpha_by_depth: ["Vision encoder", "before training"],
     data_overview: ["Kvasir-SEG", "Cases, %", "Foreground, % of the image", "BKAI-IGH NeoPolyp"],
@@ -409,7 +409,7 @@ def test_overview_shows_quantiles_of_the_cases_with_foreground(study, tmp_path):
 def test_prompt_types_are_ordered_and_ranges_shown(demo):
     figure = draw(prompt_types, *options(demo, prompt_types))
     cells, ranges = figure.axes[:2]
-    assert [tick.get_text() for tick in cells.get_xticklabels()] == ["p0", "p1", "p2", "random"]
+    assert [tick.get_text() for tick in cells.get_xticklabels()] == ["p0", "p1", "p2", "mean"]
     table = pd.read_csv(demo / "prompt_sensitivity.csv")
     assert [text.get_text() for text in ranges.texts] == [f"{value:.1f}" for value in table["range"]]
 

@@ -97,9 +97,9 @@ def train_and_score(demo: Path, output: Path) -> None:
     tensors, backbone = demo / "tensors" / DATASET, demo / "backbone"
     run = run_of(output, DATASET, VARIANT, SEED).folder
     train.train_run(tensors, backbone, variant, settings, SEED, threads, output / "state", run, VARIANT)
-    weights, scores = run / "weights.safetensors", run / "per_case.csv"
-    command = ["score_run", "--tensors", tensors, "--backbone", backbone, "--weights", weights, "--output", scores]
-    command += ["--prompt-type", settings.prompt_type, "--seed", SEED, "--threads", threads]
+    command = ["score_run", "--tensors", tensors, "--backbone", backbone, "--weights", run / "weights.safetensors"]
+    command += ["--prompt-type", settings.prompt_type, "--threads", threads]
+    command += ["--output", run / "per_case.csv", "--per-prompt", run / "per_prompt.csv"]
     sys.argv = list(map(str, command))
     score_run.main()
     grid = ["--datasets", json.dumps([DATASET]), "--seeds", json.dumps({VARIANT: [SEED]})]

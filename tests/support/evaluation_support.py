@@ -2,8 +2,9 @@
 
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from unittest import mock
 
 import numpy as np
@@ -11,6 +12,7 @@ import pandas as pd
 from safetensors.numpy import save_file
 
 from pipeline.evaluation.collect import collect
+from pipeline.evaluation.per_case import SCORED
 from pipeline.evaluation.runs import Run, run_of
 from pipeline.runtime.atomic import write_csv
 
@@ -25,8 +27,13 @@ def write_run(
     cases: Sequence[str] | None = None,
     kind: str = "telescopic",
     losses: Sequence[tuple[float, float]] = ((0.9, 0.8), (0.7, 0.6)),
+    types: Mapping[str, float] = MappingProxyType({"p1": 1}),
 ) -> Run:
-    """A run with the given DSC (0..1) by case; case names are numbers with leading zeros if not given."""
+    """A run with the given DSC (0..1) by case; case names are numbers with leading zeros if not given.
+
+    Args:
+        types: Prompt types of per_prompt.csv, and what the DSC is multiplied by under each.
+    """
     run = run_of(results, dataset, variant, seed)
     run.folder.mkdir(parents=True)
     scores = np.asarray(dsc, dtype=float)
@@ -39,9 +46,14 @@ def write_run(
             "hd95": 40 * (1 - scores),
             "target_pixels": 100,
             "predicted_pixels": 90,
+            "dsc_prompt_sd": 0.05,
+            "missed": 0,
+            "dsc_input_size": scores,
         }
     )
     table.to_csv(run.folder / "per_case.csv", index=False)
+    by_type = [table.assign(prompt_type=name, dsc=scores * factor) for name, factor in types.items()]
+    pd.concat(by_type)[["prompt_type", *SCORED]].to_csv(run.folder / "per_prompt.csv", index=False)
     record = {f"{name}_sha256": f"{dataset}-{name}-".ljust(64, "0") for name in ("code", "data", "backbone")}
     record |= {"mode": "portable", "configuration": {"variant": {"kind": kind}}}
     (run.folder / "manifest.json").write_text(json.dumps(record))

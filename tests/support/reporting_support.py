@@ -306,7 +306,7 @@ def write_prompt_types(root: Path, datasets, variants) -> None:
     """prompt_sensitivity.csv (points); the first dataset of several has one more prompt type than the others."""
     generator, rows = np.random.default_rng(6), []
     for dataset, variant in itertools.product(datasets, variants):
-        types = ["p0", "p1", "p2", *(["p3"] if dataset == datasets[0] != datasets[-1] else []), "random"]
+        types = ["p0", "p1", "p2", *(["p3"] if dataset == datasets[0] != datasets[-1] else []), "mean"]
         row = {name: 100 * QUALITY[variant] + generator.normal(0, 3) for name in types}
         row |= {f"{name}_sd": 0.5 for name in types} | {"range": abs(row["p1"] - row["p2"])}
         rows.append({"dataset": dataset, "variant": variant, **row})

@@ -100,11 +100,6 @@ def source(files, folder, url):
     return options(folder=f"{R}/phantoms/{files}" if STUDY.archives.phantoms else folder, base_url=bare)
 
 
-def drawn(wildcards):
-    """Which prompts a run is trained and scored with."""
-    return {"prompt_type": STUDY.training_of(wildcards.variant).prompt_type}
-
-
 def shown(step, path):
     """``path``, marked for the report if it is what the report shows of ``step``."""
     if step.entry is None or path.endswith(".pdf"):

@@ -4,7 +4,8 @@ rule evaluate:
         backbone=f"{R}/backbone",
         weights=f"{R}/runs/{RUN}/weights.safetensors",
     output:
-        f"{R}/runs/{RUN}/per_case.csv",
+        per_case=f"{R}/runs/{RUN}/per_case.csv",
+        per_prompt=f"{R}/runs/{RUN}/per_prompt.csv",
     log:
         f"{R}/logs/evaluate/{RUN}.log",
     conda:
@@ -15,16 +16,16 @@ rule evaluate:
         runtime=60,
         gpu=gpu,
     params:
-        module="pipeline.evaluation.score_run",
         code=code("pipeline.evaluation.score_run"),
-        prompts=lambda wildcards: options(**drawn(wildcards)),
+        prompts=lambda wildcards: options(prompt_type=STUDY.training_of(wildcards.variant).prompt_type),
+        more=lambda wildcards, output: options(per_prompt=output.per_prompt),
         threshold=STUDY.evaluation.threshold,
         batch_size=STUDY.evaluation.batch_size,
         threads=STUDY.jobs.threads,
     shell:
-        "python -m pipeline.runtime.start --gpus {resources.gpu} {params.module} {params.prompts}"
-        " --tensors {input.tensors:q} --backbone {input.backbone:q} --weights {input.weights:q}"
-        " --seed {wildcards.seed} --threshold {params.threshold} --batch-size {params.batch_size} --threads {params.threads} --output {output:q} > {log:q} 2>&1"
+        "python -m pipeline.runtime.start --gpus {resources.gpu} pipeline.evaluation.score_run {params.prompts} {params.more}"
+        " --tensors {input.tensors:q} --backbone {input.backbone:q} --weights {input.weights:q} --threshold {params.threshold}"
+        " --batch-size {params.batch_size} --threads {params.threads} --output {output.per_case:q} > {log:q} 2>&1"
 
 
 use rule evaluate as evaluate_transfer with:
@@ -33,39 +34,18 @@ use rule evaluate as evaluate_transfer with:
         backbone=f"{R}/backbone",
         weights=f"{R}/runs/{RUN}/weights.safetensors",
     output:
-        f"{R}/transfer/{RUN}/per_case.csv",
+        per_case=f"{R}/transfer/{RUN}/per_case.csv",
     log:
         f"{R}/logs/transfer/{RUN}.log",
     params:
-        module="pipeline.evaluation.score_run --by test_dataset",
-
-
-# On request: what depends on the size that scores are computed at.
-use rule evaluate as evaluate_at_input_size with:
-    output:
-        f"{R}/evaluation_choices/{RUN}/per_case.csv",
-    log:
-        f"{R}/logs/evaluation_choices/{RUN}.log",
-    params:
-        module="pipeline.evaluation.score_run --at-input-size",
-
-
-# On request: all prompt types of a run in one job, as its images are encoded once.
-use rule evaluate as evaluate_prompts with:
-    output:
-        f"{R}/prompt_sensitivity/{RUN}/per_case.csv",
-    log:
-        f"{R}/logs/prompt_sensitivity/{RUN}.log",
-    params:
-        module="pipeline.evaluation.score_run --by prompt_type",
-        prompts="",
+        more="--by test_dataset",
 
 
 rule gallery:
     input:
         lambda wildcards: files(
             [PLAN.run_folder(wildcards.dataset, variant, STUDY.seeds[0]) for variant in PLAN.gallery_variants()],
-            "per_case.csv",
+            "per_prompt.csv",
             "weights.safetensors",
         ),
         tensors=f"{R}/tensors/{{dataset}}",

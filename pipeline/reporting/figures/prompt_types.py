@@ -73,7 +73,7 @@ def prompt_sensitivity(
         width_ratios=[cells_width, RANGE_WIDTH],
         height_ratios=[len(names) for names in rows.values()],
     )
-    # A gap sets p0 and random apart.
+    # A gap sets p0 and the mean apart.
     edges = {types.index(inner[0]), types.index(inner[-1]) + 1} - {0, len(types)} if inner else set()
     for (axes, bars), (dataset, shown) in zip(panels, rows.items(), strict=True):
         block, shades = table.loc[dataset].loc[shown], gaps.loc[dataset].loc[shown].to_numpy()
@@ -84,7 +84,7 @@ def prompt_sensitivity(
         axes.set_title(label(labels, dataset), loc="left", weight="bold")
         _draw_ranges(bars, block["range"].to_numpy(float))
     panels[0, 1].set_xlim(0, 1.25 * max(1e-6, float(table["range"].astype(float).fillna(0).max())))
-    below = "Prompt type (p0: empty prompt; random: p1 and up, drawn by case)", "Range over p1 and up, points"
+    below = "Prompt type (p0: empty prompt; mean: over p1 and up, the score of a run)", "Range over p1 and up, points"
     for axes, text, width in zip(panels[-1], below, (cells_width, RANGE_WIDTH), strict=True):
         axes.set_xlabel(wrap(text, width))
     panels[-1, 1].xaxis.set_major_locator(MaxNLocator(3))

@@ -1,7 +1,6 @@
 """Table ``evaluation_choices``: how far DSC depends on the size it is computed at and on cases without a target."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -14,8 +13,8 @@ from pipeline.evaluation.runs import Run, listed_runs
 from pipeline.reporting.formats import NOT_AVAILABLE
 from pipeline.reporting.markup import Cell, Table, rules_between, write
 from pipeline.reporting.options import label, parse_options
-from pipeline.reporting.tables.scores import DECIMALS, SCORES_OPTIONS, Scores, score_record
-from pipeline.runtime.errors import PipelineError, run_command
+from pipeline.reporting.tables.scores import DECIMALS, Scores, score_record
+from pipeline.runtime.errors import run_command
 
 CHOICES = ("original", "input_size", "with_target", "without_target")
 NOTE = (
@@ -29,26 +28,20 @@ NOTE = (
 )
 
 
-def _scores(run: Run, scores: Path) -> dict[str, Any]:
+def _scores(run: Run) -> dict[str, Any]:
     """Cases and mean DSC (0..1; NaN over no case) of one run under each choice."""
-    own, resized = read_per_case(run.folder), read_per_case(run.within(scores))
-    for column in ("case", "prompt"):
-        if list(own[column]) != list(resized[column]):
-            raise PipelineError(
-                f"{run.within(scores)}/per_case.csv: its {column}s are not those of {run.folder}/per_case.csv; "
-                "evaluate both again"
-            )
-    target = own["target_pixels"] > 0
+    cases = read_per_case(run.folder)
+    target = cases["target_pixels"] > 0
     return {
         "dataset": run.dataset,
         "variant": run.variant,
         "seed": run.seed,
-        "cases": len(own),
+        "cases": len(cases),
         "cases_with_target": int(target.sum()),
-        "original": own["dsc"].mean(),
-        "input_size": resized["dsc"].mean(),
-        "with_target": own.loc[target, "dsc"].mean(),
-        "without_target": own.loc[~target, "dsc"].mean(),
+        "original": cases["dsc"].mean(),
+        "input_size": cases["dsc_input_size"].mean(),
+        "with_target": cases.loc[target, "dsc"].mean(),
+        "without_target": cases.loc[~target, "dsc"].mean(),
     }
 
 
@@ -56,19 +49,17 @@ def _difference(score: Score | None, base: Score | None) -> Cell:
     return Cell(NOT_AVAILABLE if score is None or base is None else f"{score.mean - base.mean:+.{DECIMALS}f}")
 
 
-def build(runs: Sequence[Run], scores: Path, side: int, labels: Mapping[str, str]) -> tuple[pd.DataFrame, Table]:
+def build(runs: Sequence[Run], side: int, labels: Mapping[str, str]) -> tuple[pd.DataFrame, Table]:
     """The table of ``runs``, machine-readable and for print; datasets and variants keep the order of the runs.
 
     Args:
-        scores: folder with DATASET/VARIANT/seedN/per_case.csv of each run, scored at the model's input size
-            (:mod:`pipeline.evaluation.score_run`).
         side: of the model's input, pixels.
         labels: display names of variants and datasets.
 
     Raises:
-        PipelineError: scores are missing or damaged, or the two of a run are of other cases or prompts.
+        PipelineError: scores of a run are missing or damaged.
     """
-    frame = pd.DataFrame([_scores(run, scores) for run in runs])
+    frame = pd.DataFrame([_scores(run) for run in runs])
     datasets, variants = (list(dict.fromkeys(frame[column])) for column in ("dataset", "variant"))
     by_choice = {choice: Scores(frame.assign(dsc=frame[choice]), variants, datasets) for choice in CHOICES}
     original = by_choice["original"]
@@ -112,10 +103,9 @@ def build(runs: Sequence[Run], scores: Path, side: int, labels: Mapping[str, str
 
 
 def main() -> None:
-    options = parse_options(__doc__, *SCORES_OPTIONS, "side")
+    options = parse_options(__doc__, "results", "runs", "side")
     runs = listed_runs(options.results, options.runs)
-    made_from = describe_runs(runs, lambda run: [run.folder, run.within(options.scores)])
-    write(*build(runs, options.scores, options.side, options.labels), options, made_from)
+    write(*build(runs, options.side, options.labels), options, describe_runs(runs))
 
 
 if __name__ == "__main__":

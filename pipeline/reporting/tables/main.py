@@ -1,6 +1,7 @@
 """Table ``main``: DSC by method and dataset, measured beside reported."""
 
 from collections.abc import Mapping
+from itertools import chain
 
 import pandas as pd
 
@@ -14,11 +15,19 @@ from pipeline.reporting.tables.scores import (
     DECODER_NOTE,
     DSC_OPTIONS,
     MEASURED_NOTE,
+    PROMPT_HEADER,
+    PROMPT_NOTE,
     Scores,
     significance_marks,
     star_note,
 )
 from pipeline.runtime.errors import run_command
+
+
+TARGET_NOTE = (
+    "With target: over the test cases whose target is not empty. The others score 1 if nothing is predicted, else 0, and "
+    "in BUSI their prompts give them away: they say that there is no tumor."
+)
 
 
 def build(scores: Scores, comparison: pd.DataFrame, labels: Mapping[str, str]) -> tuple[pd.DataFrame, Table]:
@@ -33,20 +42,28 @@ def build(scores: Scores, comparison: pd.DataFrame, labels: Mapping[str, str]) -
         The machine-readable table (points; one value per column) and the table for print.
     """
     marks = significance_marks(comparison)
+    partly = scores.with_target.datasets if scores.with_target else []
     records, printed = [], []
     for row in scores.rows:
         record = {"variant": row, "label": label(labels, row), "reported_only": row in scores.others}
         for column in scores.columns:
             record |= scores.record(row, column)
+        cells = {column: [scores.cell(row, column, marks.get((row, column), ""))] for column in scores.columns}
+        for column in partly:
+            record |= scores.with_target.record(row, column, f"{column}_with_target")
+            cells[column].append(scores.with_target.cell(row, column))
         records.append(record)
-        cells = [scores.cell(row, column, marks.get((row, column), "")) for column in scores.columns]
-        printed.append((scores.name(labels, row), cells))
-    footnotes = [MEASURED_NOTE, *scores.source_note(scores.columns)]
+        printed.append((scores.name(labels, row), [*chain.from_iterable(cells.values()), scores.prompt_cell(row)]))
+    footnotes = [MEASURED_NOTE, PROMPT_NOTE, *([TARGET_NOTE] if partly else []), *scores.source_note(scores.columns)]
     if any(scores.reported("end_to_end", column) for column in scores.columns):
         footnotes.append(DECODER_NOTE)
     if any(marks.values()):
         footnotes.append(star_note(label(labels, comparison["reference"].iloc[0])))
-    header = ["Method", *(label(labels, column) for column in scores.columns)]
+    header = ["Method"]
+    for column in scores.columns:
+        name = label(labels, column)
+        header += [name, f"{name}, with target"] if column in partly else [name]
+    header.append(PROMPT_HEADER)
     table = Table("DSC (%) by dataset, measured [reported]", header, printed, footnotes, scores.rules())
     return pd.DataFrame(records), table
 

@@ -1,23 +1,19 @@
 """What tables of DSC share: scores by row and column with their marks, cells, footnotes."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from pipeline.evaluation.aggregate import SOURCES, Reported, Score, measured, reported
-from pipeline.evaluation.provenance import describe_runs
 from pipeline.evaluation.readers import AVERAGE
-from pipeline.evaluation.runs import listed_runs
 from pipeline.reporting.formats import NOT_AVAILABLE, number
-from pipeline.reporting.markup import Cell, Rank, Table, ranks, write
-from pipeline.reporting.options import REPORTED_ONLY, label, parse_options
+from pipeline.reporting.markup import Cell, Rank, ranks
+from pipeline.reporting.options import REPORTED_ONLY, label
 
 DSC_OPTIONS = ("results", "runs", "dsc", "datasets", "variants")
 """Options of a table of DSC by variant and dataset."""
-SCORES_OPTIONS = ("results", "runs", "scores")
-"""Options of a table of further per-case scores of the runs."""
 DECIMALS = 2
 SOURCE_LETTERS = {"paper": "a", "vlsm-adapter": "b", "medvlsm": "c"}
 SOURCE_NAMES = {
@@ -30,19 +26,17 @@ MEASURED_NOTE = (
     f"seed; {NOT_AVAILABLE}: not run. Average: over the datasets within each seed, then over seeds. "
     "Best measured value bold, second best underlined; values equal as shown share the mark."
 )
+PROMPT_HEADER = "SD over prompts"
+PROMPT_NOTE = (
+    f"{PROMPT_HEADER}: standard deviation over prompt types of the test set's mean DSC, averaged over datasets and seeds, "
+    f"points; {NOT_AVAILABLE} where a variant is evaluated under one type. Scores are means over these types, so ± is the "
+    "variation between trainings alone."
+)
 DECODER_NOTE = (
     "The reported end-to-end numbers come, as far as their public code shows, from training only CLIPSeg's decoder: "
     "compare them with the measured decoder-only row."
 )
 STAR_LEVELS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
-
-
-def write_further(description: str, build: Callable[..., tuple[pd.DataFrame, Table]]) -> None:
-    """The command of a table that is made from further per-case scores alone: ``build`` of runs, scores and labels."""
-    options = parse_options(description, *SCORES_OPTIONS)
-    runs = listed_runs(options.results, options.runs)
-    made_from = describe_runs(runs, lambda run: [run.within(options.scores)])
-    write(*build(runs, options.scores, options.labels), options, made_from)
 
 
 class Scores:
@@ -51,7 +45,9 @@ class Scores:
     Attributes:
         rows: the variants, then the methods of which there are reported numbers only.
         others: the latter.
-        columns: the datasets, then ``average`` if there are several.
+        datasets: the datasets.
+        columns: the same, then ``average`` if there are several.
+        with_target: the same over the cases that have a target, of those datasets in which some have none.
     """
 
     def __init__(
@@ -61,7 +57,11 @@ class Scores:
         datasets: Sequence[str],
         reported_table: pd.DataFrame | None = None,
     ):
-        """``dsc`` as dsc.csv; ``reported_table`` as reported.csv, without which nothing reported is shown."""
+        """``dsc`` as dsc.csv; ``reported_table`` as reported.csv, without which nothing reported is shown.
+
+        Of ``dsc`` the columns prompt_sd, cases, cases_with_target and dsc_with_target may be absent.
+        """
+        self.datasets = list(datasets)
         self.columns = [*datasets, AVERAGE] if len(datasets) > 1 else list(datasets)
         there = set() if reported_table is None else set(reported_table["method"])
         self.others = [method for method in REPORTED_ONLY if method in there and method not in variants]
@@ -69,12 +69,21 @@ class Scores:
         self._scores = {variant: measured(dsc, variant, datasets) for variant in variants}
         self._reported: dict[tuple[str, str], Reported | None] = {}
         self._ranks: dict[tuple[str, str], Rank | None] = {}
+        self.with_target = self._of_targets(dsc, variants, datasets)
         for column in self.columns:
             means = [score and score.mean for score in (self.of(row, column) for row in self.rows)]
             places = ((row, column) for row in self.rows)
             self._ranks |= dict(zip(places, ranks(means, DECIMALS), strict=True))
             if reported_table is not None:
                 self._reported |= {(row, column): reported(reported_table, row, column) for row in self.rows}
+
+    @staticmethod
+    def _of_targets(dsc: pd.DataFrame, variants: Sequence[str], datasets: Sequence[str]) -> "Scores | None":
+        if "dsc_with_target" not in dsc:
+            return None
+        partly = set(dsc.loc[dsc["cases_with_target"] < dsc["cases"], "dataset"])
+        rows = dsc[["dataset", "variant", "seed"]].assign(dsc=dsc["dsc_with_target"])
+        return Scores(rows, variants, [name for name in datasets if name in partly]) if partly else None
 
     def of(self, row: str, column: str) -> Score | None:
         """The score of ``row``, or None if it was not run."""
@@ -97,10 +106,16 @@ class Scores:
         """Score, seeds and, if there are any of the table, reported number as entries ``name``... of a CSV's row."""
         name, score = name or column, self.of(row, column)
         record = score_record(name, score) | {f"{name}_seeds": score.seeds if score else 0}
+        record[f"{name}_prompt_sd"] = None if score is None or score.prompt_sd is None else round(score.prompt_sd, 6)
         if self._reported:
             found = self.reported(row, column)
             record |= {f"{name}_reported": found and found.value, f"{name}_source": found and found.source}
         return record
+
+    def prompt_cell(self, row: str) -> Cell:
+        """The standard deviation over prompt types of ``row`` in the last column; :data:`PROMPT_NOTE` explains it."""
+        score = self.of(row, self.columns[-1])
+        return Cell(number(score and score.prompt_sd, f".{DECIMALS}f"))
 
     def name(self, labels: Mapping[str, str], row: str) -> str:
         """The display name of ``row``; it tells where there are reported numbers only."""

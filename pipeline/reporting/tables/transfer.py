@@ -7,18 +7,19 @@ import pandas as pd
 
 from pipeline.evaluation.aggregate import Score, measured
 from pipeline.evaluation.per_case import read_per_case, summarise
+from pipeline.evaluation.provenance import describe_runs
 from pipeline.evaluation.readers import AVERAGE
-from pipeline.evaluation.runs import Run
-from pipeline.reporting.markup import Table, ranks
-from pipeline.reporting.options import label
-from pipeline.reporting.tables.scores import DECIMALS, dsc_cell, write_further
+from pipeline.evaluation.runs import Run, listed_runs
+from pipeline.reporting.markup import Table, ranks, write
+from pipeline.reporting.options import label, parse_options
+from pipeline.reporting.tables.scores import DECIMALS, dsc_cell
 from pipeline.runtime.errors import run_command
 
 FIGURES = ("cases", "dsc", "iou", "hd95", "misses")
 OTHERS = "Mean of the others"
 NOTE = (
     "Mean ± standard deviation over seeds of the test set's mean DSC, in percent; no ± for a single seed. "
-    f"Each test set keeps its own prompts. On the diagonal: trained and tested on the same dataset. {OTHERS}: over "
+    f"Each test set keeps its own prompts; its DSC is the mean over their types. On the diagonal: trained and tested on the same dataset. {OTHERS}: over "
     "the datasets that the model was not trained on, within each seed, then over seeds. Best of each column bold, "
     "second best underlined; values equal as shown share the mark."
 )
@@ -84,7 +85,10 @@ def build(runs: Sequence[Run], scores: Path, labels: Mapping[str, str]) -> tuple
 
 
 def main() -> None:
-    write_further(__doc__, build)
+    options = parse_options(__doc__, "results", "runs", "scores")
+    runs = listed_runs(options.results, options.runs)
+    made_from = describe_runs(runs, lambda run: [run.within(options.scores) / "per_case.csv"])
+    write(*build(runs, options.scores, options.labels), options, made_from)
 
 
 if __name__ == "__main__":

@@ -48,25 +48,23 @@ def study(tmp_path_factory) -> Path:
                 base = 0.3 + 0.4 * at + 0.02 * (seed - 41)
                 run = write_run(results, dataset, variant, seed, [base, base + 0.1, 1.0 if at else 0.0])
                 runs.append(run)
+                table = pd.read_csv(run.folder / "per_case.csv", dtype={"case": str})
+                table["dsc_input_size"] = [base + 0.05, base + 0.15, float(at)]
                 if dataset == "busi":
-                    table = pd.read_csv(run.folder / "per_case.csv", dtype={"case": str})
                     table.loc[2, "target_pixels"] = 0
-                    table.to_csv(run.folder / "per_case.csv", index=False)
-                cases = [({}, "000", base + 0.05), ({}, "001", base + 0.15), ({}, "002", float(at))]
-                _write_scores(run.within(results / "evaluation_choices"), cases)
-                shift = {"p0": -0.1, "p1": 0.0, "p2": 0.04, "p3": 0.1, "random": 0.01}
-                types = [name for name in shift if name != "p3" or dataset == "bkai"]
+                table.to_csv(run.folder / "per_case.csv", index=False)
                 _write_scores(
-                    run.within(results / "prompt_sensitivity"),
+                    run.folder / "per_prompt.csv",
                     [
-                        ({"prompt_type": name, "prompt": f"as {name}"}, f"00{index}", base + index * shift[name])
-                        for name in types
+                        ({"prompt_type": name, "prompt": f"as {name}"}, f"00{index}", base + index * shift)
+                        for name, shift in {"p0": -0.1, "p1": 0.0, "p2": 0.04, "p3": 0.1}.items()
                         for index in range(3)
+                        if name != "p3" or dataset == "bkai"
                     ],
                 )
                 if variant == "telescopic":
                     _write_scores(
-                        run.within(results / "transfer"),
+                        run.within(results / "transfer") / "per_case.csv",
                         [
                             ({"test_dataset": name}, f"00{index}", base - 0.3 * (name != dataset) + 0.1 * index)
                             for name in ("bkai", "busi")
@@ -77,15 +75,15 @@ def study(tmp_path_factory) -> Path:
     return results
 
 
-def _write_scores(folder: Path, rows) -> None:
-    """per_case.csv from (keys, case, dsc)."""
-    folder.mkdir(parents=True)
+def _write_scores(path: Path, rows) -> None:
+    """Scores from (keys, case, dsc)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     records = [
         {"prompt": "a polyp", **keys, "case": case, "dsc": dsc, "iou": dsc / (2 - dsc), "hd95": 3.0}
-        | {"target_pixels": 5, "predicted_pixels": 7}
+        | {"target_pixels": 5, "predicted_pixels": 7, "dsc_prompt_sd": 0.1, "missed": 0, "dsc_input_size": dsc}
         for keys, case, dsc in rows
     ]
-    pd.DataFrame(records).to_csv(folder / "per_case.csv", index=False)
+    pd.DataFrame(records).to_csv(path, index=False)
 
 
 @pytest.fixture
@@ -101,7 +99,7 @@ def render(tmp_path):
     def rendered(module, results: Path, *options) -> tuple[pd.DataFrame, str]:
         name = module.__name__.rpartition(".")[2]
         labels = {"telescopic": "Telescopic, ours", "busi": "BUSI", "bkai": "BKAI"}
-        shared = ["--results", results, "--runs", results / "dsc.csv", "--scores", results / name, "--labels", labels]
+        shared = ["--results", results, "--runs", results / "dsc.csv", "--labels", labels]
         run_main(module, *shared, *options, "--note", "Made up.", "--output", tmp_path / name)
         text = (tmp_path / f"{name}.md").read_text()
         assert "> Made up.\n" in text

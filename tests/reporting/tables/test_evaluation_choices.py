@@ -4,7 +4,6 @@ import pandas as pd
 import pytest
 
 from pipeline.reporting.tables import evaluation_choices
-from pipeline.runtime.errors import PipelineError
 
 
 def test_cells(study, render):
@@ -31,8 +30,3 @@ def test_cells(study, render):
     assert "Input size (96 x 96)" in text and "Made from 8 runs" in text
 
 
-def test_scores_that_do_not_belong_together(damaged, render):
-    path = damaged / "evaluation_choices/busi/telescopic/seed41/per_case.csv"
-    path.write_text(path.read_text().replace("001,", "009,"))
-    with pytest.raises(PipelineError, match=r"its cases are not those of .*evaluate both again"):
-        render(evaluation_choices, damaged, "--side", "96")

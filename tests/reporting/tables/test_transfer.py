@@ -10,7 +10,7 @@ from pipeline.runtime.errors import PipelineError
 def test_cells(study, render, tmp_path):
     runs = pd.read_csv(study / "dsc.csv")
     runs[runs["variant"] == "telescopic"].to_csv(tmp_path / "reference.csv", index=False)
-    table, text = render(transfer, study, "--runs", tmp_path / "reference.csv")
+    table, text = render(transfer, study, "--runs", tmp_path / "reference.csv", "--scores", study / "transfer")
     assert list(table.columns) == [
         *("variant", "train_dataset", "test_dataset", "seed", "cases", "dsc", "iou", "hd95", "misses")
     ]
@@ -23,4 +23,4 @@ def test_cells(study, render, tmp_path):
 
 def test_missing_scores_are_named(study, render):
     with pytest.raises(PipelineError, match=r"transfer/bkai/zero_shot/seed41/per_case.csv: cannot be read"):
-        render(transfer, study)
+        render(transfer, study, "--scores", study / "transfer")
