@@ -55,7 +55,7 @@ def _boundary_points(mask: Mask) -> NDArray[np.intp]:
     columns = np.flatnonzero(inner.any(axis=0))
     boundary = _boundary(inner[:, columns[0] : columns[-1] + 1])
     points = np.stack(np.divmod(np.flatnonzero(boundary), boundary.shape[1]), axis=1)
-    return points + (rows[0], columns[0])
+    return points + np.array([rows[0], columns[0]])
 
 
 def _tree(points: NDArray[np.intp]) -> KDTree:

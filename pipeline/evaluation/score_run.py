@@ -41,8 +41,8 @@ def prompt_types(split: PreparedSplit) -> list[str]:
     common, every = set.intersection(*each), set.union(*each)
     if not common - {EMPTY}:
         raise PipelineError(
-            f"the test cases share no prompt type but {EMPTY}, of {', '.join(sorted(every))}; give all of them one more, "
-            "or set prompt_type to p0"
+            f"the test cases share no prompt type but {EMPTY}, of {', '.join(sorted(every))}; give all of them one "
+            "more, or set prompt_type to p0"
         )
     if every - common:
         log(f"left out, as some cases lack them: {', '.join(sorted(every - common))}")

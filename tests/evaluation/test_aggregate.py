@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.evaluation.aggregate import front, measured, reported, reported_parameters
+from pipeline.evaluation.aggregate import Score, front, measured, reported, reported_parameters
 from pipeline.evaluation.readers import read_reported
 
 REPORTED = read_reported(Path(__file__).parents[2] / "workflow/resources/reported.csv")
@@ -23,15 +23,23 @@ DSC = pd.DataFrame(
 
 def test_means_and_deviations_over_seeds():
     scores = measured(DSC, "telescopic", ["isic16", "busi"])
-    assert scores["busi"] == pytest.approx((64, 4, 3))
+    assert scores["busi"][:3] == pytest.approx((64, 4, 3)) and scores["busi"].prompt_sd is None
     # The average within each seed that both datasets have: 75, 77.5, 80.
-    assert scores["average"] == pytest.approx((77.5, 2.5, 3))
+    assert scores["average"][:3] == pytest.approx((77.5, 2.5, 3))
     assert scores["isic16"].seeds == 4
 
 
 def test_one_seed_has_no_deviation_and_a_missing_dataset_no_average():
     scores = measured(DSC, "end_to_end", ["isic16", "busi"])
-    assert scores == {"busi": (50.0, None, 1), "isic16": None, "average": None}
+    assert scores == {"busi": Score(50.0, None, 1), "isic16": None, "average": None}
+
+
+def test_the_spread_over_prompts_is_averaged_over_seeds_and_datasets():
+    spread = DSC.assign(prompt_sd=[0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.9, None])
+    scores = measured(spread, "telescopic", ["isic16", "busi"])
+    assert (scores["busi"].prompt_sd, scores["average"].prompt_sd) == pytest.approx((2, 3.5))
+    assert scores["average"][:3] == measured(DSC, "telescopic", ["isic16", "busi"])["average"][:3]
+    assert measured(spread, "end_to_end", ["busi"])["busi"].prompt_sd is None
 
 
 def test_reported_takes_the_paper_first():

@@ -19,8 +19,6 @@ from pipeline.reporting.tables.scores import (
     DECODER_NOTE,
     DSC_OPTIONS,
     MEASURED_NOTE,
-    PROMPT_HEADER,
-    PROMPT_NOTE,
     SOURCE_LETTERS,
     Scores,
 )
@@ -28,10 +26,7 @@ from pipeline.runtime.errors import run_command
 
 COUNTS = ["trainable_parameters", "trainable_percent", "inference_gmacs", "training_gflops"]
 """Columns of cost.csv that are shown."""
-HEADER = [
-    *("Method", "Trained parameters", "Trained (%)", "GMAC", "Training GFLOP"),
-    *("DSC (%)", PROMPT_HEADER, "DSC per million"),
-]
+HEADER = ["Method", "Trained parameters", "Trained (%)", "GMAC", "Training GFLOP", "DSC (%)"]
 COST_NOTE = (
     "GMAC: multiply-adds per image in inference (fvcore); training GFLOP: forward and backward pass per image "
     "(PyTorch's counter, two operations per multiply-add); lowest cost marked. DSC per million: DSC points divided by "
@@ -107,16 +102,17 @@ def build(
         reported = None if pd.isna(per_million) else f"{per_million:.{DECIMALS}f}"
         cells = [
             *(parameters, Cell(number(row.trainable_percent, ".3g")), gmacs[at], gflops[at]),
-            *(scores.cell(row.variant, last), scores.prompt_cell(row.variant)),
+            *(scores.cell(row.variant, last), *scores.prompt_cells(row.variant)),
             dataclasses.replace(efficiency[at], reported=reported),
         ]
         printed.append((scores.name(labels, row.variant), cells))
-    footnotes = [MEASURED_NOTE, PROMPT_NOTE, COST_NOTE, *scores.source_note([last])]
+    footnotes = [MEASURED_NOTE, *scores.prompt_note, COST_NOTE, *scores.source_note([last])]
     if "end_to_end" in scores.rows:
         footnotes.append(DECODER_NOTE)
     over = "average over datasets" if len(scores.columns) > 1 else label(labels, last)
+    header = [*HEADER, *scores.prompt_header, "DSC per million"]
     title = f"Cost and DSC (%, {over}), measured [reported]"
-    return frame, Table(title, HEADER, printed, footnotes, scores.rules())
+    return frame, Table(title, header, printed, footnotes, scores.rules())
 
 
 def main() -> None:

@@ -16,8 +16,6 @@ from pipeline.reporting.tables.scores import (
     DECIMALS,
     DSC_OPTIONS,
     MEASURED_NOTE,
-    PROMPT_HEADER,
-    PROMPT_NOTE,
     Scores,
     significance_marks,
     star_note,
@@ -57,14 +55,18 @@ def build(
         records.append(record | {"difference": None if difference is None else round(difference, 6)})
         cells = [scores.cell(variant, column, marks.get((variant, column), "")) for column in scores.columns]
         shown = "reference" if variant == reference else number(difference, f"+.{DECIMALS}f")
-        cells = [Cell(number(parameters, ",d")), *cells, scores.prompt_cell(variant), Cell(shown)]
+        cells = [Cell(number(parameters, ",d")), *cells, *scores.prompt_cells(variant), Cell(shown)]
         printed.append((label(labels, variant), cells))
     of_average = ", of the average" if len(scores.columns) > 1 else ""
-    footnotes = [MEASURED_NOTE, PROMPT_NOTE, f"Difference: from {label(labels, reference)}, DSC points{of_average}."]
+    footnotes = [
+        MEASURED_NOTE,
+        *scores.prompt_note,
+        f"Difference: from {label(labels, reference)}, DSC points{of_average}.",
+    ]
     if any(marks.values()):
         footnotes.append(star_note(label(labels, reference)))
     columns = (label(labels, column) for column in scores.columns)
-    header = ["Variant", "Trained parameters", *columns, PROMPT_HEADER, "Difference"]
+    header = ["Variant", "Trained parameters", *columns, *scores.prompt_header, "Difference"]
     table = Table(f"{title}: DSC (%)", header, printed, footnotes)
     return pd.DataFrame(records).astype({"trainable_parameters": "Int64"}), table
 

@@ -15,18 +15,15 @@ from pipeline.reporting.tables.scores import (
     DECODER_NOTE,
     DSC_OPTIONS,
     MEASURED_NOTE,
-    PROMPT_HEADER,
-    PROMPT_NOTE,
     Scores,
     significance_marks,
     star_note,
 )
 from pipeline.runtime.errors import run_command
 
-
 TARGET_NOTE = (
-    "With target: over the test cases whose target is not empty. The others score 1 if nothing is predicted, else 0, and "
-    "in BUSI their prompts give them away: they say that there is no tumor."
+    "With target: over the test cases whose target is not empty. The others score 1 if nothing is predicted, else 0, "
+    "and in BUSI their prompts give them away: they say that there is no tumor."
 )
 
 
@@ -53,8 +50,13 @@ def build(scores: Scores, comparison: pd.DataFrame, labels: Mapping[str, str]) -
             record |= scores.with_target.record(row, column, f"{column}_with_target")
             cells[column].append(scores.with_target.cell(row, column))
         records.append(record)
-        printed.append((scores.name(labels, row), [*chain.from_iterable(cells.values()), scores.prompt_cell(row)]))
-    footnotes = [MEASURED_NOTE, PROMPT_NOTE, *([TARGET_NOTE] if partly else []), *scores.source_note(scores.columns)]
+        printed.append((scores.name(labels, row), [*chain.from_iterable(cells.values()), *scores.prompt_cells(row)]))
+    footnotes = [
+        MEASURED_NOTE,
+        *scores.prompt_note,
+        *([TARGET_NOTE] if partly else []),
+        *scores.source_note(scores.columns),
+    ]
     if any(scores.reported("end_to_end", column) for column in scores.columns):
         footnotes.append(DECODER_NOTE)
     if any(marks.values()):
@@ -63,7 +65,7 @@ def build(scores: Scores, comparison: pd.DataFrame, labels: Mapping[str, str]) -
     for column in scores.columns:
         name = label(labels, column)
         header += [name, f"{name}, with target"] if column in partly else [name]
-    header.append(PROMPT_HEADER)
+    header += scores.prompt_header
     table = Table("DSC (%) by dataset, measured [reported]", header, printed, footnotes, scores.rules())
     return pd.DataFrame(records), table
 

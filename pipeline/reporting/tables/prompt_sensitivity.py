@@ -17,11 +17,11 @@ from pipeline.runtime.errors import run_command
 MEAN = "mean"
 NOTE = (
     "Mean over seeds of the test set's mean DSC, in percent, of runs evaluated with one prompt type for all cases; "
-    "their standard deviations over seeds are in the CSV. p0: the empty prompt. Mean: over p1 and up, the score of a run "
-    "everywhere else. Where a type has several wordings, one is drawn for each case, the same for all runs. Range: "
+    "their standard deviations over seeds are in the CSV. p0: the empty prompt. Mean: over p1 and up, the score of a "
+    "run everywhere else. Where a type has several wordings, one is drawn for each case, the same for all runs. Range: "
     "largest minus smallest over p1 and up, points. SD: standard deviation over the same types of the test set's mean "
-    "DSC, averaged over seeds, points. SD by case: of each case's DSC, averaged over cases, then seeds, points. Best of "
-    f"p1 and up bold, second best underlined. {NOT_AVAILABLE}: the dataset has no such type, or the variant is "
+    "DSC, averaged over seeds, points. SD by case: of each case's DSC, averaged over cases, then seeds, points. Best "
+    f"of p1 and up bold, second best underlined. {NOT_AVAILABLE}: the dataset has no such type, or the variant is "
     "evaluated under its own type alone."
 )
 
@@ -57,9 +57,7 @@ def _record(tables: Sequence[pd.DataFrame], types: Sequence[str]) -> dict[str, A
         spreads["sd_by_case"] = 100 * sum(table[chosen].std(axis=1, ddof=1).mean() for table in tables) / len(tables)
     means, spread = (values.reindex(types) for values in (seeds.mean(), seeds.std(ddof=1)))
     figures = {key: value for name in types for key, value in ((name, means[name]), (f"{name}_sd", spread[name]))}
-    rounded = {
-        name: None if pd.isna(value) else round(float(value), 6) for name, value in (figures | spreads).items()
-    }
+    rounded = {name: None if pd.isna(value) else round(float(value), 6) for name, value in (figures | spreads).items()}
     return {"seeds": len(tables), "cases": len(tables[0]), **rounded}
 
 
@@ -76,7 +74,8 @@ def build(runs: Sequence[Run], labels: Mapping[str, str]) -> tuple[pd.DataFrame,
 
     Returns:
         One row per dataset and variant, points: a column and its standard deviation (``_sd``) for each prompt type,
-        ``range``, ``prompt_sd`` and ``sd_by_case``; and the same for print, with one case's prompts for each set of types.
+        ``range``, ``prompt_sd`` and ``sd_by_case``; and the same for print, with one case's prompts for each set of
+        types.
 
     Raises:
         PipelineError: the scores of a run are missing or damaged.

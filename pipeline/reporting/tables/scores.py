@@ -27,10 +27,10 @@ MEASURED_NOTE = (
     "Best measured value bold, second best underlined; values equal as shown share the mark."
 )
 PROMPT_HEADER = "SD over prompts"
-PROMPT_NOTE = (
-    f"{PROMPT_HEADER}: standard deviation over prompt types of the test set's mean DSC, averaged over datasets and seeds, "
-    f"points; {NOT_AVAILABLE} where a variant is evaluated under one type. Scores are means over these types, so ± is the "
-    "variation between trainings alone."
+_PROMPT_NOTE = (
+    f"{PROMPT_HEADER}: standard deviation over prompt types of the test set's mean DSC, averaged over datasets and "
+    f"seeds, points; {NOT_AVAILABLE} where a variant is evaluated under one type. Scores are means over these types, "
+    "so ± is the variation between trainings alone."
 )
 DECODER_NOTE = (
     "The reported end-to-end numbers come, as far as their public code shows, from training only CLIPSeg's decoder: "
@@ -47,6 +47,7 @@ class Scores:
         others: the latter.
         datasets: the datasets.
         columns: the same, then ``average`` if there are several.
+        prompt_header, prompt_note: what goes with :meth:`prompt_cells`.
         with_target: the same over the cases that have a target, of those datasets in which some have none.
     """
 
@@ -67,6 +68,8 @@ class Scores:
         self.others = [method for method in REPORTED_ONLY if method in there and method not in variants]
         self.rows = [*variants, *self.others]
         self._scores = {variant: measured(dsc, variant, datasets) for variant in variants}
+        known = any(score and score.prompt_sd is not None for row in self._scores.values() for score in row.values())
+        self.prompt_header, self.prompt_note = ([PROMPT_HEADER], [_PROMPT_NOTE]) if known else ([], [])
         self._reported: dict[tuple[str, str], Reported | None] = {}
         self._ranks: dict[tuple[str, str], Rank | None] = {}
         self.with_target = self._of_targets(dsc, variants, datasets)
@@ -95,7 +98,7 @@ class Scores:
 
     def cell(self, row: str, column: str, mark: str = "") -> Cell:
         """The score with its rank, the reported number beside it, and ``mark`` as a superscript."""
-        cell = dsc_cell(self.of(row, column), self._ranks[row, column])
+        cell = dsc_cell(self.of(row, column), self._ranks.get((row, column)))
         found = self.reported(row, column)
         if found is not None:
             shown = {"reported": f"{found.value:.{DECIMALS}f}", "source": SOURCE_LETTERS[found.source]}
@@ -112,10 +115,10 @@ class Scores:
             record |= {f"{name}_reported": found and found.value, f"{name}_source": found and found.source}
         return record
 
-    def prompt_cell(self, row: str) -> Cell:
-        """The standard deviation over prompt types of ``row`` in the last column; :data:`PROMPT_NOTE` explains it."""
+    def prompt_cells(self, row: str) -> list[Cell]:
+        """The standard deviation over prompt types of ``row`` in the last column; nothing if no row has one."""
         score = self.of(row, self.columns[-1])
-        return Cell(number(score and score.prompt_sd, f".{DECIMALS}f"))
+        return [Cell(number(score and score.prompt_sd, f".{DECIMALS}f"))] if self.prompt_note else []
 
     def name(self, labels: Mapping[str, str], row: str) -> str:
         """The display name of ``row``; it tells where there are reported numbers only."""

@@ -18,10 +18,10 @@ from pipeline.runtime.errors import run_command
 FIGURES = ("cases", "dsc", "iou", "hd95", "misses")
 OTHERS = "Mean of the others"
 NOTE = (
-    "Mean ± standard deviation over seeds of the test set's mean DSC, in percent; no ± for a single seed. "
-    f"Each test set keeps its own prompts; its DSC is the mean over their types. On the diagonal: trained and tested on the same dataset. {OTHERS}: over "
-    "the datasets that the model was not trained on, within each seed, then over seeds. Best of each column bold, "
-    "second best underlined; values equal as shown share the mark."
+    "Mean ± standard deviation over seeds of the test set's mean DSC, in percent; no ± for a single seed. Each test "
+    "set keeps its own prompts, and its DSC is the mean over their types. On the diagonal: trained and tested on the "
+    f"same dataset. {OTHERS}: over the datasets that the model was not trained on, within each seed, then over seeds. "
+    "Best of each column bold, second best underlined; values equal as shown share the mark."
 )
 
 

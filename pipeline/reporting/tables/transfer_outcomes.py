@@ -80,7 +80,13 @@ def main() -> None:
     frame, table = build(
         runs, options.scores, options.reference, options.margin, options.beside, options.labels
     )  # fmt: skip
-    write(frame, table, options, describe_runs(runs, lambda run: [run.within(options.scores)]), missing="")
+    write(
+        frame,
+        table,
+        options,
+        describe_runs(runs, lambda run: [run.within(options.scores) / "per_case.csv"]),
+        missing="",
+    )
 
 
 if __name__ == "__main__":

@@ -28,5 +28,3 @@ def test_cells(study, render):
     row = next(line for line in text.splitlines() if line.startswith("| Telescopic, ours | BKAI"))
     assert row.endswith("| +3.33 | 3 | n/a | n/a | 0 | n/a |")
     assert "Input size (96 x 96)" in text and "Made from 8 runs" in text
-
-

@@ -61,6 +61,19 @@ def test_reported_end_to_end_is_explained_where_it_is_shown(build):
     assert list(table.header) == ["Method", "BUSI"]
 
 
+def test_the_spread_over_prompts_and_cases_with_a_target_have_columns(dsc, facts, labels):
+    busi = dsc["dataset"] == "busi"
+    dsc = dsc.assign(prompt_sd=0.03, cases=4, cases_with_target=4 - busi, dsc_with_target=dsc["dsc"] - 0.1 * busi)
+    frame, table = main.build(Scores(dsc, VARIANTS, DATASETS, facts), TESTS[:0], labels)
+    assert list(table.header) == ["Method", "ISIC 2016", "BUSI", "BUSI, with target", "Average", "SD over prompts"]
+    cells = dict(table.rows)["Telescopic Adapters"]
+    assert cells[2] == Cell("54.00", "4.00", "best") and cells[4] == Cell("3.00")
+    assert frame.set_index("variant").loc["telescopic", "busi_with_target"] == pytest.approx(54)
+    assert dict(table.rows)["CRIS (reported only)"][2].value == "n/a"
+    notes = " ".join(table.footnotes)
+    assert "With target: over the test cases" in notes and "standard deviation over prompt types" in notes
+
+
 def test_significance_marks_are_explained_only_where_there_are_any(build):
     _, table = build(comparison=TESTS)
     cells = dict(table.rows)["Uniform adapters"]
