@@ -60,22 +60,23 @@ def test_scores_are_read_as_they_were_written(tmp_path):
     assert list(table["case"]) == ["007", "NA", "1e5", "benign (1)"]
     assert list(table["dsc"]) == dsc  # to the last bit
     assert table["target_pixels"].dtype == int
+    assert table["dsc_prompt_sd"].isna().all()  # scored under one prompt type
     path = run.folder / "per_case.csv"
-    path.write_text(path.read_text().replace(",0.05,", ",,"))
-    assert read_per_case(run.folder)["dsc_prompt_sd"].isna().all()  # scored under one prompt type
+    path.write_text(path.read_text().replace(",90,,", ",90,0.05,"))
+    assert set(read_per_case(run.folder)["dsc_prompt_sd"]) == {0.05}
 
 
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
         ("dsc,iou", "dice,iou", "column dsc is missing"),
-        ("000,a polyp,0.5,0.3333333333333333,20.0,100,90,0.05,0,0.5\n", "", "holds no case"),
+        ("000,a polyp,0.5,0.3333333333333333,20.0,100,90,,0,0.5\n", "", "holds no case"),
         ("a polyp,0.5,", "a polyp,1.5,", r"dsc of case 000 is '1.5', not 0\.\.1"),
         ("a polyp,0.5,", "a polyp,,", "dsc of case 000 is ''"),
         ("a polyp,0.5,", "a polyp,nan,", "dsc of case 000 is 'nan'"),
         (",90,", ",many,", "predicted_pixels of case 000 is 'many', not 0 or more"),
         (",100,", ",-1,", "target_pixels of case 000 is '-1'"),
-        (",0.05,", ",none,", r"dsc_prompt_sd of case 000 is 'none', not 0\.\.1"),
+        (",90,,", ",90,none,", r"dsc_prompt_sd of case 000 is 'none', not 0\.\.1"),
     ],
 )
 def test_a_damaged_file(tmp_path, old, new, message):

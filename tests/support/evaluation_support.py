@@ -46,7 +46,7 @@ def write_run(
             "hd95": 40 * (1 - scores),
             "target_pixels": 100,
             "predicted_pixels": 90,
-            "dsc_prompt_sd": 0.05,
+            "dsc_prompt_sd": None,
             "missed": 0,
             "dsc_input_size": scores,
         }

@@ -25,6 +25,7 @@ def results(tmp_path):
                 ]
                 table = pd.DataFrame(rows, columns=["test_dataset", "case", "dsc"])
                 table = table.assign(prompt="x", iou=0.5, hd95=1.0, target_pixels=1, predicted_pixels=1)
+                table = table.assign(dsc_prompt_sd=None, missed=0, dsc_input_size=table["dsc"])
                 folder = runs[-1].within(tmp_path / "transfer")
                 folder.mkdir(parents=True)
                 table.to_csv(folder / "per_case.csv", index=False)
