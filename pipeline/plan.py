@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
-from pipeline.config import Ablation, Further, Study, read_study
+from pipeline.config import Ablation, Further, HubBackbone, Study, read_study
 from pipeline.data.sources import LEAK_FREE, dataset_facts, origin
 from pipeline.runtime.errors import run_command
+from pipeline.shipped import changes
 
 REPORTED = "workflow/resources/reported.csv"
 FIGURES, TABLES = "pipeline.reporting.figures", "pipeline.reporting.tables"
@@ -129,6 +130,7 @@ class Plan:
     def __init__(self, study: Study):
         root = study.results
         self.study = study
+        self.changes = changes(study)
         self.reference = study.evaluation.comparisons_reference
         self.main = self._group("main table", f"{root}/dsc.csv", study.main, study.datasets)
         # Learned scales are shown for one variant.
@@ -209,19 +211,37 @@ class Plan:
         backbone = self.study.backbone
         return {"phantom": "tiny", "hub": "full"}.get(backbone.source) or backbone.folder
 
-    def note(self) -> str:
-        """What every table and figure says when its numbers cannot be compared with the paper's; else nothing."""
+    def _incomparable(self) -> list[str]:
+        """Why the numbers cannot be compared with the paper's."""
         archives, backbone = self.study.archives, self.study.backbone
-        parts = []
+        reasons = []
         if archives.phantoms:
-            parts.append("phantom images")
+            reasons.append("phantom images")
         elif not archives.official:
-            parts.append(archives.description)
+            reasons.append(archives.description)
+        elif archives.allow_missing:
+            reasons.append(f"cases may be missing in {', '.join(archives.allow_missing)}")
         if backbone.source == "phantom":
-            parts.append("a tiny backbone pretrained on coloured shapes, not CLIPSeg's weights")
+            reasons.append("a tiny backbone pretrained on coloured shapes, not CLIPSeg's weights")
         elif backbone.source == "folder":
-            parts.append(f"the backbone of {backbone.folder}")
-        return f"Not comparable with the paper: {'; '.join(parts)}." if parts else ""
+            reasons.append(f"the backbone of {backbone.folder}")
+        elif backbone != HubBackbone():
+            reasons.append(f"the backbone {backbone.repository} at {backbone.revision}")
+        if self.changes.settings:
+            reasons.append(f"changed settings (shipped ones in brackets): {'; '.join(self.changes.settings)}")
+        return reasons
+
+    def comparable(self) -> bool:
+        """Whether the numbers estimate what the paper's do; other seeds than the shipped study's do so too."""
+        return not self._incomparable()
+
+    def note(self) -> str:
+        """What every table and figure says of a study other than the shipped one; nothing of that one."""
+        reasons, seeds = self._incomparable(), self.changes.seeds
+        sentences = [f"Not comparable with the paper: {'; '.join(reasons)}."] if reasons else []
+        if seeds:
+            sentences.append(f"Other seeds than the shipped study's: {'; '.join(seeds)}.")
+        return " ".join(sentences)
 
     def _reference_of(self, group: Group) -> str:
         """The variant of ``group`` that its others are compared with."""
@@ -339,7 +359,7 @@ class Plan:
         prompts = self._runs(main, "per_prompt.csv", "manifest.json") | self._names(main)
         yield from self._table("prompt_sensitivity", "DSC by prompt type", prompts)
 
-        judged = study.regression.model_dump() | {"comparable": not self.note(), "note": self.note()}
+        judged = study.regression.model_dump() | {"comparable": self.comparable(), "note": self.note()}
         source = runs | reported | Source(options=judged)
         output, module = f"{study.results}/regression.json", "pipeline.evaluation.reproduction"
         yield Step("reproduction", module, source, {"json": output}, output, subcommand="judge")

@@ -138,6 +138,29 @@ def test_numbers_that_cannot_be_compared_with_the_papers_say_so(full, demo):
     )
     assert other.note() == "Not comparable with the paper: reduced copies; the backbone of x."
     assert demo.steps["reproduction"].source.options["comparable"] is False
+    words = demo.note()
+    assert "image_size 96 (352); training.learning_rate 0.01 (0.001)" in words
+    assert words.endswith("Other seeds than the shipped study's: seeds 41 42; seeds of 6 ablations; more_seeds unset.")
+    assert len(words) < 600
+
+
+def test_a_changed_setting_makes_the_study_another_and_other_seeds_are_named():
+    plan = changed(split="deduplicated")
+    words = "changed settings (shipped ones in brackets): split deduplicated (published)."
+    assert plan.note() == f"Not comparable with the paper: {words}"
+    for step in plan.steps.values():
+        if "note" in step.source.options:
+            assert step.source.options["note"] == plan.note()
+    assert not plan.comparable()
+    assert plan.steps["reproduction"].source.options["comparable"] is False
+    # The tolerance takes the number of seeds into account, so other seeds are judged as well.
+    plan = changed(seeds=[1, 2, 3])
+    assert plan.note() == "Other seeds than the shipped study's: seeds 1 2 3."
+    assert plan.comparable() and plan.steps["reproduction"].source.options["comparable"] is True
+    plan = changed(archives={"allow_missing": {"bkai": 3}})
+    assert plan.note() == "Not comparable with the paper: cases may be missing in bkai."
+    plan = changed(backbone={"source": "hub", "revision": "x"})
+    assert plan.note() == "Not comparable with the paper: the backbone CIDAS/clipseg-rd64-refined at x."
 
 
 def test_shares_of_the_training_cases_belong_to_the_method_with_all_of_them(full):

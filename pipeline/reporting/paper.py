@@ -18,6 +18,8 @@ from pipeline.runtime.atomic import write_text
 from pipeline.runtime.errors import PipelineError, run_command
 
 METHOD, END_TO_END, UNIFORM = "telescopic", "end_to_end", "uniform"
+NOT_THE_PAPERS = "Not comparable with the paper:"
+"""How the note of such a study begins."""
 CLAIMED_RATIO = 244
 """How many times fewer parameters than end-to-end fine-tuning the paper's abstract states."""
 SINGLE = ((REPRODUCES, "within tolerance"), (DIFFERS, "beyond it"), (INCONCLUSIVE, "inconclusive"))
@@ -44,8 +46,10 @@ SECTIONS = (
 
 
 def _because(note: str) -> str:
-    """The reason that ``note`` gives, as the end of a sentence, escaped for Markdown."""
-    reason = note.removeprefix("Not comparable with the paper:").strip().rstrip(".")
+    """The reason that ``note`` gives, as the end of a sentence, escaped for Markdown; the page's head has all of it."""
+    reason = note.removeprefix(NOT_THE_PAPERS).strip().rstrip(".")
+    for more in ("; changed settings", ". Other seeds"):
+        reason = reason.partition(more)[0]
     return markdown.escape(reason) or "no reason is given"
 
 
@@ -211,7 +215,8 @@ def paper(
         figures: names of all figures of the study, without ending. tables: names of all its tables.
         variants: the study's, measured.
         labels: display names of variants and datasets.
-        note: why numbers cannot be compared with the paper's; empty where they can.
+        note: how the study differs from the shipped one, first of all why its numbers cannot be compared with the
+            paper's, if they cannot.
         leaks: as tables/leaks.csv (points). outcomes: as tables/transfer_outcomes.csv.
     """
 
@@ -219,6 +224,8 @@ def paper(
         """The display name of a variant or dataset, escaped for Markdown."""
         return markdown.escape(label(labels, key))
 
+    # Other seeds than the shipped study's are told, but leave it comparable.
+    provenance, note = note, note if note.startswith(NOT_THE_PAPERS) else ""
     from_paper = [row for row in regression if row["source"] == "paper"]
     from_others = [row for row in regression if row["source"] != "paper"]
     verdicts = [
@@ -231,8 +238,8 @@ def paper(
         "Not judged: no number is reported. Cases are chosen by rule (best, median and worst), not by hand.",
     ]
     lines = ["# The paper and this study", "", INTRODUCTION, ""]
-    if note:
-        lines += [f"> {markdown.paragraph(note)}", ""]
+    if provenance:
+        lines += [f"> {markdown.paragraph(provenance)}", ""]
     there = [*(f"{name}.pdf" for name in figures), *(f"tables/{name}.md" for name in tables)]
     links = {file: f"[{file}]({file})" for file in there}
     for position, ((title, wanted), verdict) in enumerate(zip(SECTIONS, verdicts, strict=True), start=1):

@@ -155,6 +155,16 @@ def test_a_note_makes_everything_not_comparable_and_gives_the_reason():
     assert "(1 of 2 rows measured; 1 not run)" in sections[2]
 
 
+def test_other_seeds_are_told_and_judged():
+    head, sections = _sections(note="Other seeds than the shipped study's: seeds 41.")
+    assert "> Other seeds than the shipped study's: seeds 41." in head
+    assert sections[2] == _sections()[1][2]
+    note = NOTE.removesuffix(".") + "; changed settings: split x. Other seeds than the shipped study's: seeds 41."
+    head, sections = _sections(note=note)
+    assert f"> {note}" in head
+    assert "**Not comparable**: phantom images; a tiny backbone. Here," in sections[4]
+
+
 def test_what_is_missing_is_not_run():
     comparison = _comparison(-0.6, -0.9, -0.3).assign(variant="lora")
     _, sections = _sections(
@@ -179,8 +189,10 @@ def test_labels_and_notes_are_shown_as_text():
     assert r"| \<b>Ours\</b> \| \*new\* | Average |" in sections[2]
     assert r"\<b>Ours\</b> \| \*new\* minus [u\](v) at equal parameters" in sections[6]
     assert r"\<b>Ours\</b>" in sections[4] and r"(\<i>)" in sections[5]
-    head, sections = _sections(regression=_judged("lora", 1.0, 2.0, "not comparable"), note="<script> & *co*.")
-    assert r"> \<script> & \*co\*." in head
+    head, sections = _sections(
+        regression=_judged("lora", 1.0, 2.0, "not comparable"), note="Not comparable with the paper: <script> & *co*."
+    )
+    assert r"> Not comparable with the paper: \<script> & \*co\*." in head
     assert r"**Not comparable**: \<script> & \*co\* (1 of 1" in sections[2]
 
 

@@ -1,0 +1,119 @@
+"""The study as this repository ships it, and what another one changes that can move a number.
+
+    python -m pipeline.shipped config.yaml     records config.yaml in workflow/resources/shipped.json
+
+The record is apart from config.yaml, since that is the file that users edit.
+"""
+
+import argparse
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pipeline.config import Study, read_study
+from pipeline.runtime.atomic import read_json, write_json
+from pipeline.runtime.errors import run_command
+
+RECORD = Path(__file__).parents[1] / "workflow" / "resources" / "shipped.json"
+# What is run, where from and how, what it is called, and by which rules the numbers are judged. Fewer datasets or
+# variants leave the other rows as they are. What the archives and the backbone are, the plan says in words.
+_WITHOUT_EFFECT = re.compile(
+    r"(results|jobs|datasets|main|archives|regression|backbone"
+    r"|(ablations\.\w+|transfer|leaks)\.(title|reference|variants|datasets|beside)|variants\.\w+\.label"
+    r"|training\.(accumulation|gradient_checkpointing|deterministic|save_every)"
+    r"|evaluation\.(batch_size|bootstrap_samples|margin|comparisons_reference))\."
+)
+_SEEDS = re.compile(r"(more_)?seeds|(ablations\.\w+|transfer|leaks)\.seeds")
+_NAMED = re.compile(r"(variants|ablations)\.(\w+)\.(.+)")
+_FEW = 3
+
+
+class Changes(NamedTuple):
+    """Changed keys and their values.
+
+    Attributes:
+        settings: of what decides which numbers the study estimates, the shipped values in brackets.
+        seeds: of seeds alone.
+    """
+
+    settings: list[str]
+    seeds: list[str]
+
+
+def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The leaves of nested mappings by dotted key; None is none."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _flat(item, f"{prefix}.{key}" if prefix else key)
+    elif value is not None:
+        yield prefix, value
+
+
+def numbers(study: Study) -> dict[str, Any]:
+    """All settings of ``study`` that can move a number, by their dotted keys in config.yaml.
+
+    Of a variant's own settings those that differ from its kind's defaults.
+    """
+    settings = study.model_dump(mode="json", exclude={"variants"})
+    settings["variants"] = {
+        name: variant.settings.model_dump(mode="json", exclude_defaults=True)
+        | {"kind": variant.settings.kind, "training": variant.training.model_dump(mode="json", exclude_none=True)}
+        for name, variant in study.variants.items()
+    }
+    if study.more_seeds:
+        settings["more_seeds"] = [*study.more_seeds.seeds, "for", *study.more_seeds.variants]
+    return {key: value for key, value in _flat(settings) if not _WITHOUT_EFFECT.match(f"{key}.")}
+
+
+@cache
+def _record() -> dict[str, Any]:
+    return read_json(RECORD, dict, "restore it from the repository")
+
+
+def changes(study: Study) -> Changes:
+    """What ``study`` changes of the shipped one, whatever it has besides; keys that several entries change are joined.
+
+    A variant counts if the shipped study has it and ``study`` shows it in its main table or an ablation.
+
+    Raises:
+        PipelineError: the record cannot be read.
+    """
+    before, after = _record(), numbers(study)
+    shown = {*study.main, *(name for family in study.ablations.values() for name in family.variants)}
+    shown = {name for name in shown if f"variants.{name}.kind" in before}
+    joined: dict[tuple[str, str], list[str]] = {}
+    for key in dict.fromkeys([*after, *before]):
+        named = _NAMED.fullmatch(key)
+        unseen = named is not None and named[1] == "variants" and named[2] not in shown
+        if before.get(key) != after.get(key) and not unseen:
+            joined.setdefault((named[1], named[3]) if named else ("", key), []).append(key)
+    found = Changes([], [])
+    for (section, setting), keys in joined.items():
+        seeds = _SEEDS.fullmatch(keys[0])
+        if len(keys) > _FEW:
+            texts = [f"{setting} of {len(keys)} {section}"]
+        elif seeds:
+            texts = [f"{key} {_value(after, key)}" for key in keys]
+        else:
+            texts = [f"{key} {_value(after, key)} ({_value(before, key)})" for key in keys]
+        (found.seeds if seeds else found.settings).extend(texts)
+    return found
+
+
+def _value(settings: Mapping[str, Any], key: str) -> str:
+    value = settings.get(key)
+    if isinstance(value, list):
+        return " ".join(map(str, value)) or "none"
+    return "unset" if value is None else str(value).lower()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", help="config.yaml")
+    write_json(RECORD, numbers(read_study(parser.parse_args().file)))
+
+
+if __name__ == "__main__":
+    run_command(main)
