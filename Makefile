@@ -1,6 +1,7 @@
-# make setup   an environment in .venv (SET=cuda for the CUDA build of torch)
-# make demo    the whole study in miniature: CPU only, nothing downloaded
-# make test    the tests
+# make setup     an environment in .venv (SET=cuda for the CUDA build of torch)
+# make demo      the whole study in miniature: CPU only, nothing downloaded
+# make test      lint and tests but for the long ones
+# make test-all  all of them: also whole studies, faults, kills, SLURM, the report in a browser, the demo's baseline
 
 SET ?= cpu
 CORES ?= 2
@@ -10,7 +11,7 @@ RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 READY := $(VENV)/.ready-$(SET)
 DEMO := snakemake all --cores $(CORES) --configfile workflow/config/demo.yaml
 
-.PHONY: setup demo test format clean
+.PHONY: setup demo lint test test-all format clean
 
 setup: $(READY)
 
@@ -27,11 +28,16 @@ demo: $(READY)
 	$(RUN) $(DEMO)
 	@$(RUN) python -m pipeline.reporting.show --results results/demo
 
-test: $(READY)
+lint: $(READY)
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
 	$(RUN) snakefmt --check Snakefile workflow
 	$(RUN) lint-imports --no-logo
+
+test: lint
+	$(RUN) python -m pytest -m "not long"
+
+test-all: lint
 	$(RUN) python -m pytest
 
 format: $(READY)

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "pipeline.benchmark.training", "--size", "tiny", "--cases", "4", "--batch-sizes", "2"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_both_ways_are_measured(tmp_path):
     output = tmp_path / "benchmark.csv"
     command = [*COMMAND, "--variants", "telescopic", "--threads", "1", "--no-warm-up", "--output", str(output)]

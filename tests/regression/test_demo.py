@@ -32,7 +32,7 @@ NOTICED = {
     "unfrozen_layer": ["trained parameters", TRAINED],
 }
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 
 @pytest.fixture(scope="module")

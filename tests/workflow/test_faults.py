@@ -16,7 +16,7 @@ import yaml
 from ordinary_user import can_become_one, own, wrapped
 from workflow_support import snakemake
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 # Without --quiet, which would hide failed logs.
 COLD = ("--configfile", "small.yaml", "--config", "jobs={warm_start: false}")

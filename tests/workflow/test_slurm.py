@@ -13,7 +13,7 @@ from ordinary_user import own
 from slurm_support import Cluster, why_not
 from workflow_support import ROOT
 
-pytestmark = [pytest.mark.slow, pytest.mark.slurm, pytest.mark.skipif(bool(why_not()), reason=str(why_not()))]
+pytestmark = [pytest.mark.long, pytest.mark.slurm, pytest.mark.skipif(bool(why_not()), reason=str(why_not()))]
 
 # Status is asked for soon: the profile's own interval is for large clusters.
 OPTIONS = ("--profile", "workflow/profiles/slurm", "--configfile", "small.yaml", "--config", "jobs={gpus: 0}")

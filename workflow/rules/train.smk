@@ -43,6 +43,7 @@ else:
             " --output {output:q} > {log:q} 2>&1"
 
 
+# Beside a GPU the loop keeps one core busy: with --cores 8 eight GPUs train.
 rule train:
     input:
         tensors=f"{R}/tensors/{{dataset}}",
@@ -53,7 +54,7 @@ rule train:
         f"{R}/logs/train/{RUN}.log",
     conda:
         ENVIRONMENT
-    threads: STUDY.jobs.threads
+    threads: lambda wildcards: 1 if gpus() else STUDY.jobs.threads
     resources:
         mem_mb=memory(STUDY.jobs.memory_mb),
         runtime=240,
