@@ -336,6 +336,8 @@ class Plan:
         yield from self._table("comparison", "Paired differences", compared)
         table = runs | scores | comparison | reported | ordered
         yield from self._table("main", "DSC by method and dataset", table)
+        secondary = runs | scores | reported | ordered
+        yield from self._table("secondary_metrics", "IoU and HD95 by method and dataset", secondary)
         yield from self._table("efficiency", "Cost and DSC", runs | scores | cost | reported | ordered)
         for name, family in self.families.items():
             entry = study.ablations[name]

@@ -12,7 +12,7 @@ SOURCES = ("paper", "vlsm-adapter", "medvlsm")
 
 
 class Score(NamedTuple):
-    """Mean and standard deviation over seeds, in DSC points (0..100); ``sd`` is None for a single seed.
+    """Mean and standard deviation over seeds, in points (0..100), pixels or cases; ``sd`` is None for a single seed.
 
     ``prompt_sd``: the standard deviation over prompt types of the test set's mean, points, averaged over seeds and
     datasets; None where that is not known.
@@ -31,21 +31,25 @@ class Reported(NamedTuple):
     source: str
 
 
-def measured(dsc: pd.DataFrame, variant: str, datasets: Sequence[str]) -> dict[str, Score | None]:
+def measured(dsc: pd.DataFrame, variant: str, datasets: Sequence[str], metric: str = "dsc") -> dict[str, Score | None]:
     """Scores of ``variant`` by dataset, and under ``average`` over all of ``datasets``; None where it was not run.
 
     The average is taken over datasets within each seed that all of them have, then over these seeds.
 
     Args:
         dsc: columns dataset, variant, seed, dsc (0..1) and, if known, prompt_sd (0..1).
+        metric: another column of ``dsc``: iou (0..1, as points), hd95 (pixels) or misses (cases).
     """
+    share = metric in ("dsc", "iou")
     rows = dsc[dsc["variant"] == variant]
 
     def by_column(values: str) -> dict[str, pd.Series]:
-        table = 100 * rows.pivot(index="seed", columns="dataset", values=values).reindex(columns=datasets)
+        table = (100 if share else 1) * rows.pivot(index="seed", columns="dataset", values=values).reindex(
+            columns=datasets
+        )
         return {**{name: table[name].dropna() for name in datasets}, AVERAGE: table.dropna().mean(axis=1)}
 
-    spreads = by_column("prompt_sd") if "prompt_sd" in rows else {}
+    spreads = by_column("prompt_sd") if metric == "dsc" and "prompt_sd" in rows else {}
 
     def score(name: str, values: pd.Series) -> Score | None:
         if not len(values):
@@ -54,7 +58,7 @@ def measured(dsc: pd.DataFrame, variant: str, datasets: Sequence[str]) -> dict[s
         spread = spreads.get(name, ())
         return Score(float(values.mean()), sd, len(values), float(spread.mean()) if len(spread) else None)
 
-    return {name: score(name, values) for name, values in by_column("dsc").items()}
+    return {name: score(name, values) for name, values in by_column(metric).items()}
 
 
 def _first(rows: pd.DataFrame, column: str) -> Reported | None:

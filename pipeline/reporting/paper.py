@@ -12,6 +12,7 @@ from pipeline.evaluation.reproduction import DIFFERS, INCONCLUSIVE, NOT_COMPARAB
 from pipeline.reporting import markdown
 from pipeline.reporting.answers import CHANGES, TRANSFERS, changes, transfers
 from pipeline.reporting.formats import NOT_AVAILABLE, number
+from pipeline.reporting.inconsistencies import inconsistencies
 from pipeline.reporting.options import label, parse_options
 from pipeline.reporting.tables.regression import VERDICTS, is_reported_only, read_regression, shown_verdict
 from pipeline.runtime.atomic import write_text
@@ -29,7 +30,7 @@ INTRODUCTION = (
 )
 SECTIONS = (
     ("Figure: the framework and its widths by layer", ["width_schedule.pdf"]),
-    ("Table: comparison with other methods", ["tables/main.md", "tables/efficiency.md"]),
+    ("Table: comparison with other methods", ["tables/main.md", "tables/secondary_metrics.md", "tables/efficiency.md"]),
     (
         "The same table's baselines by dataset, from the VLSM-Adapter and MedVLSM papers",
         ["tables/regression.md"],
@@ -248,6 +249,7 @@ def paper(
         lines += [f"## {position}. {title}", "", f"Here: {here}", "", verdict, ""]
         if shown and shown[0].endswith(".pdf"):
             lines += [f"![{title}]({shown[0].removesuffix('.pdf')}.png)", ""]
+    lines += ["## What does not add up in the paper by itself", "", *inconsistencies(reported_table, names), ""]
     answers = []
     if outcomes is not None:
         wanted = ["transfer.pdf", "tables/transfer.md", "tables/transfer_outcomes.md"]

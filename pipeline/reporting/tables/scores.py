@@ -40,7 +40,7 @@ STAR_LEVELS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
 
 
 class Scores:
-    """Measured scores by row and column, in DSC points, ranked within each column, and the reported ones beside them.
+    """Measured scores by row and column, ranked within each column, and the reported ones beside them.
 
     Attributes:
         rows: the variants, then the methods of which there are reported numbers only.
@@ -57,28 +57,33 @@ class Scores:
         variants: Sequence[str],
         datasets: Sequence[str],
         reported_table: pd.DataFrame | None = None,
+        metric: str = "dsc",
     ):
         """``dsc`` as dsc.csv; ``reported_table`` as reported.csv, without which nothing reported is shown.
 
-        Of ``dsc`` the columns prompt_sd, cases, cases_with_target and dsc_with_target may be absent.
+        DSC and IoU (``metric``: as :func:`pipeline.evaluation.aggregate.measured`) are in points, and the largest is
+        best; of others the smallest. Of ``dsc`` the columns prompt_sd, cases, cases_with_target and dsc_with_target may
+        be absent.
         """
         self.datasets = list(datasets)
         self.columns = [*datasets, AVERAGE] if len(datasets) > 1 else list(datasets)
+        if reported_table is not None:
+            reported_table = reported_table[reported_table["metric"] == metric]
         there = set() if reported_table is None else set(reported_table["method"])
         self.others = [method for method in REPORTED_ONLY if method in there and method not in variants]
         self.rows = [*variants, *self.others]
-        self._scores = {variant: measured(dsc, variant, datasets) for variant in variants}
+        self._scores = {variant: measured(dsc, variant, datasets, metric) for variant in variants}
         known = any(score and score.prompt_sd is not None for row in self._scores.values() for score in row.values())
         self.prompt_header, self.prompt_note = ([PROMPT_HEADER], [_PROMPT_NOTE]) if known else ([], [])
         self._reported: dict[tuple[str, str], Reported | None] = {}
         self._ranks: dict[tuple[str, str], Rank | None] = {}
-        self.with_target = self._of_targets(dsc, variants, datasets)
+        self.with_target = self._of_targets(dsc, variants, datasets) if metric == "dsc" else None
         for column in self.columns:
             means = [score and score.mean for score in (self.of(row, column) for row in self.rows)]
             places = ((row, column) for row in self.rows)
-            self._ranks |= dict(zip(places, ranks(means, DECIMALS), strict=True))
+            self._ranks |= dict(zip(places, ranks(means, DECIMALS, metric in ("dsc", "iou")), strict=True))
             if reported_table is not None:
-                self._reported |= {(row, column): reported(reported_table, row, column) for row in self.rows}
+                self._reported |= {(row, column): reported(reported_table, row, column, metric) for row in self.rows}
 
     @staticmethod
     def _of_targets(dsc: pd.DataFrame, variants: Sequence[str], datasets: Sequence[str]) -> "Scores | None":
