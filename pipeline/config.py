@@ -239,6 +239,7 @@ class Study(_Settings):
     main: list[Name] = Field(min_length=1, description="Variants of the main table, in its order")
     ablations: dict[Name, Ablation] = Field(default_factory=dict)
     transfer: Transfer | None = Field(None, description="The family of training on one dataset and testing on all")
+    joint: Further | None = Field(None, description="The family of one training on all datasets against one on each")
     leaks: Further | None = Field(None, description="The family that compares the study's split with leak_free")
     evaluation: Evaluation = Field(default_factory=Evaluation)
     regression: Regression = Field(default_factory=Regression)
@@ -270,10 +271,10 @@ class Study(_Settings):
         if self.transfer:
             places["transfer.variants"] = self.transfer.variants or []
             _unique("transfer.beside", self.transfer.beside)
-        if self.leaks:
-            places["leaks.variants"] = self.leaks.variants or []
-            if self.split == "leak_free":
-                raise ValueError("leaks: the study's own split is leak_free; set leaks to null")
+        for family in ("joint", "leaks"):
+            places[f"{family}.variants"] = getattr(getattr(self, family), "variants", None) or []
+        if self.leaks and self.split == "leak_free":
+            raise ValueError("leaks: the study's own split is leak_free; set leaks to null")
         for place, variants in places.items():
             for variant in variants:
                 if variant not in self.variants:

@@ -10,12 +10,12 @@ import argparse
 import json
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any
 
 from pipeline.config import Ablation, Further, HubBackbone, Study, read_study
-from pipeline.data.sources import LEAK_FREE, dataset_facts, origin
+from pipeline.data.sources import JOINT, LEAK_FREE, dataset_facts, origin
 from pipeline.runtime.errors import run_command
 from pipeline.shipped import changes
 
@@ -140,7 +140,7 @@ class Plan:
         self.groups = (self.main, *self.families.values(), *self.further.values())
         # All that are made: the study's, and those that further families derive from them.
         self.datasets = list(dict.fromkeys(name for group in self.groups for name in group.datasets))
-        self.data = Group("data", "", {}, self.datasets)
+        self.data = self._apart(Group("data", "", {}, self.datasets))
         tables, figures = list(self._tables()), list(self._figures())
         wanted = ([step for step in steps if not step.on_request] for steps in (tables, figures))
         steps = (*self._collected(), *tables, *figures, *self._paper(*wanted))
@@ -180,6 +180,8 @@ class Plan:
 
         if entry := study.transfer:
             yield from group("transfer", entry, lambda names: [*names, *entry.beside])
+        if study.joint:
+            yield from group("joint", study.joint, lambda names: [*names, JOINT] if len(names) > 1 else [])
         if study.leaks:
             yield from group("leaks", study.leaks, on_both_splits)
 
@@ -193,6 +195,10 @@ class Plan:
         """Folders of the runs of ``group``, or of further scores that are laid out as they are."""
         root = f"{self.study.results}/{below}"
         return [f"{root}/{dataset}/{variant}/seed{seed}" for dataset, variant, seed in group.runs()]
+
+    def tested_on(self, family: str) -> list[str]:
+        """The datasets on whose test cases each run of the family transfer is scored, or each joint one; or none."""
+        return list(self._apart(self.further[family]).datasets) if family in self.further else []
 
     def split(self, dataset: str) -> str:
         """The variant of the split lists that ``dataset`` has."""
@@ -242,6 +248,11 @@ class Plan:
         if seeds:
             sentences.append(f"Other seeds than the shipped study's: {'; '.join(seeds)}.")
         return " ".join(sentences)
+
+    @staticmethod
+    def _apart(group: Group) -> Group:
+        """``group`` without the trainings on several datasets, which are scored dataset by dataset."""
+        return replace(group, datasets=[dataset for dataset in group.datasets if dataset != JOINT])
 
     def _reference_of(self, group: Group) -> str:
         """The variant of ``group`` that its others are compared with."""
@@ -315,11 +326,11 @@ class Plan:
 
     def _collected(self) -> Iterator[Step]:
         """The tables of runs: dsc.csv and those of the families."""
-        for group in (*self.groups, self.alone):
+        for group in map(self._apart, (*self.groups, self.alone)):
             seeds = {variant: list(numbers) for variant, numbers in group.seeds.items()}
             options = {"results": self.study.results, "datasets": list(group.datasets), "seeds": seeds}
             source = Source({}, files(self.folders(group), "per_case.csv", "per_prompt.csv"), options)
-            name = "collect" if group is self.main else f"collect_{group.name}"
+            name = "collect" if group.name == self.main.name else f"collect_{group.name}"
             yield Step(name, "pipeline.evaluation.collect", source, {"csv": group.table}, group.table)
 
     def _tables(self) -> Iterator[Step]:
@@ -345,6 +356,13 @@ class Plan:
             options = Source(options={"reference": entry.reference, "title": entry.title}) | self._in_order(family)
             shown = Entry(ABLATION, {"result": "Table: DSC by variant"}, "page_ablation", entry.title)
             yield from self._table(f"ablation_{name}", shown, of_family | options | self._rows(family), "family")
+        if joint := self.further.get("joint"):
+            apart, together = self._apart(joint), replace(joint, datasets=[JOINT])
+            reads = files(self.folders(together), "manifest.json")
+            reads += files(self.folders(together, "transfer"), "per_case.csv")
+            options = {"scores": f"{study.results}/transfer", "margin": study.evaluation.margin}
+            source = self._runs(apart, "per_case.csv", "manifest.json") | Source({}, reads, options)
+            yield from self._table("joint", "One training on all datasets", source | self._names(apart))
         if leaks := self.further.get("leaks"):
             source = self._runs(leaks, "per_case.csv", "manifest.json") | Source({"dsc": leaks.table})
             source |= self._in_order(leaks) | Source(options={"margin": study.evaluation.margin})
@@ -410,6 +428,12 @@ class Plan:
         if transfer := self.further.get("transfer"):
             source = self._file(transfer="tables/transfer.csv") | self._rows(transfer)
             yield self._figure("transfer", "Transfer between datasets", source, "transfer_heatmap")
+        if joint := self.further.get("joint"):
+            source = self._file(table="tables/joint.csv") | Source(
+                options={"names": ["one training each", "one on all"]}
+            )
+            source |= self._rows(self._apart(joint))
+            yield self._figure("joint", "One training on all datasets", source, "before_after")
         if leaks := self.further.get("leaks"):
             source = self._file(table="tables/leaks.csv") | Source(
                 options={"names": ["published split", "leak-free split"]}
@@ -458,7 +482,11 @@ class Plan:
         source |= self._file(comparison="tables/comparison.csv")
         if "components" in self.families:
             source |= self._file(components="tables/ablation_components.csv")
-        answers = {"leaks": {"leaks": "tables/leaks.csv"}, "transfer": {"outcomes": "tables/transfer_outcomes.csv"}}
+        answers = {
+            "joint": {"joint": "tables/joint.csv"},
+            "leaks": {"leaks": "tables/leaks.csv"},
+            "transfer": {"outcomes": "tables/transfer_outcomes.csv"},
+        }
         for name in self.further:
             source |= self._file(**answers[name])
         source |= Source(options={"figures": names["figure"], "tables": names["table"]}) | self._rows(self.main)

@@ -21,11 +21,11 @@ RECORD = Path(__file__).parents[1] / "workflow" / "resources" / "shipped.json"
 # variants leave the other rows as they are. What the archives and the backbone are, the plan says in words.
 _WITHOUT_EFFECT = re.compile(
     r"(results|jobs|datasets|main|archives|regression|backbone"
-    r"|(ablations\.\w+|transfer|leaks)\.(title|reference|variants|datasets|beside)|variants\.\w+\.label"
+    r"|(ablations\.\w+|transfer|joint|leaks)\.(title|reference|variants|datasets|beside)|variants\.\w+\.label"
     r"|training\.(accumulation|gradient_checkpointing|deterministic|save_every)"
     r"|evaluation\.(batch_size|bootstrap_samples|margin|comparisons_reference))\."
 )
-_SEEDS = re.compile(r"(more_)?seeds|(ablations\.\w+|transfer|leaks)\.seeds")
+_SEEDS = re.compile(r"(more_)?seeds|(ablations\.\w+|transfer|joint|leaks)\.seeds")
 _NAMED = re.compile(r"(variants|ablations)\.(\w+)\.(.+)")
 _FEW = 3
 

@@ -69,6 +69,23 @@ def test_a_family_on_both_splits_is_made_of_the_studys_datasets(full):
         assert not [dataset for dataset in other.datasets if dataset.endswith("leak_free")]
 
 
+def test_one_training_on_all_datasets_is_scored_on_each(full):
+    joint = full.further["joint"]
+    assert list(joint.datasets) == [*full.study.datasets, "joint"] and "zero_shot" not in joint.variants
+    assert full.tested_on("joint") == full.study.datasets
+    reads = full.steps["table_joint"].source.reads
+    assert (
+        "results/transfer/joint/lora/seed41/per_case.csv" in reads
+        and "results/runs/busi/lora/seed41/per_case.csv" in reads
+    )
+    assert "results/runs/joint/lora/seed41/per_case.csv" not in {
+        path for step in full.steps.values() for path in step.source.reads
+    }
+    assert not [path for path in full.steps["table_data_audit"].source.reads if "joint" in path]
+    alone = changed(datasets=["busi"], ablations={})
+    assert "joint" not in alone.further and alone.tested_on("joint") == []
+
+
 def test_transfer_is_to_and_from_datasets_beside_the_studys(full):
     transfer = full.further["transfer"]
     assert list(transfer.datasets) == [*full.study.datasets, "oxford_pet"]

@@ -19,6 +19,8 @@ from pipeline.runtime.errors import PipelineError
 TABLE = Path(__file__).parents[2] / "workflow" / "resources" / "datasets.yaml"
 SPLITS = ("train", "val", "test")
 SPLIT_VARIANTS = ("published", "deduplicated", "leak_free")
+JOINT = "joint"
+"""In place of a dataset: several ones together, for training (:mod:`pipeline.data.joint`)."""
 LEAK_FREE = "_leak_free"
 """Ending of the name of a dataset whose split is leak_free whatever the study's is (:mod:`pipeline.data.leak_free`)."""
 # Every step reads the table; libyaml does it ten times faster, where PyYAML was built with it.
@@ -160,6 +162,13 @@ class Table(Facts):
 
     annotations: AnnotationSource
     datasets: dict[Key, Dataset]
+
+    @model_validator(mode="after")
+    def _names_are_free(self) -> "Table":
+        for name in self.datasets:
+            if name == JOINT or name.endswith(LEAK_FREE):
+                raise ValueError(f"the name {name!r} stands for datasets made of others; choose another")
+        return self
 
 
 Content = TypeVar("Content")

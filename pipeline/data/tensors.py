@@ -44,10 +44,15 @@ class PreparedSplit:
     def __len__(self) -> int:
         return len(self.cases)
 
+    def packed_target(self, index: int) -> np.ndarray:
+        """The mask of row ``index`` at its original size, eight pixels a byte."""
+        offset, size = (int(value) for value in self._places[index, :2])
+        return self._targets[offset : offset + size]
+
     def target(self, index: int) -> np.ndarray:
         """The mask of row ``index`` at its original size, bool (H, W)."""
-        offset, size, height, width = (int(value) for value in self._places[index])
-        bits = np.unpackbits(self._targets[offset : offset + size], count=height * width)
+        height, width = (int(value) for value in self._places[index, 2:])
+        bits = np.unpackbits(self.packed_target(index), count=height * width)
         return bits.reshape(height, width).astype(bool)
 
 
@@ -83,7 +88,7 @@ def load_split(folder: str | Path, split: str) -> PreparedSplit:
 
 
 @contextlib.contextmanager
-def _array(path: Path, shape: tuple[int, ...]) -> Iterator[Callable[[bytes, int], None]]:
+def array_file(path: Path, shape: tuple[int, ...]) -> Iterator[Callable[[bytes, int], None]]:
     """A .npy file of uint8, its room reserved; yields a function that writes bytes at an offset in the array.
 
     Written and not mapped: faults of mapped pages take longer than the copies.
@@ -145,9 +150,9 @@ def prepare(folder: str | Path, size: int, threads: int, output: str | Path) -> 
             write_target(bits.tobytes(), offsets[index])
 
         with (
-            _array(target / "images.npy", (len(cases), size, size, 3)) as write_image,
-            _array(target / "masks.npy", (len(cases), size, size)) as write_mask,
-            _array(target / "targets.npy", (offsets[-1],)) as write_target,
+            array_file(target / "images.npy", (len(cases), size, size, 3)) as write_image,
+            array_file(target / "masks.npy", (len(cases), size, size)) as write_mask,
+            array_file(target / "targets.npy", (offsets[-1],)) as write_target,
             ThreadPoolExecutor(threads) as pool,
         ):
             for _ in track(pool.map(work, range(len(cases))), f"{folder.name}: preparing", total=len(cases)):

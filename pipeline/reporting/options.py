@@ -31,6 +31,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "table": {"help": "the table that the figure shows, as CSV"},
     "components": {"default": None, "help": "tables/ablation_components.csv, if the study has this family"},
     "outcomes": {"default": None, "help": "tables/transfer_outcomes.csv, if the study has this family"},
+    "joint": {"default": None, "help": "tables/joint.csv, if the study has this family"},
     "leaks": {"default": None, "help": "tables/leaks.csv, if the study has this family"},
     "reference": {"help": "variant that the others are compared with"},
     "bootstrap": {"type": int, "help": "resamples for the 95%% intervals"},

@@ -189,6 +189,7 @@ def _depth(comparison: pd.DataFrame, names: Callable[[str], str], note: str) -> 
 
 
 TRANSFER = "Which methods work best on datasets that they were not trained on?"
+TOGETHER = "Is one training on all datasets together as good as one on each?"
 LEAKS = "How much of the DSC is owed to related cases on both sides of the published splits?"
 
 
@@ -206,6 +207,7 @@ def paper(
     note: str,
     leaks: pd.DataFrame | None = None,
     outcomes: pd.DataFrame | None = None,
+    joint: pd.DataFrame | None = None,
 ) -> str:
     """The page, as Markdown with links relative to the results folder.
 
@@ -218,7 +220,7 @@ def paper(
         labels: display names of variants and datasets.
         note: how the study differs from the shipped one, first of all why its numbers cannot be compared with the
             paper's, if they cannot.
-        leaks: as tables/leaks.csv (points). outcomes: as tables/transfer_outcomes.csv.
+        leaks, joint: as tables/leaks.csv and tables/joint.csv (points). outcomes: as tables/transfer_outcomes.csv.
     """
 
     def names(key: str) -> str:
@@ -254,6 +256,9 @@ def paper(
     if outcomes is not None:
         wanted = ["transfer.pdf", "tables/transfer.md", "tables/transfer_outcomes.md"]
         answers.append((TRANSFER, wanted, transfers(outcomes, METHOD, names)))
+    if joint is not None:
+        setting = "trained on all datasets, against one training for each"
+        answers.append((TOGETHER, ["joint.pdf", "tables/joint.md"], changes(joint, METHOD, setting, names)))
     if leaks is not None:
         setting = "on the leak-free split, whose training and test cases are others, against the published one"
         answers.append((LEAKS, ["leaks.pdf", "tables/leaks.md"], changes(leaks, METHOD, setting, names)))
@@ -268,7 +273,7 @@ def paper(
 
 
 def main() -> None:
-    files = ("regression", "dsc", "cost", "reported", "comparison", "components", "leaks", "outcomes")
+    files = ("regression", "dsc", "cost", "reported", "comparison", "components", "leaks", "outcomes", "joint")
     options = parse_options(__doc__, *files, "figures", "tables", "variants")
     columns = ["dataset", "variant", "reference", "difference", "difference_low", "difference_high"]
     page = paper(
@@ -285,6 +290,7 @@ def main() -> None:
         options.note,
         read_table(options.leaks, CHANGES) if options.leaks else None,
         read_table(options.outcomes, TRANSFERS) if options.outcomes else None,
+        read_table(options.joint, CHANGES) if options.joint else None,
     )
     write_text(options.output, page)
 

@@ -86,6 +86,7 @@ def test_an_unknown_dataset_names_the_known_ones():
     [
         ("mask_kind: red_green", "mask_kinds: red_green", r"datasets\.bkai\.mask_kinds"),
         ("    title: BUSI\n", "", r"datasets\.busi\.title"),
+        ("  busi:\n", "  joint:\n", r"the name 'joint' stands for datasets made of others"),
         ("    title: BUSI\n", "\ttitle: BUSI\n", "found character that cannot start any token"),
         (r"Original/(?P<case>\d+)\.tif$", r"Original/(?P<case>\d+\.tif$", "not a regular expression"),
         ('case: "{number}_{class}"', 'case: "{nummer}"', r"named groups that .* lacks: 'nummer'"),

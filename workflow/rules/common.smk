@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(workflow.basedir)))
 
 from pipeline.config import load_study
 from pipeline.data.archives import own_archives
-from pipeline.data.sources import origin
+from pipeline.data.sources import JOINT, origin
 from pipeline.fetching.credentials import hide_credentials
 from pipeline.plan import Plan, compact, files
 from pipeline.runtime import portable, start, warm

@@ -157,3 +157,24 @@ rule tensors:
     shell:
         "python -m pipeline.runtime.start pipeline.data.tensors --folder {params.folder:q} --size {params.size}"
         " --threads {threads} --output {output:q} > {log:q} 2>&1"
+
+
+rule join_tensors:
+    input:
+        [f"{R}/tensors/{name}" for name in PLAN.tested_on("joint")],
+    output:
+        directory(f"{R}/tensors/{JOINT}"),
+    log:
+        f"{R}/logs/join_tensors.log",
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=memory(1500),
+        runtime=30,
+    params:
+        code=digest("pipeline.data.joint"),
+    shell:
+        "python -m pipeline.runtime.start pipeline.data.joint --tensors {input:q} --output {output:q} > {log:q} 2>&1"
+
+
+ruleorder: join_tensors > tensors

@@ -30,7 +30,9 @@ rule evaluate:
 
 use rule evaluate as evaluate_transfer with:
     input:
-        tensors=[f"{R}/tensors/{name}" for name in PLAN.further["transfer"].datasets] if STUDY.transfer else [],
+        tensors=lambda wildcards: [
+            f"{R}/tensors/{name}" for name in PLAN.tested_on("joint" if wildcards.dataset == JOINT else "transfer")
+        ],
         backbone=f"{R}/backbone",
         weights=f"{R}/runs/{RUN}/weights.safetensors",
     output:

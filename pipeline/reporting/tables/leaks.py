@@ -5,18 +5,14 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from pipeline.data.sources import LEAK_FREE, origin
-from pipeline.evaluation.aggregate import Score
 from pipeline.evaluation.provenance import describe_runs
 from pipeline.evaluation.readers import read_dsc
 from pipeline.evaluation.runs import listed_runs
 from pipeline.evaluation.unpaired import compare_datasets
-from pipeline.reporting.formats import number
-from pipeline.reporting.markup import Cell, Table, rules_between, write
-from pipeline.reporting.options import label, parse_options
-from pipeline.reporting.tables.scores import dsc_cell
+from pipeline.reporting.markup import Table, write
+from pipeline.reporting.options import parse_options
+from pipeline.reporting.tables.changes import change_table
 from pipeline.runtime.errors import run_command
-
-HEADER = ["Variant", "Dataset", "Published split", "Leak-free split", "Difference [95% CI]", "p (Holm)", "Outcome"]
 
 
 def note(margin: float) -> str:
@@ -42,15 +38,8 @@ def build(
     """
     pairs = {name: f"{name}{LEAK_FREE}" for name in dict.fromkeys(map(origin, datasets))}
     frame = compare_datasets(dsc, pairs, margin)
-    printed = []
-    for row in frame.itertuples():
-        spreads = [None if pd.isna(sd) else sd for sd in (row.before_sd, row.after_sd)]
-        means = [dsc_cell(Score(*pair, row.seeds)) for pair in zip((row.before, row.after), spreads, strict=True)]
-        ends = "" if pd.isna(row.low) else f" [{row.low:+.2f}, {row.high:+.2f}]"
-        cells = [f"{row.difference:+.2f}{ends}", number(row.p_holm, ".3f"), row.outcome]
-        printed.append((label(labels, row.variant), [Cell(label(labels, row.dataset)), *means, *map(Cell, cells)]))
     title = "DSC (%) on the published and on the leak-free split"
-    return frame.round(6), Table(title, HEADER, printed, [note(margin)], rules_between(frame["dataset"]))
+    return frame.round(6), change_table(frame, title, ("Published split", "Leak-free split"), note(margin), labels)
 
 
 def main() -> None:
