@@ -306,7 +306,7 @@ class Plan:
         return Source(options={"datasets": list((group or self.main).datasets)})
 
     def _against(self, reference: str) -> Source:
-        return Source(options={"reference": reference, "bootstrap": self.study.evaluation.bootstrap_samples})
+        return Source(options={"reference": reference, "margin": self.study.evaluation.margin})
 
     def _names(self, group: Group) -> Source:
         """Display names of what is shown, and the note."""
@@ -344,7 +344,8 @@ class Plan:
         reported, ordered = Source({"reported": REPORTED}), self._in_order() | self._rows(main)
 
         compared = runs | self._against(self.reference) | self._names(main)
-        yield from self._table("comparison", "Paired differences", compared)
+        compared |= Source(options={"bootstrap": study.evaluation.bootstrap_samples})
+        yield from self._table("comparison", "Better, worse or equivalent", compared)
         table = runs | scores | comparison | reported | ordered
         yield from self._table("main", "DSC by method and dataset", table)
         secondary = runs | scores | reported | ordered
@@ -353,7 +354,7 @@ class Plan:
         for name, family in self.families.items():
             entry = study.ablations[name]
             of_family = self._runs(family, "per_case.csv", "manifest.json") | Source({"dsc": family.table}) | cost
-            options = Source(options={"reference": entry.reference, "title": entry.title}) | self._in_order(family)
+            options = self._against(entry.reference) | Source(options={"title": entry.title}) | self._in_order(family)
             shown = Entry(ABLATION, {"result": "Table: DSC by variant"}, "page_ablation", entry.title)
             yield from self._table(f"ablation_{name}", shown, of_family | options | self._rows(family), "family")
         if joint := self.further.get("joint"):
@@ -412,7 +413,7 @@ class Plan:
 
         yield self._figure("pareto", "DSC against trained parameters", scores | cost | reported | rows)
         comparison = self._file(comparison="tables/comparison.csv")
-        yield self._figure("comparison", "Paired differences", comparison | rows, "forest")
+        yield self._figure("comparison", "Better, worse or equivalent", comparison | rows, "forest")
         galleries = Source({}, [f"{study.results}/gallery/{dataset}.npz" for dataset in study.datasets])
         galleries |= Source(options={"results": study.results}) | self._in_order()
         yield self._figure("qualitative", "Best, median and worst cases", galleries | rows)

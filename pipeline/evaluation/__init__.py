@@ -1,4 +1,4 @@
-"""Scores: case metrics, evaluation of a run, statistics, regression against reported numbers."""
+"""Scores: case metrics, evaluation of a run, comparison of methods, regression against reported numbers."""
 
 from importlib import import_module
 from typing import Any

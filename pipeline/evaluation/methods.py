@@ -128,7 +128,12 @@ def _difference(variant: Mapping[int, float], reference: Mapping[int, float]) ->
         gaps = np.round([variant[seed] - reference[seed] for seed in shared], _DECIMALS)
         sd = float(gaps.std(ddof=1)) if len(gaps) > 1 else math.nan
         return Difference(len(gaps), float(gaps.mean()), sd / math.sqrt(len(gaps)), len(gaps) - 1, sd)
-    groups = [np.array(list(group.values())) for group in (variant, reference)]
+    return welch(list(variant.values()), list(reference.values()))
+
+
+def welch(variant: Sequence[float], reference: Sequence[float]) -> Difference:
+    """The difference of two groups of trainings that share no seeds (Welch 1947), from their means in points."""
+    groups = [np.asarray(group, dtype=float) for group in (variant, reference)]
     difference = float(np.round(groups[0].mean() - groups[1].mean(), _DECIMALS))
     seeds = min(map(len, groups))
     if seeds == 1:
@@ -187,8 +192,8 @@ def seeds_needed(seed_sds: Sequence[float], margin: float = MARGIN, level: float
     return float(found) if found <= MOST_SEEDS else math.inf
 
 
-def _tests(difference: Difference, margin: float) -> dict[str, float]:
-    """Interval, p of no difference, and p of two one-sided tests at ``margin`` (Schuirmann 1987)."""
+def tests(difference: Difference, margin: float) -> dict[str, float]:
+    """low, high, p of no difference, p_equivalence of two one-sided tests at ``margin`` (Schuirmann 1987)."""
     value, se = difference.difference, difference.se
     if math.isnan(se):
         return dict.fromkeys(("low", "high", *_TESTS), math.nan)
@@ -256,7 +261,7 @@ def compare_methods(scores: pd.DataFrame, reference: str, margin: float = MARGIN
                 found[AVERAGE, variant] = _average(parts)
                 seed_sds[AVERAGE, variant] = [part.seed_sd for part in parts]
     rows = [
-        {"dataset": dataset, "variant": variant} | part._asdict() | _tests(part, margin)
+        {"dataset": dataset, "variant": variant} | part._asdict() | tests(part, margin)
         for (dataset, variant), part in found.items()
     ]
     for averaged in (False, True):
@@ -298,8 +303,8 @@ def mixed_model(scores: pd.DataFrame, reference: str) -> pd.DataFrame:
             if variant != reference and reference in groups:
                 value = float(groups[variant].mean() - groups[reference].mean())
                 se = math.sqrt(variance * (1 / len(groups[variant]) + 1 / len(groups[reference])))
-                tests = _tests(Difference(0, value, se, df, math.nan), math.inf)
-                rows.append((dataset, variant, value, tests["low"], tests["high"], tests["p"]))
+                found = tests(Difference(0, value, se, df, math.nan), math.inf)
+                rows.append((dataset, variant, value, found["low"], found["high"], found["p"]))
     return pd.DataFrame(
         rows, columns=["dataset", "variant", *(f"mixed_{name}" for name in ("difference", "low", "high", "p"))]
     )

@@ -4,10 +4,8 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from scipy.special import stdtr, stdtrit
-from scipy.stats import ttest_ind
 
-from pipeline.evaluation.methods import LEVEL, MARGIN, holm, outcome
+from pipeline.evaluation.methods import MARGIN, holm, outcome, tests, welch
 
 COLUMNS = ("dataset", "variant", "before", "before_sd", "after", "after_sd", "seeds")
 COLUMNS += ("difference", "low", "high", "p", "p_holm", "p_equivalence", "p_equivalence_holm", "outcome")
@@ -44,23 +42,11 @@ def compare_datasets(dsc: pd.DataFrame, pairs: Mapping[str, str], margin: float 
             if not len(one) or not len(two):
                 continue
             row = {"dataset": before, "variant": variant, "before": one.mean(), "after": two.mean()}
-            row |= {"before_sd": _spread(one), "after_sd": _spread(two), "seeds": min(len(one), len(two))}
-            rows.append(row | {"difference": two.mean() - one.mean()} | _tests(one, two, margin))
+            found = welch(two, one)
+            row |= {"before_sd": _spread(one), "after_sd": _spread(two), "seeds": found.seeds}
+            rows.append(row | {"difference": found.difference} | tests(found, margin))
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     for test in ("p", "p_equivalence"):
         table[f"{test}_holm"] = holm(table[test])
     table["outcome"] = [outcome(row.difference, row.p_holm, row.p_equivalence_holm) for row in table.itertuples()]
     return table
-
-
-def _tests(one: np.ndarray, two: np.ndarray, margin: float) -> dict[str, float]:
-    """Welch's interval and p-value of ``two`` minus ``one``, and the p-value of equivalence."""
-    value = round(float(two.mean() - one.mean()), 10)
-    if min(len(one), len(two)) < 2:
-        return dict.fromkeys(("low", "high", "p", "p_equivalence"), np.nan)
-    if not one.std() and not two.std():  # not trained, and scored under the same prompts
-        return {"low": value, "high": value, "p": float(value == 0), "p_equivalence": float(abs(value) >= margin)}
-    test = ttest_ind(two, one, equal_var=False)
-    low, high = test.confidence_interval(1 - LEVEL)
-    error = (high - low) / 2 / stdtrit(test.df, 1 - LEVEL / 2)
-    return {"low": low, "high": high, "p": test.pvalue, "p_equivalence": stdtr(test.df, (abs(value) - margin) / error)}

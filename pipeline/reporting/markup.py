@@ -18,14 +18,14 @@ Rank = Literal["best", "second"]
 class Cell:
     """One cell: what was measured, and in brackets what is reported.
 
-    ``value`` is marked by ``rank``; ``spread`` follows it as ± and ``stars`` as a superscript. ``source`` is the letter
+    ``value`` is marked by ``rank``; ``spread`` follows it as ± and ``mark`` as a superscript. ``source`` is the letter
     of the reported number's source.
     """
 
     value: str = NOT_AVAILABLE
     spread: str | None = None
     rank: Rank | None = None
-    stars: str = ""
+    mark: str = ""
     reported: str | None = None
     source: str = ""
 
@@ -68,7 +68,7 @@ def markdown(table: Table, note: str) -> str:
         value = md.escape(entry.value)
         value = {"best": f"**{value}**", "second": f"<u>{value}</u>", None: value}[entry.rank]
         value += f" ± {entry.spread}" if entry.spread else ""
-        value += f"<sup>{md.escape(entry.stars)}</sup>" if entry.stars else ""
+        value += f"<sup>{md.escape(entry.mark)}</sup>" if entry.mark else ""
         if entry.reported is None:
             return value
         source = f"<sup>{entry.source}</sup>" if entry.source else ""
@@ -119,7 +119,7 @@ def latex(table: Table, note: str, name: str) -> str:
         value = escape(entry.value)
         value = {"best": rf"\textbf{{{value}}}", "second": rf"\underline{{{value}}}", None: value}[entry.rank]
         value += rf"\,$\pm$\,{escape(entry.spread)}" if entry.spread else ""
-        value += rf"$^{{{entry.stars}}}$" if entry.stars else ""
+        value += rf"\textsuperscript{{{escape(entry.mark)}}}" if entry.mark else ""
         if entry.reported is None:
             return value
         source = rf"$^{{\mathrm{{{entry.source}}}}}$" if entry.source else ""

@@ -7,6 +7,7 @@ import pandas as pd
 
 from pipeline.evaluation.aggregate import front, measured, reported_parameters
 from pipeline.evaluation.csv_table import read_table
+from pipeline.evaluation.methods import BETTER, EQUIVALENT, NOT_RESOLVED, OUTCOMES, WORSE
 from pipeline.evaluation.readers import AVERAGE, OVERALL, dataset_order, read_cost, read_dsc, read_reported
 from pipeline.evaluation.reproduction import DIFFERS, INCONCLUSIVE, NOT_COMPARABLE, NOT_RUN, REPRODUCES
 from pipeline.reporting import markdown
@@ -14,11 +15,13 @@ from pipeline.reporting.answers import CHANGES, TRANSFERS, changes, transfers
 from pipeline.reporting.formats import NOT_AVAILABLE, number
 from pipeline.reporting.inconsistencies import inconsistencies
 from pipeline.reporting.options import label, parse_options
+from pipeline.reporting.outcomes import seeds_needed
+from pipeline.reporting.tables.family import COMPARED
 from pipeline.reporting.tables.regression import VERDICTS, is_reported_only, read_regression, shown_verdict
 from pipeline.runtime.atomic import write_text
 from pipeline.runtime.errors import PipelineError, run_command
 
-METHOD, END_TO_END, UNIFORM = "telescopic", "end_to_end", "uniform"
+METHOD, END_TO_END, DECODER_ONLY, UNIFORM = "telescopic", "end_to_end", "decoder_only", "uniform"
 NOT_THE_PAPERS = "Not comparable with the paper:"
 """How the note of such a study begins."""
 CLAIMED_RATIO = 244
@@ -35,11 +38,15 @@ SECTIONS = (
         "The same table's baselines by dataset, from the VLSM-Adapter and MedVLSM papers",
         ["tables/regression.md"],
     ),
+    (
+        "Claim: as good as end-to-end fine-tuning with 613k parameters (its public code trains the decoder only)",
+        ["comparison.pdf", "tables/comparison.md"],
+    ),
     ("Figure: performance against trained parameters", ["pareto.pdf"]),
     ("Table: ablation of the components", ["ablation_components.pdf", "tables/ablation_components.md"]),
     (
         "Claim: deeper layers need more capacity (the paper has no uniform baseline at equal parameters)",
-        ["ablation_depth.pdf", "tables/ablation_depth.md", "tables/comparison.md"],
+        ["ablation_depth.pdf", "tables/ablation_depth.md"],
     ),
     ("Figure: segmented examples", ["qualitative.pdf", "failures.pdf"]),
 )
@@ -129,8 +136,20 @@ def _parameters(cost: pd.DataFrame, reported_table: pd.DataFrame, note: str) -> 
     )
 
 
+def _last(comparison: pd.DataFrame) -> pd.DataFrame:
+    """By variant, how it compares with the method: on average, or on the only dataset."""
+    rows = comparison[comparison["reference"] == METHOD]
+    # The average is the last dataset, if there are several.
+    return rows[rows["dataset"] == rows["dataset"].iloc[-1]].set_index("variant") if len(rows) else rows
+
+
 def _pareto(
-    dsc: pd.DataFrame, cost: pd.DataFrame, variants: Sequence[str], names: Callable[[str], str], note: str
+    dsc: pd.DataFrame,
+    cost: pd.DataFrame,
+    comparison: pd.DataFrame,
+    variants: Sequence[str],
+    names: Callable[[str], str],
+    note: str,
 ) -> str:
     """Whether the method is on the front of DSC and parameters, and the best of those that leave most frozen."""
     datasets = dataset_order(dsc["dataset"])
@@ -141,14 +160,37 @@ def _pareto(
             points[variant] = (float(cost.loc[variant, "trainable_parameters"]), score.mean)
     if METHOD not in points:
         return f"**Not run**: {METHOD} lacks a run on some dataset."
+    rows = _last(comparison)
+    if rows.empty:
+        return f"**Not run**: no variant is compared with {METHOD}."
     on_front = points[METHOD] in front(list(points.values()))
-    rivals = {name: value for name, (_, value) in points.items() if name not in (METHOD, END_TO_END)}
-    ahead = [names(name) for name, value in rivals.items() if value > points[METHOD][1]]
+    found = {outcome: [name for name in rows.index if rows.at[name, "outcome"] == outcome] for outcome in OUTCOMES}
     fact = (
-        f"{names(METHOD)} is {'on' if on_front else 'not on'} the measured Pareto front of {len(points)} variants, and "
-        + (f"a higher average DSC is reached by {', '.join(ahead)}" if ahead else "no variant but end-to-end is better")
+        f"{names(METHOD)} is {'on' if on_front else 'not on'} the measured Pareto front of {len(points)} variants; "
+        "against it, "
+        + "; ".join(f"{outcome}: {', '.join(map(names, found[outcome]))}" for outcome in OUTCOMES if found[outcome])
     )
-    return _judged("Reproduces" if on_front and not ahead else "Does not reproduce", fact, note)
+    better, open_ = ([name for name in found[outcome] if name != END_TO_END] for outcome in (BETTER, NOT_RESOLVED))
+    return _judged("Does not reproduce" if better else "Not resolved" if open_ else "Reproduces", fact, note)
+
+
+def _gap(row: pd.Series, names: Callable[[str], str], dataset: str) -> str:
+    """The method minus a variant: ``row`` holds the opposite, ``difference``, its interval and seeds."""
+    gain, low, high = -row["difference"], -row["high"], -row["low"]
+    seeds = f"{row['seeds']:.0f} {'seed' if row['seeds'] == 1 else 'seeds'}" if "seeds" in row else ""
+    parts = [names(dataset), "" if pd.isna(low) else f"95% interval {low:+.2f} to {high:+.2f}", seeds]
+    if row["outcome"] == NOT_RESOLVED:
+        needed = row["seeds_needed"]
+        parts.append(
+            "how many seeds would resolve it is not known from one"
+            if pd.isna(needed)
+            else f"{seeds_needed(needed)} seeds of each would resolve it if they are equal"
+        )
+    return f"{gain:+.2f} DSC points ({'; '.join(part for part in parts if part)})"
+
+
+_OF_METHOD = {BETTER: WORSE, WORSE: BETTER}
+"""The outcome of a comparison seen from the reference."""
 
 
 def _components(table: pd.DataFrame | None, names: Callable[[str], str], note: str) -> str:
@@ -156,36 +198,47 @@ def _components(table: pd.DataFrame | None, names: Callable[[str], str], note: s
     if table is None:
         return "**Not run**: the study has no ablation of the components."
     rows = table.set_index("variant")
-    columns = [column.removesuffix("_sd") for column in table.columns if column.endswith("_sd")]
-    if not {"vision", METHOD} <= set(rows.index):
-        return "**Not run**: the vision-only variant or the full method is missing."
-    gains = (rows.loc[METHOD, columns] - rows.loc["vision", columns]).astype(float).dropna()
-    if gains.empty:
+    datasets = [column.removesuffix("_outcome") for column in table.columns if column.endswith("_outcome")]
+    if not {"vision", METHOD} <= set(rows.index) or rows.loc[METHOD, [f"{name}_outcome" for name in datasets]].any():
+        return f"**Not run**: the vision-only variant or the full method is missing, or is not compared with {METHOD}."
+    gaps = {name: rows.loc["vision", [f"{name}_{field}" for field in COMPARED]].set_axis(COMPARED) for name in datasets}
+    gaps = {name: row for name, row in gaps.items() if not pd.isna(row["difference"])}
+    if not gaps:
         return "**Not run**: the vision-only variant or the full method has no run."
-    changes = ", ".join(f"{value:+.2f} ({names(dataset)})" for dataset, value in gains.items())
-    fact = f"text and conditional adapters change DSC relative to vision adapters only by {changes} points"
-    if note or "busi" not in gains.index:
+    shown = "; ".join(
+        f"{_OF_METHOD.get(row['outcome'], row['outcome'])}, {_gap(row, names, name)}" for name, row in gaps.items()
+    )
+    fact = f"with text and conditional adapters against vision adapters only: {shown}"
+    if note or "busi" not in gaps:
         return _judged("Not judged, as BUSI is missing", fact, note)
+    verdicts = {BETTER: "Reproduces", NOT_RESOLVED: "Not resolved"}
+    verdict = verdicts.get(gaps["busi"]["outcome"], "Does not reproduce")
     return (
-        f"**{'Reproduces' if gains['busi'] < 0 else 'Does not reproduce'}** the remark that on BUSI vision adapters "
-        f"alone can be better: {fact}. The paper's numbers for it are not among those in reported.csv."
+        f"**{verdict}**, the remark that on BUSI vision adapters alone can be better: {fact}. "
+        "The paper's numbers for it are not among those in reported.csv."
     )
 
 
-def _depth(comparison: pd.DataFrame, names: Callable[[str], str], note: str) -> str:
-    """The claim that the depth-aware width helps, against one width at equal parameters."""
-    rows = comparison[(comparison["variant"] == UNIFORM) & (comparison["reference"] == METHOD)].set_index("dataset")
-    if rows.empty or pd.isna(rows["difference"].iloc[-1]):
-        return f"**Not run**: {UNIFORM} is not compared with {METHOD}."
-    # The average is the last row, if there are several datasets.
-    row = rows.iloc[-1]
-    # The table's differences are variant minus reference; the claim is about the reference.
-    gain, low, high = -row["difference"], -row["difference_high"], -row["difference_low"]
-    fact = (
-        f"{names(METHOD)} minus {names(UNIFORM)} at equal parameters is {gain:+.2f} DSC points "
-        f"({names(str(row.name))}; 95% interval {low:+.2f} to {high:+.2f})"
-    )
-    return _judged("Supported" if low > 0 else "Contradicted" if high < 0 else "Not significant", fact, note)
+def _claim(
+    comparison: pd.DataFrame, variant: str, names: Callable[[str], str], note: str, readings: Mapping[str, str]
+) -> str:
+    """The method against ``variant``: the outcome and its reading as an answer to a claim."""
+    rows = _last(comparison)
+    if variant not in rows.index:
+        return f"**Not run**: {variant} is not compared with {METHOD}."
+    row = rows.loc[variant]
+    outcome = _OF_METHOD.get(row["outcome"], row["outcome"])
+    fact = f"{names(METHOD)} minus {names(variant)} is {_gap(row, names, row['dataset'])}"
+    if note:
+        return _judged("", f"{outcome}: {fact}", note)
+    if outcome == EQUIVALENT:
+        fact += f", surely less than {row['margin']:g} apart"
+    return f"**{outcome.capitalize()}{readings[outcome]}**: {fact}."
+
+
+AS_GOOD = {BETTER: ", so supported", EQUIVALENT: ", so supported", WORSE: ", so contradicted", NOT_RESOLVED: ""}
+DEEPER = {BETTER: ", so supported", EQUIVALENT: ", so of no consequence", WORSE: ", so contradicted", NOT_RESOLVED: ""}
+"""What each outcome of the method says of a claim."""
 
 
 TRANSFER = "Which methods work best on datasets that they were not trained on?"
@@ -235,9 +288,10 @@ def paper(
         _parameters(cost, reported_table, note),
         "\n".join([_reproduction(from_paper, names, note), "", *_rows_table(from_paper, names)]),
         _reproduction(from_others, names, note),
-        _pareto(dsc, cost, variants, names, note),
+        "\n\n".join(_claim(comparison, variant, names, note, AS_GOOD) for variant in (END_TO_END, DECODER_ONLY)),
+        _pareto(dsc, cost, comparison, variants, names, note),
         _components(components, names, note),
-        _depth(comparison, names, note),
+        _claim(comparison, UNIFORM, names, note, DEEPER),
         "Not judged: no number is reported. Cases are chosen by rule (best, median and worst), not by hand.",
     ]
     lines = ["# The paper and this study", "", INTRODUCTION, ""]
@@ -275,7 +329,7 @@ def paper(
 def main() -> None:
     files = ("regression", "dsc", "cost", "reported", "comparison", "components", "leaks", "outcomes", "joint")
     options = parse_options(__doc__, *files, "figures", "tables", "variants")
-    columns = ["dataset", "variant", "reference", "difference", "difference_low", "difference_high"]
+    columns = ["dataset", "variant", "reference", "margin", "seeds", *COMPARED]
     page = paper(
         read_regression(options.regression)["rows"],
         read_dsc(options.dsc),

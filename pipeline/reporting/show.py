@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pipeline.reporting.formats import NOT_AVAILABLE
 from pipeline.reporting.markdown import unescape
+from pipeline.reporting.tables.scores import PROMPT_HEADER
 from pipeline.runtime.errors import PipelineError, run_command
 
 
@@ -37,7 +38,9 @@ def show(results: str | Path) -> str:
         notes = [unescape(line.removeprefix("> ")) for line in lines if line.startswith("> ")]
         header = next(line for line in lines if line.startswith("| "))
         titles = [unescape(cell) for cell in header.removeprefix("| ").removesuffix(" |").split(" | ")]
+        titles = [title for title in titles if title != PROMPT_HEADER]
         columns = [name.removesuffix("_sd") for name in rows[0] if name.endswith("_sd")]
+        columns = [name for name in columns if not name.endswith("_prompt")]
         cells = [[row["label"], *(_score(row, column) for column in columns)] for row in rows]
         table = [["DSC, %", *titles[1:]], *cells]
         if len(titles) != len(cells[0]):

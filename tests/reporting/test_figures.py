@@ -102,7 +102,7 @@ def options(root, module):
     datasets = ["--datasets", list(dict.fromkeys(dsc["dataset"]))]
     results = ["--results", root]
     runs = [*results, "--runs", root / "dsc.csv"]
-    family = [*runs, *variants, "--reference", "telescopic", "--bootstrap", 200]
+    family = [*runs, *variants, "--reference", "telescopic", "--margin", 1.0]
     settings = {name: DEPTH.get(name, {"kind": "lora"}) for name in [*variants[1], *DEPTH]}
     widths = ["--settings", settings, "--backbone", "full"]
     return {
@@ -166,7 +166,7 @@ MANY = {
     failures: ["prediction", "BKAI-IGH NeoPolyp"],
     ablation: ["Average", "ISIC 2016", "one seed", "Components", "BKAI-IGH NeoPolyp"],
     ablation_depth: ["8–32", "none", "Average", "Depth"],
-    forest: ["−50", "Average", "not significant", "BKAI-IGH NeoPolyp"],
+    forest: ["−50", "Average", "not resolved", "equivalent", "margin, ±1", "BKAI-IGH NeoPolyp"],
     transfer_heatmap: ["88", "Tested on", "Uniform adapters", "BKAI-IGH NeoPolyp"],
     before_after: ["leak-free split", "Δ equivalent", "Telescopic Adapters", "BKAI-IGH NeoPolyp"],
     prompt_types: ["p0", "mean", "minus the row's mean", "n/a"],
@@ -178,7 +178,7 @@ MANY = {
 FEW = {
     pareto: ["Uniform adapters", "DSC, % (BUSI)"],
     width_schedule: ["conditional"],
-    ablation: ["Paired difference"],
+    ablation: ["Difference", "not resolved"],
     forest: ["Telescopic Adapters (reference)"],
     cost_by_variant: ["Peak host memory"],
 }
@@ -256,6 +256,23 @@ def test_rows_without_a_run_say_so(study):
     assert "n/a" not in shown(draw(ablation, *options(study, ablation)))
 
 
+def test_outcomes_look_different(study):
+    """Colour, marker or filling tell the four outcomes and the reference apart, in rows as in the legend."""
+    dots_shown = [*dots.OUTCOME_DOTS.values(), dots.REFERENCE]
+    assert len({(dot.marker, dot.filled) for dot in dots.OUTCOME_DOTS.values()}) == 4 and len(set(dots_shown)) == 5
+    table = pd.read_csv(study / "comparison.csv").query("dataset == 'busi'")
+    axes = forest.forest(table, VARIANTS, LABELS).axes[0]
+    drawn = {
+        line.get_ydata()[0]: line for line in axes.lines if line.get_marker() in "^vso" and len(line.get_xdata()) == 1
+    }
+    rows = [variant for variant in VARIANTS if variant != "telescopic"]
+    for outcome, dot in dots.OUTCOME_DOTS.items():
+        for variant in table.loc[table["outcome"] == outcome, "variant"]:
+            line = drawn.get(rows.index(variant))
+            if line is not None:  # else off the scale
+                assert line.get_marker() == dot.marker and (line.get_markerfacecolor() == dot.colour) == dot.filled
+
+
 def test_comparison_shows_what_was_not_tested(study):
     table = pd.read_csv(study / "comparison.csv")
     table = table[(table["variant"] != "lora") | (table["dataset"] != "bkai")]
@@ -276,6 +293,16 @@ def test_far_rows_are_few_and_far():
     assert far((-50, -49), (-1, 1), (-1, 1)) == [False] * 3
     assert far((-50, -49), (0, 0), (-1, 1), (-1, 1)) == [False] * 4
     assert far((0, 0), (0, 0), (0, 0)) == [False] * 3
+
+
+def test_a_wide_interval_is_cut_and_a_far_dot_has_an_arrow():
+    axes = style.new_figure(3.0, 2.0).subplots()
+    rows = [(-50, -51, -49), (-1, -60, 58), (0.5, 0, 1), (-0.5, -1, 0), (0.2, 0, 0.4), (0.1, 0, 0.2), (0.3, 0, 1)]
+    dots.dot_rows(axes, rows, [dots.REFERENCE] * len(rows), cut=True)
+    low, high = axes.get_xlim()
+    assert -5 < low < -1 and 1 < high < 5
+    assert [text.get_text() for text in axes.texts] == ["−50.0"]
+    assert [-60, 58] in [list(line.get_xdata()) for line in axes.lines]
 
 
 def test_places_of_adapters():

@@ -61,7 +61,7 @@ def test_latex_is_exactly_this():
         "  \\caption{DSC (\\%). Mean $\\pm$ sd. *: p $<$ 0.05. Demo: 1 $<$ 2.}\n  \\label{tab:test}\n"
         "  \\resizebox{\\textwidth}{!}{%\n  \\begin{tabular}{lr}\n    \\toprule\n"
         "    Method & A\\_1 \\\\\n    \\midrule\n"
-        "    50\\% \\& more & \\textbf{91.20}\\,$\\pm$\\,0.30$^{**}$ [90.00$^{\\mathrm{a}}$] \\\\\n"
+        "    50\\% \\& more & \\textbf{91.20}\\,$\\pm$\\,0.30\\textsuperscript{**} [90.00$^{\\mathrm{a}}$] \\\\\n"
         "    x|y & \\underline{90.00} \\\\\n    \\midrule\n"
         "    z & n/a \\\\\n    \\bottomrule\n  \\end{tabular}}\n\\end{table*}\n"
     )

@@ -36,14 +36,24 @@ def _dsc(telescopic, uniform, end_to_end):
     return pd.DataFrame(rows, columns=["dataset", "variant", "seed", "dsc"])
 
 
-def _components(busi):
-    rows = {"variant": ["telescopic", "vision"], "busi": [66.0 + busi, 66.0], "busi_sd": [0.1, 0.1]}
+def _components(busi, outcome):
+    """The family's table with vision only ``busi`` points above the full method, and as good on average."""
+    rows = {"variant": ["telescopic", "vision"], "busi_difference": [None, busi], "average_difference": [None, 0.1]}
+    rows |= {"busi_low": [None, busi - 0.2], "busi_high": [None, busi + 0.2], "busi_seeds_needed": [None, 5]}
+    rows |= {"average_low": [None, -0.2], "average_high": [None, 0.4], "average_seeds_needed": [None, 4]}
+    rows |= {"busi_outcome": [None, outcome], "average_outcome": [None, "equivalent"]}
     return pd.DataFrame(rows)
 
 
-def _comparison(difference, low, high):
-    row = {"dataset": "average", "variant": "uniform", "reference": "telescopic", "difference": difference}
-    return pd.DataFrame([row | {"difference_low": low, "difference_high": high}])
+def _comparison(uniform=(-1.6, -1.9, -1.3, "worse"), **others):
+    """Of each variant: difference to telescopic, its interval, the outcome."""
+    others = {"end_to_end": (0.1, -0.4, 0.6, "equivalent"), "decoder_only": (-2.0, -2.5, -1.5, "worse")} | others
+    rows = [
+        dict(zip(("difference", "low", "high", "outcome"), row, strict=True), variant=variant)
+        for variant, row in (others | {"uniform": uniform}).items()
+    ]
+    settings = {"dataset": "average", "reference": "telescopic", "margin": 1.0, "seeds": 10, "seeds_needed": 14.0}
+    return pd.DataFrame(rows).assign(**settings)
 
 
 def _page(**changed):
@@ -54,8 +64,8 @@ def _page(**changed):
         "reported_table": read_reported(REPORTED),
         "variants": ["telescopic", "uniform", "end_to_end"],
         "labels": LABELS | {"busi": "BUSI"},
-        "components": _components(-0.5),
-        "comparison": _comparison(-0.6, -0.9, -0.3),
+        "components": _components(1.5, "better"),
+        "comparison": _comparison(),
         "figures": ["pareto", "comparison", "transfer", "width_schedule"],
         "tables": ["main", "comparison", "data_audit"],
         "note": "",
@@ -70,26 +80,33 @@ def _sections(**changed):
 
 def test_everything_reproduces():
     head, sections = _sections()
-    assert not head.count("> ") and len(sections) == 9
-    assert "| average DSC of VLSM-Adapter (dense) | 84.17 | 84.43 |" in sections[8]
+    assert not head.count("> ") and len(sections) == 10
+    assert "| average DSC of VLSM-Adapter (dense) | 84.17 | 84.43 |" in sections[9]
     assert "**Reproduces**: 613,297 trained parameters against the paper's 613k" in sections[1]
     assert "244.6 times" in sections[1] and "![Figure" in sections[1] and "(width_schedule.png)" in sections[1]
     assert "**Reproduces**: Telescopic Adapters. Single rows: 1 within tolerance" in sections[2]
     assert "largest difference -0.08 points" in sections[2] and "Overall" not in sections[2]
     assert "| Telescopic Adapters | Average | 85.58 | 85.50 | -0.08 | 1.00 | reproduces |" in sections[2]
-    assert "**Reproduces**: Telescopic Adapters is on the measured Pareto front of 3 variants" in sections[4]
-    assert "**Reproduces** the remark that on BUSI" in sections[5] and "-0.50 (BUSI) points" in sections[5]
-    assert "**Supported**" in sections[6] and "+0.60 DSC points (Average; 95% interval +0.30 to +0.90)" in sections[6]
-    assert "Not judged" in sections[7]
+    assert (
+        "**Equivalent, so supported**: Telescopic Adapters minus CLIPSeg, end-to-end is -0.10 DSC points (Average; 95% "
+        "interval -0.60 to +0.40; 10 seeds), surely less than 1 apart."
+    ) in sections[4]
+    assert "**Better, so supported**: Telescopic Adapters minus CLIPSeg, decoder only is +2.00" in sections[4]
+    assert "**Reproduces**: Telescopic Adapters is on the measured Pareto front of 3 variants" in sections[5]
+    assert "against it, worse: CLIPSeg, decoder only, Uniform adapters; equivalent: CLIPSeg, end-to-end" in sections[5]
+    assert "**Reproduces**, the remark that on BUSI" in sections[6]
+    assert "worse, -1.50 DSC points (BUSI; 95% interval -1.70 to -1.30); equivalent, -0.10" in sections[6]
+    assert "**Better, so supported**: Telescopic Adapters minus Uniform adapters is +1.60" in sections[7]
+    assert "Not judged" in sections[8]
 
 
 def test_links_only_lead_to_what_is_there():
     _, sections = _sections()
     assert "Here: [tables/main.md](tables/main.md)\n" in sections[2]
-    assert "Here: n/a" in sections[7] and "qualitative" not in sections[7]
-    beyond = sections[9]
-    # The table of comparisons stands in section 6; the figure of that name does not.
-    assert "(comparison.pdf)" in beyond and "(transfer.pdf)" in beyond and "(tables/data_audit.md)" in beyond
+    assert "Here: n/a" in sections[8] and "qualitative" not in sections[8]
+    assert "(comparison.png)" in sections[4]
+    beyond = sections[10]
+    assert "(transfer.pdf)" in beyond and "(tables/data_audit.md)" in beyond
     assert "(tables/comparison.md)" not in beyond and "(pareto.pdf)" not in beyond
 
 
@@ -98,21 +115,47 @@ def test_nothing_reproduces():
         regression=_judged("telescopic", 80.0, 85.58, "differs"),
         cost=_cost(telescopic=605_089),
         dsc=_dsc(0.84, 0.85, 0.87),
-        components=_components(+0.5),
-        comparison=_comparison(0.6, 0.3, 0.9),
+        components=_components(-1.5, "worse"),
+        comparison=_comparison((1.6, 1.3, 1.9, "better"), end_to_end=(3.0, 2.5, 3.5, "better")),
     )
     assert "**Does not reproduce**: 605,089 trained parameters" in sections[1]
     assert "**Differs**: Telescopic Adapters. Single rows: 1 beyond it" in sections[2]
     assert "-5.58" in sections[2]
-    assert "**Does not reproduce**: Telescopic Adapters is on" in sections[4]
-    assert "a higher average DSC is reached by Uniform adapters" in sections[4]
-    assert "**Does not reproduce** the remark" in sections[5]
-    assert "**Contradicted**" in sections[6] and "-0.60 DSC points" in sections[6]
+    assert "**Worse, so contradicted**: Telescopic Adapters minus CLIPSeg, end-to-end is -3.00" in sections[4]
+    assert "**Does not reproduce**: Telescopic Adapters is on" in sections[5]
+    assert "better: CLIPSeg, end-to-end, Uniform adapters; worse: CLIPSeg, decoder only" in sections[5]
+    assert "**Does not reproduce**, the remark" in sections[6]
+    assert "**Worse, so contradicted**" in sections[7] and "-1.60 DSC points" in sections[7]
 
 
-def test_an_interval_around_zero_is_not_significant():
-    _, sections = _sections(comparison=_comparison(-0.2, -0.6, 0.2))
-    assert "**Not significant**: Telescopic Adapters minus Uniform adapters" in sections[6]
+@pytest.mark.parametrize("difference", [-0.01, 0.01])
+def test_a_difference_that_is_not_resolved_decides_nothing(difference):
+    """Whatever its sign."""
+    gap = (difference, difference - 2, difference + 2, "not resolved")
+    _, sections = _sections(
+        dsc=_dsc(0.86, 0.86 + difference / 100, 0.87),
+        comparison=_comparison(gap, end_to_end=gap),
+        components=_components(difference, "not resolved"),
+    )
+    for number in (4, 7):
+        assert "**Not resolved**: Telescopic Adapters minus" in sections[number]
+        assert "; 14 seeds of each would resolve it if they are equal)" in sections[number]
+    assert "**Not resolved**: Telescopic Adapters is" in sections[5]
+    assert "**Not resolved**, the remark" in sections[6]
+
+
+def test_a_single_seed_decides_nothing():
+    gap = (-0.5, None, None, "not resolved")
+    comparison = _comparison(gap).assign(seeds=1, seeds_needed=None)
+    _, sections = _sections(comparison=comparison)
+    assert "+0.50 DSC points (Average; 1 seed; how many seeds would resolve it is not known from one)" in sections[7]
+    _, sections = _sections(comparison=_comparison(gap).assign(seeds_needed=float("inf")))
+    assert "more than 1000 seeds of each would resolve it" in sections[7]
+
+
+def test_equal_methods_leave_the_claim_of_depth_without_consequence():
+    _, sections = _sections(comparison=_comparison((-0.3, -0.5, -0.1, "equivalent")))
+    assert "**Equivalent, so of no consequence**" in sections[7] and "**Reproduces**" in sections[5]
 
 
 def test_methods_are_named_by_verdict_and_rows_are_counted():
@@ -150,9 +193,9 @@ def test_a_note_makes_everything_not_comparable_and_gives_the_reason():
     rows = [*_judged("telescopic", 60.0, 85.58, "not comparable"), *_judged("lora", None, 86.93, "not run")]
     head, sections = _sections(regression=rows, cost=_cost(telescopic=20_000), note=NOTE)
     assert f"> {NOTE}" in head
-    for number in (1, 2, 4, 5, 6):
+    for number in (1, 2, 4, 5, 6, 7):
         assert "**Not comparable**: phantom images; a tiny backbone" in sections[number]
-        assert "**Reproduces" not in sections[number] and "**Supported" not in sections[number]
+        assert "**Reproduces" not in sections[number] and "supported" not in sections[number]
     assert "(1 of 2 rows measured; 1 not run)" in sections[2]
 
 
@@ -167,29 +210,33 @@ def test_other_seeds_are_told_and_judged():
 
 
 def test_what_is_missing_is_not_run():
-    comparison = _comparison(-0.6, -0.9, -0.3).assign(variant="lora")
+    comparison = _comparison().assign(variant="lora")
     _, sections = _sections(
         regression=[], components=None, comparison=comparison, dsc=_dsc(0.8, 0.8, 0.8)[1:], cost=_cost()[1:]
     )
-    for number in (1, 2, 4, 5, 6):
+    for number in (1, 2, 4, 5, 6, 7):
         assert "**Not run**" in sections[number], number
 
 
 @pytest.mark.parametrize(
-    ("variants", "scores", "reason"),
-    [(["telescopic", "lora"], [66.0, 66.0], "is missing"), (["telescopic", "vision"], [66.0, None], "has no run")],
+    ("changes", "reason"),
+    [
+        ({"variant": ["telescopic", "lora"]}, "is missing, or is not compared with telescopic"),
+        ({"busi_outcome": ["better", None]}, "is missing, or is not compared with telescopic"),
+        ({"busi_difference": None, "average_difference": None}, "has no run"),
+    ],
 )
-def test_components_need_both_variants(variants, scores, reason):
-    _, sections = _sections(components=pd.DataFrame({"variant": variants, "busi": scores, "busi_sd": 0.1}))
-    assert f"**Not run**: the vision-only variant or the full method {reason}." in sections[5]
+def test_components_need_both_variants(changes, reason):
+    _, sections = _sections(components=_components(0.5, "better").assign(**changes))
+    assert f"**Not run**: the vision-only variant or the full method {reason}." in sections[6]
 
 
 def test_labels_and_notes_are_shown_as_text():
     labels = {"telescopic": "<b>Ours</b> | *new*", "uniform": "[u](v)", "busi": "<i>"}
     _, sections = _sections(labels=labels)
     assert r"| \<b>Ours\</b> \| \*new\* | Average |" in sections[2]
-    assert r"\<b>Ours\</b> \| \*new\* minus [u\](v) at equal parameters" in sections[6]
-    assert r"\<b>Ours\</b>" in sections[4] and r"(\<i>)" in sections[5]
+    assert r"\<b>Ours\</b> \| \*new\* minus [u\](v) is" in sections[7]
+    assert r"\<b>Ours\</b>" in sections[5] and r"(\<i>;" in sections[6]
     head, sections = _sections(
         regression=_judged("lora", 1.0, 2.0, "not comparable"), note="Not comparable with the paper: <script> & *co*."
     )
@@ -202,7 +249,7 @@ def test_command_line(tmp_path):
     (tmp_path / "regression.json").write_text(json.dumps(record))
     _dsc(0.86, 0.85, 0.87).to_csv(tmp_path / "dsc.csv", index=False)
     _cost().to_csv(tmp_path / "cost.csv")
-    _comparison(-0.6, -0.9, -0.3).to_csv(tmp_path / "comparison.csv", index=False)
+    _comparison().to_csv(tmp_path / "comparison.csv", index=False)
     options = ["--regression", tmp_path / "regression.json", "--reported", REPORTED]
     options += [word for name in ("dsc", "cost", "comparison") for word in (f"--{name}", tmp_path / f"{name}.csv")]
     options += ["--variants", ["telescopic", "uniform"], "--labels", LABELS, "--figures", ["pareto"], "--tables", []]

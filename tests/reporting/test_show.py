@@ -16,7 +16,7 @@ def test_measured_rows_and_where_things_are(tmp_path, capsys):
     runs = [write_run(tmp_path, "busi", "telescopic", seed, [score]) for seed, score in ((41, 0.62), (42, 0.66))]
     runs.append(write_run(tmp_path, "isic16", "telescopic", 41, [0.9]))
     dsc = write_dsc_of(tmp_path, runs)
-    pd.DataFrame(columns=["dataset", "variant", "reference", "p_holm"]).to_csv(tmp_path / "comparison.csv")
+    pd.DataFrame(columns=["dataset", "variant", "reference", "margin", "outcome"]).to_csv(tmp_path / "comparison.csv")
     labels = {"telescopic": "Ours_*", "busi": "B | U", "isic16": "ISIC"}
     options = ["--results", tmp_path, "--runs", dsc, "--dsc", dsc, "--comparison", tmp_path / "comparison.csv"]
     options += ["--variants", ["telescopic", "lora"], "--datasets", ["isic16", "busi"], "--labels", labels]

@@ -1,4 +1,4 @@
-"""Figure: a family of variants, DSC with intervals and paired differences to a reference, by dataset and averaged."""
+"""Figure: a family of variants, DSC and differences to a reference with intervals, by dataset and averaged."""
 
 import argparse
 import math
@@ -11,14 +11,23 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from pipeline.evaluation.intervals import SAMPLES, summarise_family
+from pipeline.evaluation.methods import MARGIN, compare_methods
 from pipeline.evaluation.readers import AVERAGE, read_cases
 from pipeline.reporting.figures.chosen import runs_of
-from pipeline.reporting.figures.dots import dot_rows, key, name_rows, spans
-from pipeline.reporting.figures.panels import average_first, title_panels, wrapped_labels
+from pipeline.reporting.figures.dots import (
+    REFERENCE,
+    dot_rows,
+    key,
+    mark_margin,
+    name_rows,
+    outcome_dots,
+    outcome_keys,
+    spans,
+)
+from pipeline.reporting.figures.panels import title_panels, wrapped_labels
 from pipeline.reporting.lettering import line_count
 from pipeline.reporting.options import parse_options
-from pipeline.reporting.palette import BLUE, GREY, VERMILLION
+from pipeline.reporting.palette import GREY
 from pipeline.reporting.style import (
     COLUMN_WIDTH,
     PAGE_HEIGHT,
@@ -29,7 +38,7 @@ from pipeline.reporting.style import (
     save,
     top_legend,
 )
-from pipeline.runtime.errors import run_command
+from pipeline.runtime.errors import PipelineError, run_command
 
 
 class Side(NamedTuple):
@@ -58,12 +67,13 @@ def ablation(
     title: str = "",
     note: str = "",
     side: Side | None = None,
-    samples: int = SAMPLES,
+    margin: float = MARGIN,
 ) -> Figure:
-    """Mean DSC (%) of each variant over cases, and its paired difference to ``reference`` (DSC points), with intervals.
+    """Mean DSC (%) of each variant over seeds, and its difference to ``reference`` (DSC points) with its interval.
 
-    Upper panels hold DSC, with a stroke for each seed where there are several, lower panels differences; one column a
-    dataset, the average first. A single dataset has them side by side.
+    Upper panels hold DSC, with a stroke for each seed where there are several, lower panels differences and their
+    outcomes (:func:`pipeline.evaluation.compare_methods`); one column a dataset, the average first. A single dataset
+    has them side by side.
 
     Args:
         cases: per-case scores as :func:`pipeline.evaluation.readers.read_cases` gives them.
@@ -71,13 +81,17 @@ def ablation(
         labels: display names of variants and datasets.
         title: heading of the family, above the legend.
         side: a further column between labels and panels.
-        samples: bootstrap resamples.
+        margin: of equivalence, DSC points.
 
     Raises:
         PipelineError: ``reference`` is not among ``variants``, no run belongs to them, or cases do not match.
     """
-    summary = summarise_family(cases, variants, reference, samples).set_index(["dataset", "variant"]) * 100
-    datasets = average_first(dict.fromkeys(summary.index.get_level_values("dataset")))
+    if reference not in variants:
+        raise PipelineError(f"--reference: {reference!r} is not among the variants ({', '.join(variants)})")
+    cases = cases[cases["variant"].isin(variants)]
+    compared = compare_methods(cases, reference, margin).set_index(["dataset", "variant"])
+    datasets = list(dict.fromkeys(cases["dataset"]))
+    datasets = [AVERAGE, *datasets] if len(datasets) > 1 else datasets
     single = len(datasets) == 1
     width = COLUMN_WIDTH if single and side is None else TEXT_WIDTH
     rows, columns = (1, 2) if single else (2, len(datasets))
@@ -86,12 +100,11 @@ def ablation(
     names = wrapped_labels(labels, variants, 1.4 if width == TEXT_WIDTH else 1.0)
     lines = line_count(names)
     handles = [
-        key("mean, 95% interval over cases", BLUE),
-        key("reference", VERMILLION),
-        key("interval of Δ includes 0", BLUE, filled=False),
+        key("reference", REFERENCE),
+        *outcome_keys(margin),
     ]
     if cases["seed"].nunique() > 1:
-        handles.insert(1, Line2D([], [], color=GREY, marker="|", linestyle="none", markersize=4, label="one seed"))
+        handles.append(Line2D([], [], color=GREY, marker="|", linestyle="none", markersize=4, label="one seed"))
     legend_rows = math.ceil(len(handles) / legend_columns([handle.get_label() for handle in handles], width))
     heading = 0.17 * (legend_rows + bool(title)) + 0.1 + 0.12 * (line_count(titles) - 1)
     margins = 0.15 if single else 0.2
@@ -103,26 +116,23 @@ def ablation(
     grid = figure.subplots(rows, len(ratios), squeeze=False, sharey=True, width_ratios=ratios)
     panels = grid[:, len(extra) :]
     upper, lower = panels.reshape(2, -1)
-    colours = [VERMILLION if variant == reference else BLUE for variant in variants]
     for scores, gaps, dataset in zip(upper, lower, datasets, strict=True):
-        table = summary.loc[dataset].loc[list(variants)]
-        means = spans(table, "mean", "low", "high")
-        differences = spans(table, "difference", "difference_low", "difference_high")
-        # The reference's own interval is zero throughout.
-        clear = (table["difference_low"] > 0) | (table["difference_high"] < 0) | (table.index == reference)
-        dot_rows(scores, means, colours)
-        for at, (variant, mean) in enumerate(zip(variants, means, strict=True)):
-            points = _seed_means(cases, dataset, variant)
-            if len(points) > 1 and mean is not None:
+        table = compared.reindex([(dataset, variant) for variant in variants]).droplevel("dataset")
+        table.loc[reference, "difference"] = 0.0
+        dots = outcome_dots(table["outcome"])
+        seeds = [_seed_means(cases, dataset, variant) for variant in variants]
+        dot_rows(scores, [(points.mean(),) * 3 if len(points) else None for points in seeds], dots)
+        for at, points in enumerate(seeds):
+            if len(points) > 1:
                 style = {"color": GREY, "markersize": 3.5, "markeredgewidth": 0.7, "zorder": 2}
                 scores.plot(points, np.full(len(points), at + 0.3), "|", **style)
         scores.set_xlabel("DSC, %")
-        gaps.axvline(0, color=VERMILLION, linewidth=0.8, zorder=1)
-        dot_rows(gaps, differences, colours, list(clear), cut=True)
+        mark_margin(gaps, margin)
+        dot_rows(gaps, spans(table, "difference", "low", "high"), dots, cut=True)
         gaps.set_xlabel("Δ DSC, points")
     title_panels(upper, datasets, titles)
     if single:
-        lower[0].set_title("Paired difference")
+        lower[0].set_title("Difference")
     for axes in panels.ravel():
         name_rows(axes, names, ticks=4 if single else 3)
     if side is not None:
@@ -134,14 +144,14 @@ def ablation(
     return figure
 
 
-FAMILY_OPTIONS = ("results", "runs", "reference", "bootstrap", "title", "variants")
+FAMILY_OPTIONS = ("results", "runs", "reference", "margin", "title", "variants")
 
 
 def render(options: argparse.Namespace, side: Side | None = None) -> None:
     """Write the figure that the options of a family's figure ask for."""
     cases = read_cases(runs_of(options, options.variants))
     shown = (options.variants, options.reference, options.labels, options.title, options.note)
-    save(ablation(cases, *shown, side, options.bootstrap), options.output)
+    save(ablation(cases, *shown, side, options.margin), options.output)
 
 
 def main() -> None:

@@ -6,14 +6,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from pipeline.evaluation.methods import EQUIVALENT, NOT_RESOLVED
 from pipeline.evaluation.readers import dataset_order, read_table
 from pipeline.reporting.figures.chosen import rows_of
-from pipeline.reporting.figures.dots import MARKER_SIZE, dot_rows, key, name_rows, spans
+from pipeline.reporting.figures.dots import MARKER_SIZE, OUTCOME_DOTS, dot_rows, key, name_rows, outcome_dots, spans
 from pipeline.reporting.figures.panels import average_first, title_panels, wrapped_labels
 from pipeline.reporting.lettering import line_count
 from pipeline.reporting.options import parse_options
-from pipeline.reporting.palette import BLUE, GREEN, GREY
+from pipeline.reporting.palette import BLACK, GREY
 from pipeline.reporting.style import COLUMN_WIDTH, TEXT_WIDTH, legend_height, new_figure, save, top_legend
 from pipeline.runtime.errors import run_command
 
@@ -41,10 +40,8 @@ def before_after(
     rows = wrapped_labels(labels, variants, 1.4 if width == TEXT_WIDTH else 1.0)
     handles = [
         Line2D([], [], color=GREY, marker="o", markersize=MARKER_SIZE, linestyle="none", label=names[0]),
-        Line2D([], [], color=BLUE, marker="o", markersize=MARKER_SIZE, linestyle="none", label=names[1]),
-        key("Δ better or worse", BLUE),
-        key("Δ equivalent", GREEN),
-        key("Δ not resolved", BLUE, filled=False),
+        Line2D([], [], color=BLACK, marker="o", markersize=MARKER_SIZE, linestyle="none", label=names[1]),
+        *(key(f"Δ {outcome}", dot) for outcome, dot in OUTCOME_DOTS.items()),
     ]
     legend = legend_height([handle.get_label() for handle in handles], width)
     panel = (0.06 + 0.115 * line_count(rows)) * len(variants) + 0.5
@@ -55,14 +52,10 @@ def before_after(
         for at, row in enumerate(block.itertuples()):
             scores.plot([row.before, row.after], [at, at], color=GREY, linewidth=0.8, zorder=2)
             scores.plot(row.before, at, "o", color=GREY, markersize=MARKER_SIZE, zorder=3)
-            scores.plot(row.after, at, "o", color=BLUE, markersize=MARKER_SIZE, zorder=4)
+            scores.plot(row.after, at, "o", color=BLACK, markersize=MARKER_SIZE, zorder=4)
         scores.margins(x=0.12)
         gaps.axvline(0, color=GREY, linewidth=0.8, zorder=1)
-        # A single training has no interval: its ends are the difference itself.
-        ends = {name: block[name].fillna(block["difference"]) for name in ("low", "high")}
-        colours = [GREEN if outcome == EQUIVALENT else BLUE for outcome in block["outcome"]]
-        differences = spans(block.assign(**ends), "difference", "low", "high")
-        dot_rows(gaps, differences, colours, list(block["outcome"] != NOT_RESOLVED), cut=True)
+        dot_rows(gaps, spans(block, "difference", "low", "high"), outcome_dots(block["outcome"]), cut=True)
         scores.set_xlabel("DSC, %")
         gaps.set_xlabel("Δ DSC, points")
         for axes in (scores, gaps):

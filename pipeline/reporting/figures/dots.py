@@ -1,6 +1,7 @@
-"""Rows of dots with intervals, as the ablation figures and the forest plot have them."""
+"""Rows of dots with intervals, as the figures of comparisons have them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -9,8 +10,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
+from pipeline.evaluation.methods import BETTER, EQUIVALENT, NOT_RESOLVED, WORSE
 from pipeline.reporting.lettering import SMALL_FONT_SIZE
-from pipeline.reporting.palette import GREY, LIGHT_GREY
+from pipeline.reporting.palette import BLACK, BLUE, GREEN, GREY, LIGHT_GREY, VERMILLION
 
 FAR = 2.5
 """Rows whose intervals reach this many times farther than all others are cut off, so that the others can be read."""
@@ -22,10 +24,34 @@ Span = tuple[float, float, float]
 """A value and the low and the high end of its interval."""
 
 
+class Dot(NamedTuple):
+    """How a value is marked."""
+
+    colour: str
+    marker: str = "o"
+    filled: bool = True
+
+
+REFERENCE = Dot(BLACK)
+OUTCOME_DOTS = {
+    BETTER: Dot(BLUE, "^"),
+    WORSE: Dot(VERMILLION, "v"),
+    EQUIVALENT: Dot(GREEN, "s"),
+    NOT_RESOLVED: Dot(GREY, filled=False),
+}
+"""By the outcome of a comparison."""
+
+
 def spans(table: pd.DataFrame, value: str, low: str, high: str) -> list[Span | None]:
-    """The three columns of each row of ``table``; None where there is no value."""
-    rows = table[[value, low, high]].astype(float).itertuples(index=False, name=None)
-    return [None if np.isnan(row[0]) else row for row in rows]
+    """The three columns of each row of ``table``: None without a value, without an interval the value three times."""
+    rows = table[[value, low, high]].astype(float)
+    rows = rows.assign(**{end: rows[end].fillna(rows[value]) for end in (low, high)})
+    return [None if np.isnan(row[0]) else row for row in rows.itertuples(index=False, name=None)]
+
+
+def outcome_dots(outcomes: Iterable[str]) -> list[Dot]:
+    """The dot of each outcome; that of the reference where there is none."""
+    return [OUTCOME_DOTS.get(outcome, REFERENCE) for outcome in outcomes]
 
 
 def name_rows(axes: Axes, names: Sequence[str], ticks: int = 3) -> None:
@@ -37,10 +63,23 @@ def name_rows(axes: Axes, names: Sequence[str], ticks: int = 3) -> None:
         axes.axhspan(at - 0.5, at + 0.5, color=LIGHT_GREY, alpha=0.35, linewidth=0, zorder=0)
 
 
-def key(text: str, colour: str, filled: bool = True) -> Line2D:
+def key(text: str, dot: Dot) -> Line2D:
     """The entry of a legend for a dot with its interval."""
-    face = colour if filled else "white"
-    return Line2D([], [], color=colour, marker="o", markersize=MARKER_SIZE, markerfacecolor=face, label=text)
+    style = {"color": dot.colour, "marker": dot.marker, "markerfacecolor": dot.colour if dot.filled else "white"}
+    return Line2D([], [], markersize=MARKER_SIZE, label=text, **style)
+
+
+def outcome_keys(margin: float) -> list[Line2D]:
+    """The entries of a legend for :func:`outcome_dots` and :func:`mark_margin`."""
+    limits = Line2D([], [], color=GREY, linewidth=0.7, linestyle=":", label=f"margin, ±{margin:g}")
+    return [*(key(outcome, dot) for outcome, dot in OUTCOME_DOTS.items()), limits]
+
+
+def mark_margin(axes: Axes, margin: float) -> None:
+    """Lines at a difference of zero and at the margins of equivalence, DSC points."""
+    axes.axvline(0, color=BLACK, linewidth=0.8, zorder=1)
+    for limit in (-margin, margin):
+        axes.axvline(limit, color=GREY, linewidth=0.7, linestyle=":", zorder=1)
 
 
 def far_rows(rows: Sequence[Span | None]) -> list[bool]:
@@ -65,29 +104,33 @@ def _off_scale(axes: Axes, at: int, value: float, colour: str) -> None:
     axes.annotate(text, (edge, at), xycoords=place, size=SMALL_FONT_SIZE, color=colour, path_effects=halo, **offset)
 
 
-def dot_rows(
-    axes: Axes,
-    rows: Sequence[Span | None],
-    colours: Sequence[str],
-    filled: Sequence[bool] | None = None,
-    cut: bool = False,
-) -> None:
+def _dot(axes: Axes, at: int, row: Span, dot: Dot) -> None:
+    """The dot of row ``at`` with its interval."""
+    value, low, high = row
+    face = dot.colour if dot.filled else "white"
+    axes.plot([low, high], [at, at], color=dot.colour, linewidth=1, solid_capstyle="butt", zorder=2)
+    axes.plot(value, at, dot.marker, color=dot.colour, markerfacecolor=face, markersize=MARKER_SIZE, zorder=3)
+
+
+def dot_rows(axes: Axes, rows: Sequence[Span | None], dots: Sequence[Dot], cut: bool = False) -> None:
     """A dot with its interval in each row, from the top; n/a for None.
 
     Args:
-        filled: whether the dot is filled; all are without it.
-        cut: draw rows that reach far farther from 0 than the others as arrows at the edge.
+        cut: let rows that reach far farther from 0 than the others end at the edge, with an arrow if the dot is beyond.
     """
     far = far_rows(rows) if cut else [False] * len(rows)
-    for at, (row, colour) in enumerate(zip(rows, colours, strict=True)):
+    for at, row in enumerate(rows):
         if row is None:
             place = {"transform": axes.get_yaxis_transform(), "ha": "center", "va": "center"}
             axes.text(0.5, at, "n/a", color=GREY, size=SMALL_FONT_SIZE, **place)
-        elif far[at]:
-            _off_scale(axes, at, row[0], colour)
-        else:
-            value, low, high = row
-            face = colour if filled is None or filled[at] else "white"
-            axes.plot([low, high], [at, at], color=colour, linewidth=1, solid_capstyle="butt", zorder=2)
-            axes.plot(value, at, "o", color=colour, markerfacecolor=face, markersize=MARKER_SIZE, zorder=3)
+        elif not far[at]:
+            _dot(axes, at, row, dots[at])
     axes.margins(x=0.12)
+    if any(far):
+        low, high = axes.get_xlim()
+        for at in np.flatnonzero(far):
+            if low < rows[at][0] < high:
+                _dot(axes, at, rows[at], dots[at])
+            else:
+                _off_scale(axes, at, rows[at][0], dots[at].colour)
+        axes.set_xlim(low, high)

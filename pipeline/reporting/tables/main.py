@@ -11,20 +11,15 @@ from pipeline.evaluation.readers import read_dsc, read_reported
 from pipeline.evaluation.runs import listed_runs
 from pipeline.reporting.markup import Table, write
 from pipeline.reporting.options import label, parse_options
-from pipeline.reporting.tables.scores import (
-    DECODER_NOTE,
-    DSC_OPTIONS,
-    MEASURED_NOTE,
-    Scores,
-    significance_marks,
-    star_note,
-)
+from pipeline.reporting.outcomes import mark_note, marks
+from pipeline.reporting.tables.scores import DECODER_NOTE, DSC_OPTIONS, MEASURED_NOTE, Scores
 from pipeline.runtime.errors import run_command
 
 TARGET_NOTE = (
     "With target: over the test cases whose target is not empty. The others score 1 if nothing is predicted, else 0, "
     "and in BUSI their prompts give them away: they say that there is no tumor."
 )
+COMPARISON = ["dataset", "variant", "reference", "margin", "outcome"]
 
 
 def build(scores: Scores, comparison: pd.DataFrame, labels: Mapping[str, str]) -> tuple[pd.DataFrame, Table]:
@@ -32,20 +27,20 @@ def build(scores: Scores, comparison: pd.DataFrame, labels: Mapping[str, str]) -
 
     Args:
         scores: measured and reported.
-        comparison: as comparison.csv (dataset, variant, reference, p_holm), for the marks of significance.
+        comparison: as comparison.csv, columns :data:`COMPARISON`, for the marks of outcomes.
         labels: display names of variants and datasets.
 
     Returns:
         The machine-readable table (points; one value per column) and the table for print.
     """
-    marks = significance_marks(comparison)
+    outcomes = marks(comparison)
     partly = scores.with_target.datasets if scores.with_target else []
     records, printed = [], []
     for row in scores.rows:
         record = {"variant": row, "label": label(labels, row), "reported_only": row in scores.others}
         for column in scores.columns:
             record |= scores.record(row, column)
-        cells = {column: [scores.cell(row, column, marks.get((row, column), ""))] for column in scores.columns}
+        cells = {column: [scores.cell(row, column, outcomes.get((row, column), ""))] for column in scores.columns}
         for column in partly:
             record |= scores.with_target.record(row, column, f"{column}_with_target")
             cells[column].append(scores.with_target.cell(row, column))
@@ -59,8 +54,9 @@ def build(scores: Scores, comparison: pd.DataFrame, labels: Mapping[str, str]) -
     ]
     if any(scores.reported("end_to_end", column) for column in scores.columns):
         footnotes.append(DECODER_NOTE)
-    if any(marks.values()):
-        footnotes.append(star_note(label(labels, comparison["reference"].iloc[0])))
+    if len(comparison):
+        first = comparison.iloc[0]
+        footnotes.append(mark_note(label(labels, first["reference"]), first["margin"]))
     header = ["Method"]
     for column in scores.columns:
         name = label(labels, column)
@@ -74,7 +70,7 @@ def main() -> None:
     options = parse_options(__doc__, *DSC_OPTIONS, "comparison", "reported")
     reported = read_reported(options.reported)
     scores = Scores(read_dsc(options.dsc), options.variants, options.datasets, reported)
-    comparison = read_table(options.comparison, ["dataset", "variant", "reference", "p_holm"])
+    comparison = read_table(options.comparison, COMPARISON)
     runs = describe_runs(listed_runs(options.results, options.runs))
     write(*build(scores, comparison, options.labels), options, runs)
 

@@ -1,114 +1,58 @@
 """Footnotes of the comparison table: how its numbers were computed, and what they cannot show."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import pandas as pd
-from scipy.stats import chi2, t
+from scipy.stats import chi2
 
-from pipeline.evaluation.pairing import Paired
 from pipeline.evaluation.readers import AVERAGE
-from pipeline.evaluation.statistics import friedman_p, smallest_p
-from pipeline.reporting.formats import NOT_AVAILABLE
 from pipeline.reporting.options import label
-
-SIGNIFICANT = 0.05
-
-
-def format_p(value: float) -> str:
-    """A p-value with four decimals."""
-    if pd.isna(value):
-        return NOT_AVAILABLE
-    return "<0.0001" if value < 0.0001 else f"{value:.4f}"
+from pipeline.reporting.outcomes import RULE, SEEDS_NOTE
 
 
-def _and(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
-def explanation(
-    table: pd.DataFrame, paired: Mapping[str, Paired], labels: Mapping[str, str], samples: int
-) -> list[str]:
-    """How the numbers of ``table`` (:func:`pipeline.evaluation.statistics.compare`) were computed."""
-    reference = label(labels, table["reference"].iloc[0])
-    tests = int(((table["dataset"] != AVERAGE) & table["p"].notna()).sum())
-    lines = [
-        "DSC: mean over test cases of the case's score averaged over seeds. Difference: variant minus "
-        f"{reference}, paired by case. Intervals: percentile bootstrap over cases, {samples} resamples.",
-        "p: Wilcoxon's signed-rank test over cases, two-sided; p (Holm): corrected for the "
-        f"{tests} comparison{'s' if tests != 1 else ''} within datasets. r: matched-pairs rank-biserial correlation; "
-        "d_z: mean difference over its standard deviation between cases.",
+def explanation(table: pd.DataFrame, labels: Mapping[str, str], samples: int) -> list[str]:
+    """How the numbers of ``table`` (tables/comparison.csv) were computed; ``samples``: bootstrap resamples."""
+    averages = int((table["dataset"] == AVERAGE).sum())
+    family = f"the {len(table) - averages} comparisons within datasets"
+    family += f", and apart for the {averages} of the average" if averages else ""
+    return [
+        f"The unit is the training. Difference: variant minus {label(labels, table['reference'].iloc[0])} in the test "
+        "set's mean DSC, paired by the seeds that both have, averaged over them; interval and p: Student's t. Average: "
+        "the mean of the datasets' differences, Satterthwaite's degrees of freedom. SD: of the difference between two "
+        "single trainings.",
+        f"p (eq.): two one-sided tests of a difference of {table['margin'].iloc[0]:g} points or more. Both p are "
+        f"corrected by Holm's method for {family}. Outcome at 5%: {RULE.format(margin=table['margin'].iloc[0])}.",
+        SEEDS_NOTE,
+        "Mixed model: DSC ~ variant + (1 | case) + (1 | seed of a variant) within each dataset, one SD over seeds for "
+        "all variants, not corrected. These weights: bootstrap over test cases of the trained runs as they are, "
+        f"{samples} resamples; it shows what other images of the same source would change, says nothing about training "
+        "again, and decides nothing.",
     ]
-    ranked = table[(table["dataset"] == AVERAGE) & table["average_rank"].notna()].sort_values("average_rank")
-    if len(ranked):
-        lines.append(
-            "Rows of the average weigh datasets equally; their tests use the dataset as the unit and are corrected "
-            "separately. Average ranks over datasets (1 is best): "
-            + ", ".join(f"{label(labels, row.variant)} {row.average_rank:.2f}" for row in ranked.itertuples())
-            + "."
-        )
-        everywhere = list(ranked["variant"])
-        means = pd.DataFrame({name: paired[name].scores[everywhere].mean() for name in paired}).T
-        p = friedman_p(means.to_numpy())
-        if p is not None:
-            lines.append(
-                f"Friedman's test of equal ranks of all {len(everywhere)} variants: p = {format_p(p)} (chi-squared "
-                f"approximation, rough for {len(means)} datasets)."
-            )
-    return lines
 
 
-def limits(paired: Mapping[str, Paired], labels: Mapping[str, str], reference: str) -> list[str]:
-    """What a comparison with ``reference`` cannot show, given how many datasets, cases, seeds and tests it has."""
+def limits(table: pd.DataFrame, labels: Mapping[str, str]) -> list[str]:
+    """What ``table`` (tables/comparison.csv) cannot show, given its datasets and seeds."""
     lines = []
-    tests = sum(len(pair.scores.columns) - 1 for pair in paired.values())
-    sizes = {dataset: len(pair.scores) for dataset, pair in paired.items()}
-    datasets = len(paired)
-    lowest = smallest_p(datasets)
-    if datasets == 1:
+    datasets = [dataset for dataset in dict.fromkeys(table["dataset"]) if dataset != AVERAGE]
+    if len(datasets) == 1:
         lines.append("One dataset: nothing can be concluded about other datasets.")
-    elif lowest >= SIGNIFICANT:
-        lines.append(
-            f"With {datasets} datasets no test across datasets can give p below {lowest:.4g}, even if one variant wins "
-            f"on all of them: no difference between averages can be significant at {SIGNIFICANT}, and an average rank "
-            "is a description, not evidence."
-        )
-    else:
-        lines.append(
-            f"With {datasets} datasets the smallest p that a test across datasets can give is {lowest:.4g}, and only "
-            "if one variant wins on all of them."
-        )
-    small = [dataset for dataset, cases in sizes.items() if smallest_p(cases) * tests >= SIGNIFICANT]
-    if tests and small:
-        lines.append(
-            f"On {_and([f'{label(labels, name)} ({sizes[name]} cases)' for name in small])} no comparison can reach "
-            f"p (Holm) below {SIGNIFICANT} by itself, whatever the scores: the smallest p is "
-            f"{max(smallest_p(sizes[name]) for name in small):.2g}, times {tests} comparisons."
-        )
-    fewest = min(min(pair.seeds.values()) for pair in paired.values())
+    fewest = int(table["seeds"].min())
     if fewest == 1:
-        lines.append(
-            "With one seed the variation between trainings is unknown: a difference may come from one lucky "
-            "initialisation, which neither the intervals nor the tests account for."
-        )
+        lines.append("With one seed the variation between trainings is unknown, and nothing is resolved.")
     else:
-        freedom = fewest - 1
-        narrow, wide = (math.sqrt(freedom / chi2.ppf(q, freedom)) for q in (0.975, 0.025))
-        half_width = t.ppf(0.975, freedom) / math.sqrt(fewest)
+        narrow, wide = (math.sqrt((fewest - 1) / chi2.ppf(q, fewest - 1)) for q in (0.975, 0.025))
         lines.append(
-            f"With {fewest} seeds the variation between trainings is poorly known: the true standard deviation lies "
-            f"between {narrow:.2f} and {wide:.1f} times the observed one (95%), and a mean over seeds is known only to "
-            f"within ±{half_width:.2f} of it. Averaging over seeds does not add this variation to the intervals or "
-            "tests."
+            f"With {fewest} seeds the variation between trainings is poorly known: its true SD lies between "
+            f"{narrow:.2f} and {wide:.1f} times the measured one (95%), and the seeds needed are as uncertain."
         )
     lines.append(
-        "The tests and intervals account for the choice of test images from the same sources, given these trained "
-        "weights. They say nothing about other hospitals or devices, and p (Holm) above "
-        f"{SIGNIFICANT} does not show that a variant equals {label(labels, reference)}."
+        "The test sets and their prompts are taken as they are: nothing is shown about other hospitals, devices or "
+        "datasets. Not resolved does not mean equal."
     )
-    if "clinicdb" in paired:
+    if "clinicdb" in datasets:
         lines.append(
-            f"{label(labels, 'clinicdb')}'s frames come from 29 videos that training and test share: its cases are not "
-            "independent, so its intervals are too narrow and its p-values too small."
+            f"{label(labels, 'clinicdb')}'s frames come from 29 videos that training and test share: its interval over "
+            "cases is too narrow."
         )
     return lines

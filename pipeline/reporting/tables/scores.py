@@ -36,7 +36,6 @@ DECODER_NOTE = (
     "The reported end-to-end numbers come, as far as their public code shows, from training only CLIPSeg's decoder: "
     "compare them with the measured decoder-only row."
 )
-STAR_LEVELS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
 
 
 class Scores:
@@ -108,7 +107,7 @@ class Scores:
         if found is not None:
             shown = {"reported": f"{found.value:.{DECIMALS}f}", "source": SOURCE_LETTERS[found.source]}
             cell = dataclasses.replace(cell, **shown)
-        return dataclasses.replace(cell, stars=mark)
+        return dataclasses.replace(cell, mark=mark)
 
     def record(self, row: str, column: str, name: str | None = None) -> dict[str, Any]:
         """Score, seeds and, if there are any of the table, reported number as entries ``name``... of a CSV's row."""
@@ -152,24 +151,3 @@ def score_record(column: str, score: Score | None) -> dict[str, Any]:
         column: None if score is None else round(score.mean, 6),
         f"{column}_sd": None if score is None or score.sd is None else round(score.sd, 6),
     }
-
-
-def stars(p: float | None) -> str:
-    """``*``, ``**`` or ``***`` for p below 0.05, 0.01 or 0.001; nothing otherwise or where there was no test."""
-    if p is None or pd.isna(p):
-        return ""
-    return next((mark for level, mark in STAR_LEVELS if p < level), "")
-
-
-def significance_marks(tests: pd.DataFrame) -> dict[tuple[str, str], str]:
-    """Stars by variant and dataset from a table with columns dataset, variant, p_holm."""
-    return {(row.variant, row.dataset): stars(row.p_holm) for row in tests.itertuples()}
-
-
-def star_note(reference: str) -> str:
-    """The footnote on :func:`stars`; ``reference`` is a display name."""
-    return (
-        f"*, **, ***: differs from {reference} with p < 0.05, 0.01, 0.001 "
-        "(Wilcoxon signed-rank test over paired cases, for the average over datasets; Holm's correction over the "
-        "family of comparisons)."
-    )

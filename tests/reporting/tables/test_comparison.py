@@ -6,7 +6,7 @@ import pytest
 from evaluation_support import write_dsc_of, write_run
 from reporting_support import run_main
 
-from pipeline.evaluation.statistics import COLUMNS
+from pipeline.evaluation.methods import COLUMNS
 from pipeline.reporting.tables import comparison
 from pipeline.runtime.errors import PipelineError
 
@@ -21,23 +21,30 @@ def test_command_line(tmp_path):
                 scores = base + gain + generator.uniform(-0.02, 0.02, cases)
                 runs.append(write_run(tmp_path, dataset, variant, seed, scores))
     options = ["--results", tmp_path, "--runs", write_dsc_of(tmp_path, runs), "--bootstrap", "300"]
+    options += ["--margin", 1.5]
     options += ["--labels", {"telescopic": "Telescopic & co", "bkai": "Polyps"}, "--note", "Demo: not comparable."]
     options += ["--output", tmp_path / "comparison"]
     files = {ending: tmp_path / f"comparison.{ending}" for ending in ("csv", "md", "tex")}
     run_main(comparison, *options, "--reference", "telescopic")
     table = pd.read_csv(files["csv"])
-    assert list(table.columns) == COLUMNS and len(table) == 12
-    zero_shot = table[(table["dataset"] == "bkai") & (table["variant"] == "zero_shot")].iloc[0]
-    assert zero_shot["difference"] == pytest.approx(-30, abs=1) and zero_shot["p_holm"] < 0.001
-    # The reference has no difference; nine digits are enough for everything else.
+    shared = [column for column in COLUMNS if column not in ("dataset", "variant")]
+    names = ["dataset", "variant", "reference", "margin", *shared]
+    names += [*(f"mixed_{name}" for name in ("difference", "low", "high", "p")), "cases_low", "cases_high"]
+    assert list(table.columns) == names and len(table) == 8
+    table = table.set_index(["dataset", "variant"])
+    zero_shot, average = table.loc[("bkai", "zero_shot")], table.loc[("average", "lora")]
+    assert zero_shot["difference"] == pytest.approx(-30, abs=1) == zero_shot["mixed_difference"]
+    assert zero_shot["low"] < zero_shot["cases_low"] < -30 + 1 and average["outcome"] == "worse"
+    assert np.isnan(average["mixed_p"]) and average["cases_high"] < -9
+    # Nine digits are enough.
     rows = files["csv"].read_text().splitlines()
-    assert ",,,,,,,," in next(row for row in rows if row.startswith("bkai,telescopic"))
-    assert all(len(value.strip("-0.").replace(".", "")) <= 9 for row in rows[1:] for value in row.split(",")[5:11])
+    digits = [value.strip("-0.").replace(".", "").split("e")[0] for row in rows[1:] for value in row.split(",")[5:]]
+    assert all(len(value) <= 9 for value in digits if value.isdigit())
     printed = files["md"].read_text()
-    assert "> Demo: not comparable." in printed and "| lora | Polyps | 30 |" in printed
-    assert "What cannot be concluded: With 3 datasets no test across datasets can give p below 0.25" in printed
-    assert "corrected for the 6 comparisons within datasets" in printed and "300 resamples" in printed
-    assert "Telescopic & co 1.00, lora 2.00, zero_shot 3.00" in printed
+    assert "> Demo: not comparable." in printed and "| lora | Polyps | 2 | -" in printed
+    assert "| worse |" in printed and "a difference of 1.5 points or more" in printed
+    assert "What cannot be concluded: With 2 seeds" in printed and "300 resamples" in printed
+    assert "corrected by Holm's method for the 6 comparisons within datasets" in printed
     assert "Made from 18 runs (3 datasets, 3 variants, 2 seeds)" in printed
     latex = files["tex"].read_text()
     assert r"Telescopic \& co" in latex
@@ -47,3 +54,6 @@ def test_command_line(tmp_path):
     assert before == {kind: path.read_bytes() for kind, path in files.items()}
     with pytest.raises(PipelineError, match="--reference: 'vlsm_dense' has no run"):
         run_main(comparison, *options, "--reference", "vlsm_dense")
+    only = write_dsc_of(tmp_path, [run for run in runs if run.variant == "telescopic"])
+    with pytest.raises(PipelineError, match="there are runs of 'telescopic' only"):
+        run_main(comparison, *options, "--runs", only, "--reference", "telescopic")

@@ -11,19 +11,20 @@ from pipeline.reporting.tables.scores import Scores
 from pipeline.runtime.errors import PipelineError
 
 VARIANTS, DATASETS = ["telescopic", "uniform", "end_to_end"], ["isic16", "busi"]
-TESTS = pd.DataFrame(
+COMPARISON = pd.DataFrame(
     {
-        "dataset": ["busi", "busi", "isic16"],
-        "variant": ["uniform", "telescopic", "uniform"],
+        "dataset": ["isic16", "busi", "average", "busi"],
+        "variant": ["uniform", "uniform", "uniform", "end_to_end"],
         "reference": "telescopic",
-        "p_holm": [0.004, None, 0.2],
+        "margin": 1.5,
+        "outcome": ["better", "equivalent", "not resolved", "worse"],
     }
 )
 
 
 @pytest.fixture
 def build(dsc, facts, labels):
-    def built(variants=VARIANTS, datasets=DATASETS, comparison=TESTS[:0]):
+    def built(variants=VARIANTS, datasets=DATASETS, comparison=COMPARISON[:0]):
         return main.build(Scores(dsc, variants, datasets, facts), comparison, labels)
 
     return built
@@ -64,7 +65,7 @@ def test_reported_end_to_end_is_explained_where_it_is_shown(build):
 def test_the_spread_over_prompts_and_cases_with_a_target_have_columns(dsc, facts, labels):
     busi = dsc["dataset"] == "busi"
     dsc = dsc.assign(prompt_sd=0.03, cases=4, cases_with_target=4 - busi, dsc_with_target=dsc["dsc"] - 0.1 * busi)
-    frame, table = main.build(Scores(dsc, VARIANTS, DATASETS, facts), TESTS[:0], labels)
+    frame, table = main.build(Scores(dsc, VARIANTS, DATASETS, facts), COMPARISON[:0], labels)
     assert list(table.header) == ["Method", "ISIC 2016", "BUSI", "BUSI, with target", "Average", "SD over prompts"]
     cells = dict(table.rows)["Telescopic Adapters"]
     assert cells[2] == Cell("54.00", "4.00", "best") and cells[4] == Cell("3.00")
@@ -74,19 +75,23 @@ def test_the_spread_over_prompts_and_cases_with_a_target_have_columns(dsc, facts
     assert "With target: over the test cases" in notes and "standard deviation over prompt types" in notes
 
 
-def test_significance_marks_are_explained_only_where_there_are_any(build):
-    _, table = build(comparison=TESTS)
-    cells = dict(table.rows)["Uniform adapters"]
-    assert (cells[0].stars, cells[1].stars) == ("", "**")
-    assert any("Holm" in footnote and "Telescopic Adapters" in footnote for footnote in table.footnotes)
-    _, table = build(comparison=TESTS[2:])
+def test_marks_tell_the_outcomes_apart(build):
+    _, table = build(comparison=COMPARISON)
+    cells = dict(table.rows)
+    assert [cell.mark for cell in cells["Uniform adapters"]] == ["+", "=", ""]
+    assert [cell.mark for cell in cells["CLIPSeg, end-to-end"]] == ["", "−", ""]
+    assert not any(cell.mark for cell in cells["Telescopic Adapters"])
+    (note,) = [footnote for footnote in table.footnotes if "Holm" in footnote]
+    assert "Against Telescopic Adapters: + better, − worse, = equivalent, no mark: not resolved" in note
+    assert "less than 1.5 DSC points apart" in note
+    _, table = build()
     assert not any("Holm" in footnote for footnote in table.footnotes)
 
 
 def test_command_line_writes_the_same_bytes_twice(tmp_path):
     runs = [write_run(tmp_path, "busi", variant, 41, [0.5, 0.7]) for variant in VARIANTS]
     dsc = write_dsc_of(tmp_path, runs)
-    TESTS.to_csv(tmp_path / "comparison.csv", index=False)
+    COMPARISON.to_csv(tmp_path / "comparison.csv", index=False)
     options = ["--results", tmp_path, "--runs", dsc, "--dsc", dsc, "--reported", REPORTED, "--datasets", ["busi"]]
     options += ["--comparison", tmp_path / "comparison.csv", "--note", "Demo.", "--labels", {"busi": "BUSI"}]
     written = []
