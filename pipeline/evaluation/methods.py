@@ -220,8 +220,9 @@ def compare_methods(scores: pd.DataFrame, reference: str, margin: float = MARGIN
 
     Within a dataset: differences of the runs' mean DSC, paired by the seeds that both have, Student's t. In rows of the
     dataset ``average``: the mean of the datasets' differences, Student's t with Satterthwaite's degrees of freedom;
-    these rows are there for variants that were run on all datasets, if there is more than one. The comparisons within
-    datasets are one family of Holm's correction, those of the averages another.
+    these rows are there for variants that were run on all datasets, if there is more than one; trainings on different
+    datasets are taken as independent. The comparisons within datasets are one family of Holm's correction, those of the
+    averages another.
 
     Args:
         scores: Columns dataset, variant, seed, case, dsc (0..1).

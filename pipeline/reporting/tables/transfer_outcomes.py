@@ -26,14 +26,20 @@ def directions(trained: str, tested: str, beside: Collection[str]) -> str:
 
 
 def collect(runs: Sequence[Run], scores: Path, beside: Collection[str]) -> pd.DataFrame:
-    """Scores by case of all pairs of two datasets: transfer, dataset (the pair), variant, seed, case, dsc (0..1)."""
+    """Mean DSC (0..1) of each run on each other dataset, which counts as a case of the dataset that it was trained on.
+
+    What one training gives on several test sets is not independent.
+
+    Returns:
+        Columns transfer, dataset (trained on), variant, seed, case (tested on), dsc.
+    """
     tables = []
     for run in runs:
-        table = read_per_case(run.within(scores), ["test_dataset"])
-        table = table[table["test_dataset"] != run.dataset]
-        kinds = [directions(run.dataset, tested, beside) for tested in table["test_dataset"]]
-        pairs = [f"{run.dataset} to {tested}" for tested in table["test_dataset"]]
-        tables.append(table.assign(transfer=kinds, dataset=pairs, variant=run.variant, seed=run.seed))
+        means = read_per_case(run.within(scores), ["test_dataset"]).groupby("test_dataset", sort=False)["dsc"].mean()
+        means = means.drop(run.dataset, errors="ignore")
+        kinds = [directions(run.dataset, tested, beside) for tested in means.index]
+        identity = {"dataset": run.dataset, "variant": run.variant, "seed": run.seed}
+        tables.append(means.rename_axis("case").reset_index().assign(transfer=kinds, **identity))
     return pd.concat(tables, ignore_index=True)
 
 
@@ -53,8 +59,8 @@ def build(
     tables = []
     for transfer, part in cases.groupby("transfer", sort=False):
         compared = compare_methods(part, reference, margin)
-        pairs = part["dataset"].nunique()
-        compared = compared[compared["dataset"] == AVERAGE] if pairs > 1 else compared
+        pairs = len(part[["dataset", "case"]].drop_duplicates())
+        compared = compared[compared["dataset"] == AVERAGE] if part["dataset"].nunique() > 1 else compared
         tables.append(compared.assign(transfer=transfer, pairs=pairs))
     order = ["within the study", "to the others", "from the others", "among the others"]
     frame = pd.concat(tables, ignore_index=True)[COLUMNS]
@@ -66,9 +72,10 @@ def build(
         printed.append((label(labels, row.variant), [Cell(cell) for cell in cells]))
     others = f" The others: {', '.join(label(labels, name) for name in beside)}." if beside else ""
     footnote = (
-        f"Difference: from {label(labels, reference)}, DSC points, averaged over pairs of a training and another test "
-        "dataset; its unit is the training, paired by seed. Outcome after Holm's correction over the methods of a kind "
-        f"of transfer: better, worse, equivalent (surely less than {margin:g} points apart), not resolved.{others}"
+        f"Difference: from {label(labels, reference)}, DSC points, averaged over a training's other test "
+        "datasets, then over training datasets; its unit is the training, paired by seed. Outcome after Holm's "
+        "correction over the methods of a kind of transfer: better, worse, equivalent (surely less than "
+        f"{margin:g} points apart), not resolved.{others}"
     )
     title = f"Transfer to another dataset: methods against {label(labels, reference)}"
     return frame.round(6), Table(title, HEADER, printed, [footnote], rules_between(frame["transfer"]))
