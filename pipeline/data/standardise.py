@@ -75,12 +75,18 @@ def _upright(image: Image.Image) -> Image.Image:
     return ImageOps.exif_transpose(image) if turned else image
 
 
-def _standardise_image(source: Path, folder: Path, case: str) -> tuple[Path, tuple[int, int], Standardised]:
-    """Put the image of ``case`` into ``folder``: its path there, its size (W, H), and all but the columns."""
+def _standardise_image(source: Path, mask: Path, folder: Path, case: str) -> tuple[Path, tuple[int, int], Standardised]:
+    """Put the image of ``case`` into ``folder``: its path there, its size (W, H), and all but the columns.
+
+    It is turned as its EXIF data say, unless ``mask`` was drawn on it as it is stored.
+    """
     with _open(source, "image") as image:
         if image.mode not in CONVERTIBLE_MODES:
             raise CaseError(f"the image {source.name} has Pillow mode {image.mode}, not 8 bits a channel")
         pixels, suffix = _upright(image), source.suffix.lower()
+        if pixels.size != image.size:
+            with _open(mask, "mask") as drawn:
+                pixels = image if _upright(drawn).size == image.size else pixels
         turned, grey = pixels is not image, image.mode in ("L", "1")
         single = getattr(image, "n_frames", 1) == 1
         kept = not turned and single and image.mode in KEPT_MODES and suffix in KEPT_FORMATS.get(image.format, ())
@@ -124,7 +130,7 @@ def _standardise_mask(sources: Sequence[Path], kind: str, size: tuple[int, int],
 
 def _standardise_case(case: str, files: Files, kind: str, folder: Path) -> Standardised:
     """Write image and mask of one case."""
-    image, size, done = _standardise_image(files.images[0], folder / "images", case)
+    image, size, done = _standardise_image(files.images[0], files.masks[0], folder / "images", case)
     mask = folder / "masks" / f"{case}.png"
     foreground, group = _standardise_mask(files.masks, kind, size, mask)
     done.columns |= {

@@ -7,7 +7,7 @@ import shutil
 import data_support
 import numpy as np
 import pytest
-from data_support import MAKERS, encode, grey, standardised
+from data_support import MAKERS, encode, grey, standardised, verified
 from PIL import Image
 
 from pipeline.data import standardise as module
@@ -142,6 +142,18 @@ def test_exif_orientation_is_honoured(tmp_path, capsys):
     assert np.abs(np.asarray(found).astype(int) - upright).mean() < 6
     assert json.loads((output / "provenance.json").read_text())["turned_by_exif"] == ["cju0"]
     assert "kvasir_seg: turned 1 images as their EXIF data say: cju0" in capsys.readouterr().err
+
+
+def test_a_mask_that_was_drawn_on_the_image_as_stored_counts_more_than_exif(tmp_path):
+    made = data_support.make_kvasir()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    stored = data_support.scene(np.random.default_rng(3))
+    made.members[made.path("images/cju0.jpg")] = encode(stored, "JPEG", quality=98, exif=exif.tobytes())
+    output = standardised(made, tmp_path)
+    assert Image.open(output / "images" / "cju0.jpg").size == data_support.SIZE
+    assert json.loads((output / "provenance.json").read_text())["turned_by_exif"] == []
+    verified(made, tmp_path)
 
 
 def test_missing_records_are_left_out_when_allowed(tmp_path, capsys):
