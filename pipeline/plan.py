@@ -318,6 +318,10 @@ class Plan:
         """The same with the rows in their order."""
         return Source(options={"variants": list(group.variants)}) | self._names(group)
 
+    def _splits(self) -> Source:
+        """What the two splits are called that the family leaks compares."""
+        return Source(options={"names": [f"{self.study.split} split", "leak-free split"]})
+
     def _widths(self, variants: Iterable[str]) -> Source:
         settings = {variant: self.settings(variant) for variant in variants}
         return Source(options={"settings": settings, "backbone": self.backbone()})
@@ -366,7 +370,7 @@ class Plan:
             yield from self._table("joint", "One training on all datasets", source | self._names(apart))
         if leaks := self.further.get("leaks"):
             source = self._runs(leaks, "per_case.csv", "manifest.json") | Source({"dsc": leaks.table})
-            source |= self._in_order(leaks) | Source(options={"margin": study.evaluation.margin})
+            source |= self._in_order(leaks) | Source(options={"margin": study.evaluation.margin}) | self._splits()
             yield from self._table("leaks", "Published against leak-free splits", source | self._names(leaks))
         if transfer := self.further.get("transfer"):
             source = self._further(transfer, "transfer") | self._names(transfer)
@@ -436,9 +440,7 @@ class Plan:
             source |= self._rows(self._apart(joint))
             yield self._figure("joint", "One training on all datasets", source, "before_after")
         if leaks := self.further.get("leaks"):
-            source = self._file(table="tables/leaks.csv") | Source(
-                options={"names": ["published split", "leak-free split"]}
-            )
+            source = self._file(table="tables/leaks.csv") | self._splits()
             yield self._figure(
                 "leaks", "Published against leak-free splits", source | self._rows(leaks), "before_after"
             )

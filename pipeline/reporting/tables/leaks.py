@@ -19,32 +19,35 @@ def note(margin: float) -> str:
     """What the columns are."""
     return (
         "Mean ± standard deviation over seeds of the test set's mean DSC, in percent; each split has its own models. "
-        "Difference: leak-free minus published, DSC points; its unit is the training (Welch's t), and the two test "
+        "Difference: leak-free minus the other, DSC points; its unit is the training (Welch's t), and the two test "
         "sets are not the same cases: what a method that is not trained loses is due to them. Outcome, after Holm's "
         f"correction over the rows: better, worse, equivalent (surely less than {margin:g} points apart), not resolved."
     )
 
 
 def build(
-    dsc: pd.DataFrame, datasets: Sequence[str], margin: float, labels: Mapping[str, str]
+    dsc: pd.DataFrame, datasets: Sequence[str], names: Sequence[str], margin: float, labels: Mapping[str, str]
 ) -> tuple[pd.DataFrame, Table]:
     """The table of the runs in ``dsc``, machine-readable and for print.
 
     Args:
         dsc: as dsc.csv.
         datasets: those on the study's split, and with the ending ``_leak_free`` on the other.
+        names: what the study's split is called, and the other.
         margin: of equivalence, DSC points.
         labels: display names of variants and datasets.
     """
     pairs = {name: f"{name}{LEAK_FREE}" for name in dict.fromkeys(map(origin, datasets))}
     frame = compare_datasets(dsc, pairs, margin)
-    title = "DSC (%) on the published and on the leak-free split"
-    return frame.round(6), change_table(frame, title, ("Published split", "Leak-free split"), note(margin), labels)
+    title = f"DSC (%) on the {names[0]} and on the {names[1]}"
+    headings = [name.capitalize() for name in names]
+    return frame.round(6), change_table(frame, title, headings, note(margin), labels)
 
 
 def main() -> None:
-    options = parse_options(__doc__, "results", "runs", "dsc", "datasets", "margin")
-    frame, table = build(read_dsc(options.dsc), options.datasets, options.margin, options.labels)
+    options = parse_options(__doc__, "results", "runs", "dsc", "datasets", "names", "margin")
+    dsc = read_dsc(options.dsc)
+    frame, table = build(dsc, options.datasets, options.names, options.margin, options.labels)
     write(frame, table, options, describe_runs(listed_runs(options.results, options.runs)), missing="")
 
 
