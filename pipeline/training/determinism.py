@@ -5,6 +5,7 @@ import os
 import torch
 
 from pipeline.runtime import portable
+from pipeline.runtime.errors import PipelineError
 
 
 def set_mode(device: str, deterministic: bool, threads: int) -> str:
@@ -28,3 +29,19 @@ def set_mode(device: str, deterministic: bool, threads: int) -> str:
     torch.use_deterministic_algorithms(True)
     torch.backends.cudnn.benchmark = False
     return "deterministic"
+
+
+def precision_on(device: str, wanted: str) -> str:
+    """The precision to train in on ``device``: ``wanted`` (fp16, bf16 or fp32) on a GPU, fp32 on a CPU.
+
+    Raises:
+        PipelineError: bf16 on a GPU that computes it only in emulation.
+    """
+    if device == "cpu":
+        return "fp32"
+    if wanted == "bf16" and not torch.cuda.is_bf16_supported(including_emulation=False):
+        raise PipelineError(
+            f"training.precision: {torch.cuda.get_device_name()} has no bfloat16; set fp16 or fp32, "
+            "or use an NVIDIA GPU of compute capability 8.0 or more"
+        )
+    return wanted

@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import psutil
@@ -21,6 +21,7 @@ from pipeline.models.segmenter import Segmenter
 from pipeline.models.textcache import TextCache
 from pipeline.runtime.errors import PipelineError
 from pipeline.runtime.progress import duration, log
+from pipeline.training.determinism import precision_on
 from pipeline.training.loss import batch_dsc, dice_bce_loss
 from pipeline.training.settings import TrainingSettings
 
@@ -80,11 +81,25 @@ def cache_vision(segmenter: Segmenter, splits: Sequence[CaseTensors], batch_size
         split.vision = [torch.cat(states) for states in zip(*parts, strict=True)]
 
 
+class Step(NamedTuple):
+    """What an optimizer step was, as scalars on the device.
+
+    Attributes:
+        loss: mean over the batch.
+        norm: global L2 norm of the gradient before clipping; not finite if the step was skipped.
+    """
+
+    loss: Tensor
+    norm: Tensor
+
+
 @dataclass
 class Progress:
     """What early stopping, checkpoint selection and the history need to go on."""
 
     epoch: int = 0
+    steps: int = 0
+    skips_in_a_row: int = 0
     best_dsc: float = -1.0
     best_epoch: int = 0
     stop_reference: float = -1.0
@@ -95,13 +110,18 @@ class Progress:
 class Trainer:
     """Trains one segmenter on one dataset.
 
+    An epoch shows ``images_per_epoch`` images, in as many optimizer steps as the full training set takes. A smaller
+    ``train`` is passed over as often as that needs, so budgets that count epochs do not depend on its size.
+
     Args:
         segmenter: on its device, with a variant attached.
         text: prefix of every prompt that can be drawn.
         train, val: the splits on the device.
-        train_prompts: gives the cache positions of the training prompts of an epoch, (cases,) int64.
+        train_prompts: gives the cache positions of the training prompts of a pass over ``train``, (cases,) int64;
+            passes are counted from 1 over the whole training.
         val_prompts: cache positions of the validation prompts, fixed.
         name: what log lines and errors call this run.
+        images_per_epoch: the size of the full training set; of ``train`` if absent.
     """
 
     def __init__(
@@ -115,14 +135,18 @@ class Trainer:
         settings: TrainingSettings,
         seed: int,
         name: str = "run",
+        images_per_epoch: int | None = None,
     ):
         self.segmenter, self.text, self.train, self.val = segmenter, text, train, val
         self.train_prompts, self.settings, self.seed, self.name = train_prompts, settings, seed, name
+        self.images_per_epoch = images_per_epoch or len(train)
         self.device = train.images.device.type
         self.val_prompts = val_prompts.to(self.device)
         segmenter.gradient_checkpointing = settings.gradient_checkpointing
         self.parameters = list(segmenter.trainable_parameters().values())
-        self.precision = settings.precision if self.device == "cuda" else "fp32"
+        self.precision = precision_on(self.device, settings.precision)
+        # Of the mask refinement's batch norm.
+        self.statistics = [value for value in segmenter.adapters.buffers() if value.is_floating_point()]
         # One kernel; on a CPU also the way whose square root does not depend on the processor (portable numbers).
         self.optimizer = torch.optim.AdamW(
             self.parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
@@ -150,9 +174,14 @@ class Trainer:
             logits, masks[:, None], settings.dice_weight, settings.bce_weight, settings.reference_double_sigmoid
         )
 
-    def step(self, cases: Tensor, prompts: Tensor) -> Tensor:
-        """One optimizer step on ``cases`` (indices on the device) with ``prompts`` (cache positions); its loss."""
+    def step(self, cases: Tensor, prompts: Tensor) -> Step:
+        """One optimizer step on ``cases`` (indices on the device) with ``prompts`` (cache positions).
+
+        If the loss or a gradient is not finite, it changes no weight, as GradScaler does in fp16; neither does it
+        spoil batch statistics.
+        """
         self.optimizer.zero_grad(set_to_none=True)
+        before = [value.clone() for value in self.statistics]
         total = torch.zeros((), device=self.device)
         for rows in torch.arange(len(cases), device=self.device).tensor_split(self.settings.accumulation):
             if len(rows) == 0:
@@ -160,13 +189,19 @@ class Trainer:
             with self.autocast():
                 logits = self.segmenter(**self.train.inputs(cases[rows]), text=self.text.take(prompts[rows]))
             loss = self._loss(logits, self.train.masks[cases[rows]]) * (len(rows) / len(cases))
-            self.scaler.scale(loss).backward()
+            # Factor 1, but NaN for a loss that is not finite: gradients then are neither, and those decide.
+            self.scaler.scale(loss).backward(loss.detach() * 0 + 1)
             total += loss.detach()
         self.scaler.unscale_(self.optimizer)
-        torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.gradient_clip)
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.gradient_clip)
+        if not self.scaler.is_enabled():
+            # What GradScaler tells the fused kernel in fp16.
+            self.optimizer.found_inf = (~norm.isfinite()).float()
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        return total
+        for value, old in zip(self.statistics, before, strict=True):
+            value.copy_(torch.where(value.isfinite(), value, old))
+        return Step(total, norm)
 
     def images_that_fit(self, most: int) -> int:
         """How many of ``most`` images, halved as often as needed, go forward and back in the available memory; maybe 0.
@@ -189,19 +224,51 @@ class Trainer:
                 self.optimizer.zero_grad(set_to_none=True)
         return 0
 
-    def train_epoch(self, epoch: int) -> float:
-        """Train on every case once; the mean loss."""
+    def train_epoch(self, epoch: int) -> dict[str, float]:
+        """Train for one epoch, counted from 1; what its steps were like, as columns of the history."""
         # Reseeded in each epoch, so that dropout after a resume is what it would have been.
         torch.manual_seed(self.seed * 1_000_003 + epoch)
         self.segmenter.train()
-        prompts = self.train_prompts(epoch).to(self.device)
         # A function of seed and epoch only.
-        shuffled = np.random.default_rng((self.seed, epoch)).permutation(len(self.train))
-        order = torch.from_numpy(shuffled).to(self.device)
-        total = torch.zeros((), device=self.device, dtype=torch.float64)
-        for cases in order.split(self.settings.batch_size):
-            total += self.step(cases, prompts[cases]).double() * len(cases)
-        return total.item() / len(order)
+        generator = np.random.default_rng((self.seed, epoch))
+        passes = -(-self.images_per_epoch // len(self.train))
+        orders, prompts = [], []
+        for index in range((epoch - 1) * passes + 1, epoch * passes + 1):
+            orders.append(torch.from_numpy(generator.permutation(len(self.train))))
+            prompts.append(self.train_prompts(index)[orders[-1]])
+        order, drawn = (torch.cat(parts)[: self.images_per_epoch].to(self.device) for parts in (orders, prompts))
+        size = self.settings.batch_size
+        batches = list(zip(order.split(size), drawn.split(size), strict=True))
+        steps = [self.step(*batch) for batch in batches]
+        # The only time that an epoch waits for the device.
+        losses, norms = (torch.stack(values).tolist() for values in zip(*steps, strict=True))
+        self.progress.steps += len(steps)
+        finite = [index for index, norm in enumerate(norms) if math.isfinite(norm)]
+        images = sum(len(batches[index][0]) for index in finite)
+        self._count_skips(norms)
+        return {
+            "train_loss": sum(losses[i] * len(batches[i][0]) for i in finite) / images if images else math.nan,
+            "gradient_norm_mean": sum(norms[i] for i in finite) / len(finite) if finite else math.nan,
+            "gradient_norm_max": max((norms[i] for i in finite), default=math.nan),
+            "skipped_steps": len(steps) - len(finite),
+            "loss_scale": self.scaler.get_scale(),
+        }
+
+    def _count_skips(self, norms: Sequence[float]) -> None:
+        progress, most = self.progress, self.settings.max_consecutive_skips
+        for norm in norms:
+            progress.skips_in_a_row = 0 if math.isfinite(norm) else progress.skips_in_a_row + 1
+            if progress.skips_in_a_row > most:
+                raise PipelineError(
+                    f"{self.name}: loss or gradients were not finite in {most + 1} steps in a row, the last in epoch "
+                    f"{progress.epoch + 1} at learning rate {self.learning_rate():g}; the state of the last saved "
+                    "epoch is kept. Lower training.learning_rate of this variant"
+                    + (", or set training.precision to bf16" if self.precision == "fp16" else "")
+                )
+
+    def learning_rate(self) -> float:
+        """The present learning rate: of the parameter group that has the largest."""
+        return max(group["lr"] for group in self.optimizer.param_groups)
 
     @torch.no_grad()
     def validate(self) -> tuple[float, float]:
@@ -226,7 +293,8 @@ class Trainer:
             save: called with :meth:`state` every ``save_every`` epochs.
 
         Raises:
-            PipelineError: the loss became NaN or infinite. The last saved state is left as it is.
+            PipelineError: more steps in a row than ``max_consecutive_skips`` were skipped. The last saved state is left
+                as it is.
         """
         settings, progress = self.settings, self.progress
         began, first = time.monotonic(), progress.epoch
@@ -235,27 +303,21 @@ class Trainer:
                 break
             start = time.monotonic()
             epoch = progress.epoch + 1
-            rate = self.optimizer.param_groups[0]["lr"]
-            train_loss = self.train_epoch(epoch)
-            trained = time.monotonic() - start
-            if not math.isfinite(train_loss):
-                raise PipelineError(
-                    f"{self.name}: the loss became {train_loss} in epoch {epoch} at learning rate {rate:g}; the state "
-                    "of the last saved epoch is kept. Lower training.learning_rate of this variant"
-                    + (", or set training.precision to bf16" if self.precision == "fp16" else "")
-                )
+            trained = self.train_epoch(epoch)
+            seconds, rate = time.monotonic() - start, self.learning_rate()
             val_loss, val_dsc = self.validate()
             self.scheduler.step(val_loss)
             progress.epoch = epoch
             progress.history.append(
                 {
                     "epoch": epoch,
+                    "steps": progress.steps,
                     "learning_rate": rate,
-                    "train_loss": train_loss,
                     "val_loss": val_loss,
                     "val_dsc": val_dsc,
+                    **trained,
                     "seconds": time.monotonic() - start,
-                    "images_per_second": len(self.train) / trained,
+                    "images_per_second": self.images_per_epoch / seconds,
                 }
             )
             if val_dsc > progress.best_dsc:
@@ -266,7 +328,7 @@ class Trainer:
                 progress.stale_epochs += 1
             pace = (time.monotonic() - began) / (epoch - first)
             log(
-                f"{self.name} {self.device} epoch {epoch}/{settings.max_epochs} loss {train_loss:.4f} "
+                f"{self.name} {self.device} epoch {epoch}/{settings.max_epochs} loss {trained['train_loss']:.4f} "
                 f"val loss {val_loss:.4f} val DSC {val_dsc:.4f} lr {rate:.1e}, "
                 f"at most {duration(pace * (settings.max_epochs - epoch))} left"
             )

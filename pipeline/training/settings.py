@@ -8,7 +8,11 @@ PromptType = Literal["random", "p0", "p1", "p2", "p3", "p4", "p5", "p6", "p7", "
 
 
 class TrainingSettings(BaseModel):
-    """How a run is trained. Marked in each description: [tuned], [studied] or [fixed] (by the protocol)."""
+    """How a run is trained. Marked in each description: [tuned], [studied] or [fixed] (by the protocol).
+
+    An epoch is as many optimizer steps as one pass over the full training set takes, whatever ``train_fraction``, and
+    is followed by one validation.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -20,7 +24,13 @@ class TrainingSettings(BaseModel):
         False, description="Compute each encoder layer once more in the backward pass, to save memory"
     )
     precision: Literal["fp16", "bf16", "fp32"] = Field(
-        "fp16", description="Autocast type on a GPU [fixed]; a CPU always computes in fp32"
+        "fp16", description="Autocast type on a GPU [fixed]; bf16 needs one that has it. A CPU always computes in fp32"
+    )
+    max_consecutive_skips: int = Field(
+        40,
+        ge=0,
+        description="Steps in a row that may be skipped because loss or gradients are not finite; after 40, fp16's "
+        "loss scale has fallen from 2^16 to 2^-24, so it is not to blame",
     )
     gradient_clip: float = Field(0.5, gt=0, description="Largest global L2 norm of the gradient [fixed]")
     plateau_factor: float = Field(0.3, gt=0, lt=1, description="ReduceLROnPlateau on validation loss: factor [fixed]")
@@ -35,6 +45,8 @@ class TrainingSettings(BaseModel):
         False, description="Binary cross-entropy on sigmoid(probability), as the reference's code computes it"
     )
     prompt_type: PromptType = Field("random", description="Prompts in training, validation and test [studied]")
-    train_fraction: float = Field(1.0, gt=0, le=1, description="Share of the training cases, nested subsets [studied]")
+    train_fraction: float = Field(
+        1.0, gt=0, le=1, description="Share of the training and of the validation cases, nested subsets [studied]"
+    )
     deterministic: bool = Field(False, description="Deterministic CUDA kernels (a CPU is deterministic anyway)")
     save_every: int = Field(5, ge=1, description="Epochs between saved states that a killed run resumes from")

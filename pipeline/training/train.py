@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 
 from pipeline.data.prompts import EVALUATION, all_prompts, draw_prompt
-from pipeline.data.tensors import load_split
+from pipeline.data.tensors import PreparedSplit, load_split
 from pipeline.models.backbone import load_backbone
 from pipeline.models.kinds import parse_variant
 from pipeline.models.preprocessing import load_tokenizer
@@ -27,12 +27,16 @@ from pipeline.runtime.manifest import file_sha256, manifest, peak_memory_mib
 from pipeline.runtime.options import json_value
 from pipeline.runtime.progress import duration, log
 from pipeline.training.determinism import set_mode
-from pipeline.training.loop import Progress, Trainer, to_device
+from pipeline.training.loop import CaseTensors, Progress, Trainer, to_device
 from pipeline.training.settings import TrainingSettings
 from pipeline.training.state import load_state, remove_state, save_state
 from pipeline.training.subsets import nested_subset
 
-HISTORY_COLUMNS = ["epoch", "learning_rate", "train_loss", "val_loss", "val_dsc", "seconds", "images_per_second"]
+# One row an epoch, which is as many optimizer steps as a pass over the full training set, whatever the share of its
+# cases; `steps` is their count so far. Loss and gradient norms (before clipping) are of steps that were not skipped.
+HISTORY_COLUMNS = ["epoch", "steps", "learning_rate", "train_loss", "val_loss", "val_dsc"]
+HISTORY_COLUMNS += ["gradient_norm_mean", "gradient_norm_max", "skipped_steps", "loss_scale"]
+HISTORY_COLUMNS += ["seconds", "images_per_second"]
 
 
 def make_trainer(
@@ -40,16 +44,23 @@ def make_trainer(
 ) -> Trainer:
     """A trainer for ``segmenter`` with the data of a tensors folder, all on the segmenter's device.
 
+    With a share of the cases, validation shrinks as training does, and an epoch keeps its number of images.
+
     Args:
         tensors: folder that ``pipeline.data.tensors`` wrote.
         backbone: folder of the pretrained CLIPSeg; for its tokenizer.
         name: what log lines and errors call this run.
     """
     device = segmenter.clipseg.device.type
-    train, val = load_split(tensors, "train"), load_split(tensors, "val")
-    keep = nested_subset(list(train.cases["case"]), settings.train_fraction, seed)
-    cases = train.cases.iloc[keep].reset_index(drop=True)
-    strings = sorted({*all_prompts(cases, settings.prompt_type), *all_prompts(val.cases, settings.prompt_type)})
+
+    def share(split: PreparedSplit) -> tuple[pd.DataFrame, CaseTensors]:
+        keep = nested_subset(list(split.cases["case"]), settings.train_fraction, seed)
+        tensors = to_device(split.images[keep], split.masks[keep], device)
+        return split.cases.iloc[keep].reset_index(drop=True), tensors
+
+    full = load_split(tensors, "train")
+    (cases, train), (val_cases, val) = share(full), share(load_split(tensors, "val"))
+    strings = sorted({*all_prompts(cases, settings.prompt_type), *all_prompts(val_cases, settings.prompt_type)})
     text = TextCache(segmenter, load_tokenizer(backbone), strings)
 
     def prompts(frame: pd.DataFrame, epoch: int) -> torch.Tensor:
@@ -59,13 +70,14 @@ def make_trainer(
     return Trainer(
         segmenter,
         text,
-        to_device(train.images[keep], train.masks[keep], device),
-        to_device(val.images, val.masks, device),
-        train_prompts=lambda epoch: prompts(cases, epoch),
-        val_prompts=prompts(val.cases, EVALUATION),
+        train,
+        val,
+        train_prompts=lambda index: prompts(cases, index),
+        val_prompts=prompts(val_cases, EVALUATION),
         settings=settings,
         seed=seed,
         name=name,
+        images_per_epoch=len(full),
     )
 
 

@@ -48,5 +48,5 @@ def test_fp32_losses_are_those_of_the_cpu(variant):
         trainer = make_trainer(variant, device=device, precision="fp32")
         trainer.segmenter.eval()  # without dropout, whose stream differs between devices
         index = torch.arange(4, device=device)
-        losses.append([trainer.step(index, index % 2).item() for _ in range(5)])
+        losses.append([trainer.step(index, index % 2).loss.item() for _ in range(5)])
     assert losses[1] == pytest.approx(losses[0], rel=1e-3)

@@ -84,7 +84,7 @@ def test_first_losses_and_gradients_agree(study, variant):
         items = [plain.loader.dataset[case] for case in cases]
         expected = plain.step({key: torch.stack([item[key] for item in items]) for key in items[0]})
         index = torch.from_numpy(cases)
-        loss = fast.step(index, index).item()
+        loss = fast.step(index, index).loss.item()
         assert loss == pytest.approx(expected, rel=1e-4), f"step {step}"
         actual, reference = (gradient(trainer.segmenter) for trainer in (fast, plain))
         # Over the whole gradient: entries that are zero but for rounding have no relative accuracy of their own.

@@ -28,7 +28,13 @@ def tiny_tokenizer():
 
 
 def make_trainer(
-    variant="telescopic", cases: int = 10, seed: int = 41, batch: int = 4, device: str = "cpu", **settings
+    variant="telescopic",
+    cases: int = 10,
+    seed: int = 41,
+    batch: int = 4,
+    device: str = "cpu",
+    images_per_epoch: int | None = None,
+    **settings,
 ) -> Trainer:
     """A trainer of a variant (settings of its kind, or a name in VARIANTS) with ``cases`` training cases."""
     generator = np.random.default_rng(3)
@@ -46,7 +52,8 @@ def make_trainer(
         to_device(images[cases:], masks[cases:], device),
         train_prompts=lambda epoch: torch.tensor([(epoch + i) % 3 for i in range(cases)]),
         val_prompts=torch.tensor([0, 1, 2, 0]),
-        settings=TrainingSettings(batch_size=batch, learning_rate=3e-3, **settings),
+        settings=TrainingSettings(**({"batch_size": batch, "learning_rate": 3e-3} | settings)),
         seed=seed,
         name=NAME,
+        images_per_epoch=images_per_epoch,
     )

@@ -6,6 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
+
+from pipeline.runtime.errors import PipelineError
+from pipeline.training.determinism import precision_on
 
 ROOT = Path(__file__).parents[2]
 # Trains and scores the named variants one after another in one process, on as many cores as it is told.
@@ -26,6 +30,18 @@ for variant in variants:
     sys.argv += ["--seed", "41", "--threads", "2", "--output", f"{run}/per_case.csv"]
     score_run.main()
 """
+
+
+def test_bf16_needs_a_device_that_has_it(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Tesla T4")
+    for offered in (True, False):
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: offered)  # noqa: B023
+        assert [precision_on("cuda", name) for name in ("fp16", "fp32")] == ["fp16", "fp32"]
+        assert {precision_on("cpu", name) for name in ("fp16", "bf16", "fp32")} == {"fp32"}
+        if offered:
+            assert precision_on("cuda", "bf16") == "bf16"
+    with pytest.raises(PipelineError, match=r"training\.precision: Tesla T4 has no bfloat16; set fp16 or fp32"):
+        precision_on("cuda", "bf16")
 
 
 @pytest.mark.slow

@@ -8,6 +8,8 @@ import pytest
 import torch
 from training_support import make_trainer
 
+from pipeline.models.backbone import load_backbone
+from pipeline.models.variants import build_segmenter
 from pipeline.models.weights import read_metadata
 from pipeline.runtime.code import digest
 from pipeline.runtime.errors import PipelineError
@@ -59,6 +61,18 @@ def test_a_run_writes_its_files_and_leaves_no_state(prepared, tmp_path):
     metadata = read_metadata(tmp_path / "weights.safetensors")
     assert (metadata["seed"], metadata["image_size"]) == ("41", "64")
     assert metadata["backbone_sha256"] == record["backbone_sha256"]
+
+
+def test_a_share_of_the_cases_keeps_the_budget_of_all(prepared):
+    records = []
+    for share in (1.0, 0.4):
+        settings = TrainingSettings(batch_size=4, max_epochs=2, train_fraction=share)
+        segmenter = build_segmenter("decoder_only", load_backbone(prepared[1]))
+        trainer = module.make_trainer(segmenter, *prepared, settings, 41, "a run")
+        history = pd.DataFrame(trainer.fit().history)
+        records.append((len(trainer.train), len(trainer.val), history["steps"].tolist()))
+    # Of nine cases and two.
+    assert records == [(9, 2, [3, 6]), (4, 1, [3, 6])]
 
 
 def test_a_variant_that_trains_nothing_is_a_run_too(prepared, tmp_path):
