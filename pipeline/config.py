@@ -293,7 +293,7 @@ class Study(_Settings):
     def training_of(self, variant: str) -> TrainingSettings:
         """The training settings of ``variant``: the study's, with the variant's own on top."""
         overrides = self.variants[variant].training.model_dump(exclude_none=True)
-        return TrainingSettings.model_validate(self.training.model_dump() | overrides)
+        return TrainingSettings.model_validate(merge(self.training.model_dump(), overrides))
 
     def seeds_of(self, variant: str) -> list[int]:
         """The seeds that ``variant`` is trained with: the study's, then its further ones."""

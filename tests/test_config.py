@@ -37,7 +37,25 @@ def test_the_papers_study():
     assert (training.min_epochs, training.max_epochs, training.stop_patience) == (10, 200, 20)
     assert (training.dice_weight, training.bce_weight, training.precision) == (1.5, 1.0, "fp16")
     rates = {variant: study.training_of(variant).learning_rate for variant in study.main}
-    assert {name: rate for name, rate in rates.items() if rate != 1e-3} == {"end_to_end": 1e-5, "vlsm_shallow": 3e-4}
+    assert {name: rate for name, rate in rates.items() if rate != 1e-3} == {"vlsm_shallow": 3e-4}
+    # The decoder of end_to_end learns as decoder_only does; the reference's single rate is a variant of its own.
+    assert study.training_of("end_to_end").learning_rates.model_dump(exclude_none=True) == {
+        "encoders": 1e-5,
+        "decoder": rates["decoder_only"],
+    }
+    assert study.training_of("end_to_end_single_rate").learning_rate == 1e-5
+    protocol = training.model_dump(exclude={"learning_rate"})
+    assert (protocol["warmup_steps"], protocol["decay_norms_and_biases"]) == (0, True)
+    assert set(protocol["learning_rates"].values()) == {None}
+    for variant in (*study.main, "end_to_end_single_rate"):
+        same = study.training_of(variant).model_dump(exclude={"learning_rate"}) == protocol
+        assert same == (variant != "end_to_end"), variant
+
+
+def test_a_variants_rates_join_the_studys():
+    config = changed("training/learning_rates", {"decoder": 2e-3, "adapters": 5e-4})
+    rates = load_study(config).training_of("end_to_end").learning_rates
+    assert rates.model_dump() == {"encoders": 1e-5, "decoder": 1e-3, "adapters": 5e-4}
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS, ids=lambda path: path.stem)

@@ -23,6 +23,7 @@ from pipeline.runtime.errors import PipelineError
 from pipeline.runtime.progress import duration, log
 from pipeline.training.determinism import precision_on
 from pipeline.training.loss import batch_dsc, dice_bce_loss
+from pipeline.training.optimizer import make_optimizer, make_warmup
 from pipeline.training.settings import TrainingSettings
 
 # Share of the free memory that the vision states of a frozen encoder may take.
@@ -147,10 +148,8 @@ class Trainer:
         self.precision = precision_on(self.device, settings.precision)
         # Of the mask refinement's batch norm.
         self.statistics = [value for value in segmenter.adapters.buffers() if value.is_floating_point()]
-        # One kernel; on a CPU also the way whose square root does not depend on the processor (portable numbers).
-        self.optimizer = torch.optim.AdamW(
-            self.parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
-        )
+        self.optimizer = make_optimizer(segmenter.trainable_parameters(), settings)
+        self.warmup = make_warmup(self.optimizer, settings.warmup_steps)
         self.scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(
             self.optimizer, factor=settings.plateau_factor, patience=settings.plateau_patience
         )
@@ -199,6 +198,8 @@ class Trainer:
             self.optimizer.found_inf = (~norm.isfinite()).float()
         self.scaler.step(self.optimizer)
         self.scaler.update()
+        if self.warmup:
+            self.warmup.step()
         for value, old in zip(self.statistics, before, strict=True):
             value.copy_(torch.where(value.isfinite(), value, old))
         return Step(total, norm)
@@ -344,6 +345,7 @@ class Trainer:
             "best": self.best,
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
+            "warmup": self.warmup and self.warmup.state_dict(),
             "scaler": self.scaler.state_dict(),
             "progress": vars(self.progress),
         }
@@ -354,5 +356,7 @@ class Trainer:
         self.best = {name: value.to(self.device) for name, value in state["best"].items()}
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
+        if self.warmup:
+            self.warmup.load_state_dict(state["warmup"])
         self.scaler.load_state_dict(state["scaler"])
         self.progress = Progress(**state["progress"])

@@ -7,6 +7,16 @@ from pydantic import BaseModel, ConfigDict, Field
 PromptType = Literal["random", "p0", "p1", "p2", "p3", "p4", "p5", "p6", "p7", "p8", "p9"]
 
 
+class PartRates(BaseModel):
+    """AdamW's learning rate by part of the model; ``learning_rate`` where absent."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    encoders: float | None = Field(None, gt=0, description="CLIP's image and text encoders [tuned]")
+    decoder: float | None = Field(None, gt=0, description="CLIPSeg's decoder [tuned]")
+    adapters: float | None = Field(None, gt=0, description="All modules that a variant adds, LoRA's too [tuned]")
+
+
 class TrainingSettings(BaseModel):
     """How a run is trained. Marked in each description: [tuned], [studied] or [fixed] (by the protocol).
 
@@ -17,7 +27,13 @@ class TrainingSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     learning_rate: float = Field(1e-3, gt=0, description="AdamW's learning rate [tuned]")
+    learning_rates: PartRates = Field(default_factory=PartRates, description="Learning rates by part of the model")
+    warmup_steps: int = Field(0, ge=0, description="Steps over which the learning rates grow linearly to these values")
     weight_decay: float = Field(1e-3, ge=0, description="AdamW's decoupled weight decay [fixed]")
+    decay_norms_and_biases: bool = Field(
+        True,
+        description="Decay vectors (norms, biases, scales) and position embeddings too, as the reference does",
+    )
     batch_size: int = Field(32, ge=1, description="Images per optimizer step [fixed]")
     accumulation: int = Field(1, ge=1, description="Slices in which a batch goes through the device, to save memory")
     gradient_checkpointing: bool = Field(

@@ -107,10 +107,17 @@ def test_a_share_of_the_cases_gets_the_steps_of_all():
 
 
 @pytest.mark.parametrize(
-    ("variant", "cases"), [("telescopic", {}), ("end_to_end", {}), ("telescopic", {"cases": 3, "images_per_epoch": 10})]
+    ("variant", "changes"),
+    [
+        ("telescopic", {}),
+        ("end_to_end", {}),
+        # Killed in a pass over the cases, and in the warm-up.
+        ("telescopic", {"cases": 3, "images_per_epoch": 10}),
+        ("end_to_end", {"learning_rates": {"encoders": 1e-4}, "decay_norms_and_biases": False, "warmup_steps": 14}),
+    ],
 )
-def test_killed_and_resumed_equals_uninterrupted(tmp_path, variant, cases):
-    settings = {"max_epochs": 5, "save_every": 2} | cases
+def test_killed_and_resumed_equals_uninterrupted(tmp_path, variant, changes):
+    settings = {"max_epochs": 5, "save_every": 2} | changes
     whole = make_trainer(variant, **settings)
     whole.fit()
 
