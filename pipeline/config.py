@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -189,27 +190,36 @@ TrainingOverrides: type[BaseModel] = create_model(
 
 
 class Variant(_Settings):
-    """An entry of ``variants``: what is trained, how it is trained, and what tables and figures call it."""
+    """An entry of ``variants``: what is trained, how and after what, and what tables and figures call it."""
 
     label: str | None = Field(None, description="Name in tables and figures; the key in `variants` if absent")
     training: TrainingOverrides = Field(  # type: ignore[valid-type]
         default_factory=TrainingOverrides, description="Training settings in which this variant differs from the study"
+    )
+    widths_from: Name | None = Field(
+        None,
+        description="Variant of uniform width from whose run on the same dataset with the same seed this one's widths "
+        "by layer are learned, at the sum of its own schedule [studied]",
     )
     settings: Annotated[SerializeAsAny[VariantSettings], BeforeValidator(parse_variant)]
 
     @model_validator(mode="before")
     @classmethod
     def _flat(cls, value: Any) -> Any:
-        """In config.yaml the settings of the kind stand beside ``label`` and ``training``."""
+        """In config.yaml the settings of the kind stand beside the variant's own keys."""
         if not isinstance(value, Mapping):
             return value
-        own = {key: value[key] for key in ("label", "training") if key in value}
+        own = {key: value[key] for key in ("label", "training", "widths_from") if key in value}
         return own | {"settings": {key: item for key, item in value.items() if key not in own}}
 
     @property
     def module(self) -> str:
         """The module that defines the variant's kind."""
         return type(self.settings).__module__
+
+
+def _given(entries: dict) -> dict:
+    return {name: entry for name, entry in entries.items() if entry is not None}
 
 
 def _unique(name: str, values: list) -> None:
@@ -237,7 +247,9 @@ class Study(_Settings):
     training: TrainingSettings = Field(default_factory=TrainingSettings)
     variants: dict[Name, Variant] = Field(min_length=1, description="Everything that can be trained, by name")
     main: list[Name] = Field(min_length=1, description="Variants of the main table, in its order")
-    ablations: dict[Name, Ablation] = Field(default_factory=dict)
+    ablations: Annotated[dict[Name, Ablation | None], AfterValidator(_given)] = Field(
+        default_factory=dict, description="Families of variants, by name; null leaves one out"
+    )
     transfer: Transfer | None = Field(None, description="The family of training on one dataset and testing on all")
     joint: Further | None = Field(None, description="The family of one training on all datasets against one on each")
     leaks: Further | None = Field(None, description="The family that compares the study's split with leak_free")
@@ -279,6 +291,16 @@ class Study(_Settings):
             for variant in variants:
                 if variant not in self.variants:
                     raise ValueError(f"{place}: variant {variant!r} is unknown; allowed: {', '.join(self.variants)}")
+        for name, variant in self.variants.items():
+            if variant.widths_from is None:
+                continue
+            first = self.variants.get(variant.widths_from)
+            schedule = getattr(first.settings, "schedule", None) if first else None
+            if schedule != "uniform" or variant.settings.kind != "telescopic":
+                raise ValueError(
+                    f"variants.{name}.widths_from: {variant.widths_from!r} must be a variant with schedule uniform, "
+                    f"and {name!r} of kind telescopic"
+                )
         if self.evaluation.comparisons_reference not in self.main:
             raise ValueError(
                 f"evaluation.comparisons_reference: {self.evaluation.comparisons_reference!r} is not in main; "

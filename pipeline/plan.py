@@ -132,6 +132,8 @@ class Plan:
         self.study = study
         self.changes = changes(study)
         self.reference = study.evaluation.comparisons_reference
+        # By variant whose widths are learned: the variant from whose run they are.
+        self.learned = {name: entry.widths_from for name, entry in study.variants.items() if entry.widths_from}
         self.main = self._group("main table", f"{root}/dsc.csv", study.main, study.datasets)
         # Learned scales are shown for one variant.
         self.alone = self._group("reference", f"{root}/reference.csv", [self.reference], study.datasets)
@@ -204,6 +206,10 @@ class Plan:
         """The variant of the split lists that ``dataset`` has."""
         return self.study.split if dataset == origin(dataset) else "leak_free"
 
+    def first_run(self, dataset: str, variant: str, seed: int) -> str:
+        """The folder of the run from which ``variant``'s widths are learned."""
+        return self.run_folder(dataset, self.learned[variant], seed)
+
     def settings(self, variant: str) -> dict[str, Any]:
         """What determines the model of ``variant``; neither its label nor how it is trained."""
         return self.study.variants[variant].settings.model_dump(mode="json")
@@ -264,8 +270,17 @@ class Plan:
 
     def _schedules(self) -> list[str]:
         """The variants whose widths are drawn: the depth family's telescopic ones, or the main table's."""
-        variants = self.families.get("depth", self.main).variants
+        variants = [name for name in self.families.get("depth", self.main).variants if name not in self.learned]
         return [variant for variant in variants if self.study.variants[variant].settings.kind == "telescopic"]
+
+    def _differs_in_widths(self, family: Group) -> bool:
+        """Whether the variants of ``family`` are telescopic and differ in the widths by layer, and in nothing else."""
+        settings = [self.study.variants[variant].settings for variant in family.variants]
+        if {entry.kind for entry in settings} != {"telescopic"}:
+            return False
+        widths = {"base_dimension", "schedule", "width_sum", "vision_layers", "placement", "text_width"}
+        alike = len({entry.model_dump_json(exclude=widths) for entry in settings}) == 1
+        return alike and len({entry.model_dump_json() for entry in settings}) > 1
 
     def _data_points(self) -> dict[str, dict[str, Any]]:
         """Method and share of the training cases of each variant of the data family."""
@@ -322,9 +337,13 @@ class Plan:
         """What the two splits are called that the family leaks compares."""
         return Source(options={"names": [f"{self.study.split} split", "leak-free split"]})
 
-    def _widths(self, variants: Iterable[str]) -> Source:
-        settings = {variant: self.settings(variant) for variant in variants}
-        return Source(options={"settings": settings, "backbone": self.backbone()})
+    def _widths(self, group: Group) -> Source:
+        """What widths by layer follow from: settings, and what was learned for runs of ``group``."""
+        settings = {variant: self.settings(variant) for variant in group.variants}
+        learned = [variant for variant in group.variants if variant in self.learned]
+        those = replace(group, seeds={variant: group.seeds[variant] for variant in learned})
+        reads = files(self.folders(those), "widths.json")
+        return Source({}, reads, {"settings": settings, "backbone": self.backbone(), "learned": learned or None})
 
     # ---------------------------------------------------------------- entries
 
@@ -424,8 +443,7 @@ class Plan:
         yield self._figure("failures", "Failures", galleries | rows)
         yield self._figure("training_curves", "Training curves", self._runs(main, "history.csv") | rows)
         schedules = self._group("schedules", "", self._schedules(), ())
-        widths = self._widths(schedules.variants) | self._rows(schedules)
-        yield self._figure("width_schedule", "Widths by layer", widths)
+        yield self._figure("width_schedule", "Widths by layer", self._widths(schedules) | self._rows(schedules))
         yield self._figure("cost", "Cost", self._runs(main, "manifest.json") | cost | rows, "cost_by_variant")
         overview = self._datasets(self.main, "integrity.json")
         shown = Entry(DATA, {"result": "Figure: overview"}, "data_overview")
@@ -453,8 +471,9 @@ class Plan:
             ablation = study.ablations[name]
             source = self._runs(family, "per_case.csv") | self._against(ablation.reference) | self._rows(family)
             module, label, more = "ablation", "Figure: DSC by variant", Source(options={"title": ablation.title})
-            if name == "depth":
-                module, label, more = "ablation_depth", "Figure: DSC by width schedule", self._widths(family.variants)
+            if self._differs_in_widths(family):
+                module, label = "ablation_depth", "Figure: DSC by width schedule"
+                more |= self._widths(family)
             shown = Entry(ABLATION, {"result": label}, module, ablation.title)
             yield self._figure(f"ablation_{name}", shown, source | more, module)
         if "data" in self.families:
@@ -506,6 +525,11 @@ class Plan:
 
     # ---------------------------------------------------------------- the whole
 
+    def trainings(self, group: Group) -> set[tuple[str, str, int]]:
+        """Dataset, variant and seed of each run that ``group`` needs, also those that widths are learned from."""
+        own = set(group.runs())
+        return own | {(dataset, self.learned[name], seed) for dataset, name, seed in own if name in self.learned}
+
     def targets(self) -> list[str]:
         """All that ``snakemake all`` makes."""
         wanted = [step for step in self.steps.values() if not step.on_request]
@@ -522,7 +546,7 @@ class Plan:
 
         lines, planned = [line("", "runs", "shared", "new", "for more seeds")], set()
         for group in self.groups:
-            runs = set(group.runs())
+            runs = self.trainings(group)
             lines.append(line(group.name, len(runs), len(runs & planned), len(runs - planned), more(runs - planned)))
             planned |= runs
         return "\n".join([*lines, line("total", "", "", len(planned), more(planned))])

@@ -22,7 +22,7 @@ RECORD = Path(__file__).parents[1] / "workflow" / "resources" / "shipped.json"
 _WITHOUT_EFFECT = re.compile(
     r"(results|jobs|datasets|main|archives|regression|backbone"
     r"|(ablations\.\w+|transfer|joint|leaks)\.(title|reference|variants|datasets|beside)|variants\.\w+\.label"
-    r"|training\.(accumulation|gradient_checkpointing|deterministic|save_every)"
+    r"|training\.(accumulation|gradient_checkpointing|deterministic|save_every|max_consecutive_skips)"
     r"|evaluation\.(batch_size|bootstrap_samples|margin|comparisons_reference))\."
 )
 _SEEDS = re.compile(r"(more_)?seeds|(ablations\.\w+|transfer|joint|leaks)\.seeds")
@@ -60,6 +60,7 @@ def numbers(study: Study) -> dict[str, Any]:
     settings["variants"] = {
         name: variant.settings.model_dump(mode="json", exclude_defaults=True)
         | {"kind": variant.settings.kind, "training": variant.training.model_dump(mode="json", exclude_none=True)}
+        | {"widths_from": variant.widths_from}
         for name, variant in study.variants.items()
     }
     if study.more_seeds:

@@ -80,7 +80,7 @@ def test_overlays_are_valid(overlay):
         ("training/batch_size", 0, ["training.batch_size", "greater than or equal to 1", "0"]),
         ("training/precision", "fp8", ["training.precision", "'fp16', 'bf16' or 'fp32'", "fp8"]),
         ("variants/telescopic/kind", "telescope", ["variants.telescopic", "'telescope'", "allowed: decoder_only"]),
-        ("variants/telescopic/text_width", 0, ["variants.telescopic.text_width", "greater than or equal to 8", "0"]),
+        ("variants/telescopic/text_width", 0, ["variants.telescopic.text_width", "greater than or equal to 2", "0"]),
         ("variants/telescopic/schedule", [8] * 8, ["variants.telescopic", "8 widths for 9 vision layers"]),
         ("variants/telescopic/schedule", [0] * 9, ["variants.telescopic.schedule", "greater than or equal to 8"]),
         (
@@ -88,6 +88,8 @@ def test_overlays_are_valid(overlay):
             [1, 1],
             ["variants.telescopic", "vision_layers", "listed more than once"],
         ),
+        ("variants/learned/widths_from", "lora", ["variants.learned.widths_from", "'lora'", "schedule uniform"]),
+        ("variants/learned/widths_from", "wide", ["variants.learned.widths_from", "'wide'"]),
         ("variants/lora/rank", 0, ["variants.lora.rank", "greater than or equal to 1"]),
         ("variants/end_to_end/training", {"learning_rate": -1}, ["variants.end_to_end.training.learning_rate", "-1"]),
         ("ablations/depth/reference", "lora", ["ablations.depth.reference", "'lora'"]),

@@ -41,7 +41,7 @@ def test_runs_that_families_share_are_counted_once(full, demo):
         assert all(runs == shared + new for runs, shared, new, _ in counts(plan).values())
         *_, total, more = map(sum, zip(*counts(plan).values(), strict=True))
         assert plan.summary().splitlines()[-1].split() == ["total", str(total), str(more)]
-        assert len(set().union(*(group.runs() for group in plan.groups))) == total
+        assert len(set().union(*(plan.trainings(group) for group in plan.groups))) == total
 
 
 def test_some_variants_have_more_seeds(full, demo):
@@ -94,6 +94,33 @@ def test_transfer_is_to_and_from_datasets_beside_the_studys(full):
     assert full.steps["table_transfer_outcomes"].source.options["beside"] == ["oxford_pet"]
     assert "oxford_pet" not in full.main.datasets
     assert not {"table_transfer", "table_transfer_outcomes", "figure_transfer"} & changed(transfer=None).steps.keys()
+
+
+def test_runs_that_widths_are_learned_from_are_counted(full):
+    alone = changed(ablations={"order": full.study.ablations["order"].model_dump()})
+    for plan in (full, alone):
+        runs = set(plan.families["order"].runs())
+        first = plan.trainings(plan.families["order"]) - runs
+        assert {(dataset, seed) for dataset, _, seed in first} == {(d, s) for d, name, s in runs if name == "learned"}
+        assert {variant for _, variant, _ in first} == {"uniform_128"}
+    assert counts(full)["order"][0] == counts(alone)["order"][0] == len(runs) + 9
+
+
+def test_families_that_are_left_out_leave_nothing_behind(full):
+    less = changed(ablations=full.study.model_dump()["ablations"] | {"data": None, "prompts": None})
+    assert set(full.families) - set(less.families) == {"data", "prompts"}
+    gone = set(full.steps) - set(less.steps)
+    assert {"collect_data", "table_ablation_data", "figure_ablation_data", "figure_data_efficiency"} <= gone
+    assert not any("ablation_prompts" in path for path in less.targets())
+
+
+def test_families_of_width_schedules_show_them(full):
+    shown = {name for name in full.families if full.steps[f"figure_ablation_{name}"].module.endswith("ablation_depth")}
+    assert shown == {"depth", "order", "uniform_32", "uniform_128", "uniform_256"}
+    order = full.steps["figure_ablation_order"].source
+    assert order.options["learned"] == ["learned"]
+    assert "results/runs/busi/learned/seed41/widths.json" in order.reads
+    assert not any(path.endswith("widths.json") for path in full.steps["figure_ablation_depth"].source.reads)
 
 
 def test_no_two_steps_write_the_same_file(full):
@@ -157,8 +184,8 @@ def test_numbers_that_cannot_be_compared_with_the_papers_say_so(full, demo):
     assert demo.steps["reproduction"].source.options["comparable"] is False
     words = demo.note()
     assert "image_size 96 (352); training.learning_rate 0.01 (0.001)" in words
-    assert words.endswith("Other seeds than the shipped study's: seeds 41 42; seeds of 6 ablations; more_seeds unset.")
-    assert len(words) < 600
+    assert words.endswith("Other seeds than the shipped study's: seeds 41 42; seeds of 9 ablations; more_seeds unset.")
+    assert len(words) < 700
 
 
 def test_a_changed_setting_makes_the_study_another_and_other_seeds_are_named():

@@ -39,8 +39,8 @@ def test_the_record_is_that_of_config_yaml():
         ({"evaluation": {"threshold": 0.4}}, "evaluation.threshold 0.4 (0.5)"),
         ({"variants": {"telescopic": {"base_dimension": 32}}}, "variants.telescopic.base_dimension 32 (unset)"),
         (
-            {"variants": {"end_to_end": {"training": {"learning_rate": 1e-4}}}},
-            "variants.end_to_end.training.learning_rate 0.0001 (1e-05)",
+            {"variants": {"vlsm_shallow": {"training": {"learning_rate": 1e-4}}}},
+            "variants.vlsm_shallow.training.learning_rate 0.0001 (0.0003)",
         ),
         ({"variants": {"lora": {"kind": "vlsm_dense"}}}, "variants.lora.kind vlsm_dense (lora)"),
         ({"variants": {"uniform": {"schedule": [18] * 9}}}, f"variants.uniform.schedule {'18 ' * 9}(uniform)"),

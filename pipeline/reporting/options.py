@@ -41,6 +41,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "backbone": {"choices": FEATURES, "help": "CLIPSeg whose states the adapters act on"},
     "settings": _json(dict, "settings of each variant"),
     "names": _json(list, "what is compared, before and after"),
+    "learned": _json(list, "variants whose runs have a widths.json", default=[]),
     "points": _json(dict, "method and fraction of each variant"),
     "variants": _json(list, "variants in order"),
     "datasets": _json(list, "datasets in order"),

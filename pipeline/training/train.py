@@ -19,7 +19,7 @@ from pipeline.models.segmenter import Segmenter
 from pipeline.models.textcache import TextCache
 from pipeline.models.variants import build_segmenter
 from pipeline.models.weights import save_weights
-from pipeline.runtime.atomic import atomic_path, write_csv, write_json
+from pipeline.runtime.atomic import atomic_path, read_json, write_csv, write_json
 from pipeline.runtime.code import digest
 from pipeline.runtime.errors import PipelineError, run_command
 from pipeline.runtime.lease import compute_device
@@ -178,6 +178,7 @@ def main() -> None:
     parser.add_argument(
         "--variant", type=json_value("--variant", dict), required=True, help="settings of its kind, JSON"
     )
+    parser.add_argument("--widths", type=Path, help="widths.json, which replaces the variant's schedule")
     parser.add_argument("--training", type=json_value("--training", dict), required=True, help="settings, JSON")
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--threads", type=int, required=True, help="CPU threads; part of a CPU result's identity")
@@ -185,6 +186,9 @@ def main() -> None:
     parser.add_argument("--name", required=True, help="what log lines call this run")
     parser.add_argument("--output", type=Path, required=True, help="folder of the run")
     options = vars(parser.parse_args())
+    widths = options.pop("widths")
+    if widths:
+        options["variant"] |= read_json(widths, dict, "run the rule learn_widths again")
     try:
         options["variant"] = parse_variant(options["variant"]).model_dump(mode="json")
         options["settings"] = TrainingSettings.model_validate(options.pop("training"))

@@ -186,9 +186,9 @@ def test_trained_tensors_move_and_frozen_ones_do_not(batch, variant):
     first, second, *_ = train(segmenter, batch, STEPS)
     assert first.keys() == trained
     for name, gradient in first.items():
-        # Behind a factor that starts at zero (LoRA's second matrix, a scale of 0) the first gradient is exactly zero.
-        zero_scale = variant == "alpha_from_0" and not (name.endswith(".scale") or ".refinement." in name)
-        behind = ".lora_A." in name or zero_scale
+        # Behind what starts at zero (LoRA's second matrix, a scale, an up-projection) the first gradient is zero.
+        zero = {"alpha_from_0": ".scale", "zero_up": ".up.weight"}.get(variant)
+        behind = ".lora_A." in name or (zero and not (name.endswith(zero) or ".refinement." in name))
         assert not (behind and gradient.any()), name
         later = second[name] if behind else gradient
         assert later.isfinite().all() and (shift_invariant(name) or later.any()), name

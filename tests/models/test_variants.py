@@ -148,16 +148,34 @@ def test_lora_refuses_layers_that_are_not_there():
         build_segmenter("lora", empty_backbone(config))
 
 
-def test_equal_budgets_of_the_study_are_equal():
-    """Variants of config.yaml that are compared at equal parameters differ by scales and normalisations only."""
+TOTALS = {
+    "telescopic": 613_297,
+    **dict.fromkeys(("uniform", "reversed", "hump", "permuted_1", "permuted_2", "permuted_3", "learned"), 613_297),
+    **dict.fromkeys(("text_7_9", "text_1_3"), 613_297),
+    # Half or a third of the adapters at twice or three times the width: twelve scales fewer.
+    **dict.fromkeys(("layers_1_3", "layers_4_6", "layers_7_9", "after_attention", "after_mlp"), 613_285),
+    # As near as integer widths come: one more in each layer's sum is 3,076.
+    "vision_613k": 612_190,
+    "vision_text_613k": 612_260,
+    "text_all_613k": 613_315,
+    # Telescopic and uniform of one D; at D = 16 they are the same.
+    "base_16": 287_209,
+    **dict.fromkeys(("base_32", "uniform_32"), 348_729),
+    **dict.fromkeys(("base_128", "uniform_128"), 1_188_573),
+    **dict.fromkeys(("base_256", "uniform_256"), 2_383_225),
+    # No scales.
+    **dict.fromkeys(("zero_up", "alpha_fixed_1"), 613_272),
+}
+
+
+@pytest.mark.parametrize("name", TOTALS)
+def test_budgets_of_the_study_match(name):
     study = read_study(Path(__file__).parents[2] / "config.yaml")
-    names = ("telescopic", "reversed", "layers_1_3", "layers_4_6", "layers_7_9", "after_attention", "after_mlp")
-    totals = {name: total(study.variants[name].settings) for name in names}
-    # Twelve vision adapters fewer, each with one scale.
-    assert {totals[f"layers_{layers}"] for layers in ("1_3", "4_6", "7_9")} == {613_297 - 12}
-    # Half the adapters, 9 + 3, at twice the width: as many weights and normalisations, 12 scales fewer.
-    assert totals["after_attention"] == totals["after_mlp"] == 613_297 - 12
-    assert totals["reversed"] == totals["telescopic"] == 613_297
+    assert total(study.variants[name].settings) == TOTALS[name]
+
+
+def test_uniform_widths_of_the_smallest_base_dimension_are_telescopic():
+    assert resolve_widths("uniform", 9, 16) == resolve_widths("telescopic", 9, 16)
 
 
 def test_an_unknown_variant_is_named():

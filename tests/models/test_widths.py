@@ -1,5 +1,6 @@
 """Widths of the schedules, and what is built of them."""
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -8,7 +9,7 @@ from model_support import telescopic_settings
 from pipeline.models.backbone import empty_backbone, full_size_config, tiny_config
 from pipeline.models.kinds import parse_variant
 from pipeline.models.variants import build_segmenter
-from pipeline.models.widths import FEATURES, resolve_widths, telescopic_widths
+from pipeline.models.widths import FEATURES, SCHEDULES, apportion, resolve_widths, telescopic_widths
 
 
 def test_widths_of_the_schedules():
@@ -16,6 +17,8 @@ def test_widths_of_the_schedules():
     assert resolve_widths("reversed", 9) == [32, 28, 24, 21, 17, 14, 10, 8, 8]
     assert resolve_widths("uniform", 9) == [18] * 9
     assert resolve_widths("telescopic", 3, 16) == [8, 8, 8]
+    assert resolve_widths("hump", 9) == [8, 10, 17, 24, 32, 28, 21, 14, 8]
+    assert resolve_widths("telescopic", 9, total=324) == [2 * width for width in telescopic_widths(9)]
     with pytest.raises(ValueError, match="lists 2 widths for 9 vision layers"):
         resolve_widths([8, 8], 9)
 
@@ -26,10 +29,40 @@ def test_properties_of_the_schedules(layers, base):
     assert len(widths) == layers and min(widths) >= 8
     assert widths == sorted(widths)
     assert resolve_widths("reversed", layers, base) == widths[::-1]
+    orders = [resolve_widths(schedule, layers, base) for schedule in SCHEDULES if schedule != "uniform"]
+    assert all(sorted(order) == widths for order in orders)
     uniform = resolve_widths("uniform", layers, base)
-    assert len(set(uniform)) == 1
-    distance = abs(sum(uniform) - sum(widths))
-    assert all(distance <= abs(layers * other - sum(widths)) for other in (uniform[0] - 1, uniform[0] + 1))
+    assert sum(uniform) == sum(widths) and max(uniform) - min(uniform) <= 1
+
+
+def test_random_orders_differ_and_have_no_trend():
+    orders = [resolve_widths(f"permuted_{number}", 9) for number in (1, 2, 3)]
+    assert len({tuple(order) for order in orders}) == 3
+    assert all(abs(np.corrcoef(order, range(9))[0, 1]) < 0.35 for order in orders)
+
+
+@given(st.lists(st.floats(1e-3, 1e3), min_size=1, max_size=12), st.integers(0, 2000))
+def test_apportioned_widths_have_the_sum_and_keep_the_order(shape, more):
+    total = 8 * len(shape) + more
+    widths = apportion(shape, total)
+    assert sum(widths) == total and min(widths) >= 8
+    for one, a in zip(shape, widths, strict=True):
+        for other, b in zip(shape, widths, strict=True):
+            # Equal shares may differ by the one unit that is left.
+            assert a <= b + (one == other) or one > other
+    # In proportion to within one unit, but for those that are held at the smallest width.
+    free = [index for index, width in enumerate(widths) if width > 8]
+    rest = sum(widths[index] for index in free)
+    for index in free:
+        quota = rest * shape[index] / sum(shape[i] for i in free)
+        assert abs(widths[index] - quota) < 1 + len(shape) * 1e-6 + (8 in widths)
+
+
+def test_widths_that_cannot_be_shared_out_are_refused():
+    with pytest.raises(ValueError, match="71 cannot be shared among 9 layers"):
+        apportion([1] * 9, 71)
+    with pytest.raises(ValueError, match="in proportion to"):
+        apportion([1, 0], 100)
 
 
 @given(st.integers(8, 2048))
@@ -50,6 +83,9 @@ def test_adapters_by_place():
     assert parse_variant(part).adapter_widths(FEATURES["full"]) == {"vision_7_mlp": 99}
     # At most a quarter of the state: 128 / 4 in the demo's CLIPSeg.
     assert parse_variant(part).adapter_widths(FEATURES["tiny"]) == {"vision_7_mlp": 32}
+    # Below the smallest only where it is asked for.
+    narrow = {"kind": "telescopic", "branches": ["text"], "text_layers": [3], "text_width": 4, "placement": ["mlp"]}
+    assert parse_variant(narrow).adapter_widths(FEATURES["full"]) == {"text_3_mlp": 4}
 
 
 @pytest.mark.parametrize(("name", "config"), [("full", full_size_config()), ("tiny", tiny_config())])

@@ -13,6 +13,7 @@ from pipeline.demo.tiny import write_tokenizer
 from pipeline.models.backbone import random_backbone, tiny_config
 from pipeline.models.segmenter import Segmenter
 from pipeline.models.variants import build_segmenter
+from pipeline.models.widths import SCHEDULES
 
 # The machine may be shared, and tiny matrices gain nothing from threads.
 torch.set_num_threads(1)
@@ -29,6 +30,7 @@ VARIANTS = {
     "reversed": {"kind": "telescopic", "schedule": "reversed"},
     "alpha_from_0": {"kind": "telescopic", "alpha": 0},
     "alpha_fixed": {"kind": "telescopic", "alpha_learned": False},
+    "zero_up": {"kind": "telescopic", "alpha": 1, "alpha_learned": False, "init": "zero_up"},
     "text_1_3": {"kind": "telescopic", "text_layers": [1, 2, 3]},
     "conditional_plain": {"kind": "telescopic", "branches": ["conditional"], "mask_refinement": False},
     "vlsm_dense": {"kind": "vlsm_dense"},
@@ -137,7 +139,7 @@ def telescopic_settings(draw):
     return {
         "kind": "telescopic",
         "vision_layers": layers,
-        "schedule": draw(st.sampled_from(["telescopic", "uniform", "reversed"]) | widths),
+        "schedule": draw(st.sampled_from(SCHEDULES) | widths),
         "base_dimension": draw(st.integers(8, 512)),
         "text_layers": draw(_some(range(1, 13))),
         "text_width": draw(st.none() | st.integers(8, 200)),

@@ -87,7 +87,6 @@ def test_on_all_cases_the_history_is_the_protocols_bit_for_bit(variant):
     trainer, plain = make_trainer(variant, **settings), make_trainer(variant, **settings)
     trainer.fit()
     assert scores(trainer) == protocol(plain, 5)
-    assert len({rate for _, rate, *_ in scores(trainer)}) > 1
     assert [row["steps"] for row in trainer.progress.history] == [3, 6, 9, 12, 15]
 
 

@@ -24,7 +24,7 @@ def test_the_full_study_is_planned_quickly():
     assert result.returncode == 0, result.stderr[-2000:]
     jobs = planned(result.stdout)
     plan = Plan(read_study(ROOT / "config.yaml"))
-    runs = set().union(*(group.runs() for group in plan.groups))
+    runs = set().union(*(plan.trainings(group) for group in plan.groups))
     joint = {run for run in runs if run[0] == "joint"}
     assert jobs["train"] == len(runs) and jobs["evaluate"] == len(runs - joint) < len(runs)
     assert jobs["evaluate_transfer"] == len(plan.further["transfer"].runs()) + len(joint)
@@ -34,8 +34,19 @@ def test_the_full_study_is_planned_quickly():
 def test_one_figure_needs_only_its_family():
     result = snakemake(ROOT, "results/ablation_alpha.pdf", "--dry-run", "--quiet", "rules", "--nolock")
     jobs = planned(result.stdout)
-    assert (jobs["train"], jobs["figure_ablation_alpha"]) == (5 * 3 * 3, 1)
+    assert (jobs["train"], jobs["figure_ablation_alpha"]) == (6 * 3 * 3, 1)
     assert not {"figure_pareto", "table_main", "cost"} & jobs.keys()
+
+
+def test_learned_widths_wait_for_the_first_run():
+    run = "results/runs/busi/learned/seed42"
+    result = snakemake(ROOT, f"{run}/weights.safetensors", "--dry-run", "--nolock")
+    jobs = planned(result.stdout)
+    assert (jobs["train"], jobs["learn_widths"]) == (2, 1)
+    first = "results/runs/busi/uniform_128/seed42/weights.safetensors"
+    learn, train = (result.stdout.split(f"{name}:\n    input: ")[1:] for name in ("learn_widths", "rule train"))
+    assert learn[0].startswith(f"{first}\n    output: {run}/widths.json")
+    assert any(f"{run}/widths.json" in job.splitlines()[0] for job in train)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +56,7 @@ def test_one_figure_needs_only_its_family():
         ("datasets=[kvasir]", "'kvasir'"),
         ("trainig={}", "trainig: no such key"),
         ("main=[telescopik]", "variant 'telescopik' is unknown; allowed: zero_shot, decoder_only"),
-        ("variants={telescopic: {text_width: 0}}", "text_width: Input should be greater than or equal to 8"),
+        ("variants={telescopic: {text_width: 0}}", "text_width: Input should be greater than or equal to 2"),
     ],
 )
 def test_mistakes_are_refused_before_any_job(option, words):

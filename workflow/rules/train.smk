@@ -43,11 +43,35 @@ else:
             " --output {output:q} > {log:q} 2>&1"
 
 
+if PLAN.learned:
+
+    rule learn_widths:
+        input:
+            lambda wildcards: f"{PLAN.first_run(**wildcards)}/weights.safetensors",
+        output:
+            f"{R}/runs/{RUN}/widths.json",
+        log:
+            f"{R}/logs/learn_widths/{RUN}.log",
+        wildcard_constraints:
+            variant="|".join(PLAN.learned),
+        conda:
+            ENVIRONMENT
+        params:
+            code=digest("pipeline.models.learned"),
+            variant=lambda wildcards: compact(PLAN.settings(wildcards.variant)),
+        shell:
+            "python -m pipeline.runtime.start pipeline.models.learned --weights {input:q} --variant {params.variant:q}"
+            " --output {output:q} > {log:q} 2>&1"
+
+
 # Beside a GPU the loop keeps one core busy: with --cores 8 eight GPUs train.
 rule train:
     input:
         tensors=f"{R}/tensors/{{dataset}}",
         backbone=f"{R}/backbone",
+        widths=lambda wildcards: (
+            files([PLAN.run_folder(**wildcards)], "widths.json") if wildcards.variant in PLAN.learned else []
+        ),
     output:
         multiext(f"{R}/runs/{RUN}/", "weights.safetensors", "history.csv", "manifest.json"),
     log:
@@ -64,11 +88,12 @@ rule train:
         state=f"{R}/state/{RUN}",
         variant=lambda wildcards: compact(PLAN.settings(wildcards.variant)),
         training=lambda wildcards: compact(PLAN.training(wildcards.variant)),
+        widths=lambda wildcards, input: options(widths=input.get("widths") or None),
         threads=STUDY.jobs.threads,
         folder=subpath(output[0], parent=True),
     shell:
         "python -m pipeline.runtime.start --gpus {resources.gpu} pipeline.training.train"
         " --name {wildcards.dataset}/{wildcards.variant}/seed{wildcards.seed}"
-        " --tensors {input.tensors:q} --backbone {input.backbone:q} --variant {params.variant:q}"
+        " --tensors {input.tensors:q} --backbone {input.backbone:q} --variant {params.variant:q} {params.widths}"
         " --training {params.training:q} --seed {wildcards.seed} --threads {params.threads} --state {params.state:q}"
         " --output {params.folder:q} > {log:q} 2>&1"

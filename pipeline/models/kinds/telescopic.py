@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from pipeline.models.kinds import Branches, SubLayers, TextLayers, VariantSettings, VisionLayers, register
-from pipeline.models.widths import Features, clamp_width, resolve_widths
+from pipeline.models.widths import SCHEDULES, Features, clamp_width, resolve_widths
 
 Width = Annotated[int, Field(ge=8, le=8192)]
 
@@ -19,18 +19,26 @@ class Telescopic(VariantSettings):
         ["vision", "text", "conditional"], min_length=1, description="Adapted branches [studied]"
     )
     base_dimension: int = Field(64, ge=8, le=8192, description="D, from which the widths are derived [studied]")
-    schedule: Literal["telescopic", "uniform", "reversed"] | list[Width] = Field(
+    schedule: Literal[*SCHEDULES] | list[Width] = Field(
         "telescopic", description="Widths of the vision adapters by depth, or one width for each vision layer [studied]"
+    )
+    width_sum: Width | None = Field(
+        None, description="Sum of the widths over the vision layers, to which the schedule is scaled; its own if absent"
     )
     vision_layers: VisionLayers = Field(list(range(1, 10)), min_length=1, description="Adapted vision layers [studied]")
     text_layers: TextLayers = Field([10, 11, 12], min_length=1, description="Adapted text layers [studied]")
     placement: SubLayers = Field(
         ["attention", "mlp"], min_length=1, description="Sub-layers whose output is adapted [studied]"
     )
-    text_width: Width | None = Field(None, description="Width of the text adapters; max(8, D // 4) if absent")
+    text_width: int | None = Field(
+        None, ge=2, le=8192, description="Width of the text adapters; max(8, D // 4) if absent"
+    )
     conditional_width: Width | None = Field(None, description="Width of the conditional adapter; max(16, D // 8)")
     alpha: float = Field(0.1, description="Start of the residual scale [studied]")
     alpha_learned: bool = Field(True, description="Whether the residual scale is trained [studied]")
+    init: Literal["released", "zero_up"] = Field(
+        "released", description="Start of the up-projection: as in the authors' module, or zero [studied]"
+    )
     dropout: float = Field(0.1, ge=0, lt=1, description="Dropout inside the bottleneck [fixed]")
     mask_refinement: bool = Field(True, description="The 48-parameter CNN on the logits [studied]")
 
@@ -41,7 +49,7 @@ class Telescopic(VariantSettings):
 
     def vision_widths(self) -> list[int]:
         """Width of each adapted vision layer, in the order of ``vision_layers``, not yet bounded."""
-        return resolve_widths(self.schedule, len(self.vision_layers), self.base_dimension)
+        return resolve_widths(self.schedule, len(self.vision_layers), self.base_dimension, self.width_sum)
 
     def adapter_widths(self, features: Features) -> dict[str, int]:
         """Bottleneck width, as built, of each adapter by its place (``vision_3_mlp``, ``text_12_attention``, ...).
@@ -70,6 +78,8 @@ class Telescopic(VariantSettings):
         features = segmenter.features()
         for place, width in self.adapter_widths(features).items():
             adapter = TelescopicAdapter(features.at(place), width, self.alpha, self.alpha_learned, self.dropout)
+            if self.init == "zero_up":
+                adapter.up.weight.data.zero_()
             segmenter.add_adapter(place, adapter)
         if self.mask_refinement:
             segmenter.add_adapter("refinement", MaskRefinement())

@@ -5,12 +5,15 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 
+from pipeline.evaluation.runs import Run
 from pipeline.models.widths import FEATURES
 from pipeline.reporting.figures.ablation import FAMILY_OPTIONS, Side, render
+from pipeline.reporting.figures.chosen import runs_of
 from pipeline.reporting.figures.places import LAYERS, Place, adapter_widths
 from pipeline.reporting.lettering import SMALL_FONT_SIZE
 from pipeline.reporting.options import parse_options
 from pipeline.reporting.palette import BLACK, BLUE, GREY, SKY
+from pipeline.runtime.atomic import read_json
 from pipeline.runtime.errors import run_command
 
 SIDE_WIDTH = 1.0
@@ -55,8 +58,21 @@ def schedule_column(widths: Mapping[str, Mapping[Place, int]]) -> Side:
     return Side(SIDE_WIDTH, draw)
 
 
+def learned_schedule(runs: Sequence[Run]) -> list[int]:
+    """The mean of the schedules that were learned for ``runs``, rounded to whole widths.
+
+    Raises:
+        PipelineError: a run has no widths.json.
+    """
+    fix = "run the rule learn_widths again"
+    schedules = [read_json(run.folder / "widths.json", dict, fix)["schedule"] for run in runs]
+    return [round(sum(widths) / len(widths)) for widths in zip(*schedules, strict=True)]
+
+
 def main() -> None:
-    options = parse_options(__doc__, *FAMILY_OPTIONS, "settings", "backbone")
+    options = parse_options(__doc__, *FAMILY_OPTIONS, "settings", "backbone", "learned")
+    for variant in options.learned:
+        options.settings[variant] |= {"schedule": learned_schedule(runs_of(options, [variant])), "width_sum": None}
     widths = adapter_widths(options.settings, options.variants, FEATURES[options.backbone])
     render(options, schedule_column(widths))
 
