@@ -25,6 +25,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "dsc": {"help": "dsc.csv, or ablations/{family}.csv: the scores of these runs"},
     "cost": {"help": "cost.csv"},
     "reported": {"help": "reported.csv"},
+    "published": {"default": None, "help": "reported.csv, if the study is comparable with it"},
     "regression": {"help": "regression.json"},
     "comparison": {"help": "tables/comparison.csv"},
     "transfer": {"help": "tables/transfer.csv"},

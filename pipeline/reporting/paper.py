@@ -33,7 +33,10 @@ INTRODUCTION = (
 )
 SECTIONS = (
     ("Figure: the framework and its widths by layer", ["width_schedule.pdf"]),
-    ("Table: comparison with other methods", ["tables/main.md", "tables/secondary_metrics.md", "tables/efficiency.md"]),
+    (
+        "Table: comparison with other methods",
+        ["overview.pdf", "tables/main.md", "tables/secondary_metrics.md", "tables/efficiency.md"],
+    ),
     (
         "The same table's baselines by dataset, from the VLSM-Adapter and MedVLSM papers",
         ["tables/regression.md"],

@@ -93,13 +93,14 @@ def far_rows(rows: Sequence[Span | None]) -> list[bool]:
     return [False] * len(reach)
 
 
-def _off_scale(axes: Axes, at: int, value: float, colour: str) -> None:
+def _off_scale(axes: Axes, at: int, value: float, colour: str, signed: bool) -> None:
     """An arrow at the edge of row ``at`` and the value that lies beyond."""
-    edge, marker, shift, side = (0.03, "<", 5, "left") if value < 0 else (0.97, ">", -5, "right")
+    below = value < axes.get_xlim()[0]
+    edge, marker, shift, side = (0.03, "<", 5, "left") if below else (0.97, ">", -5, "right")
     place = axes.get_yaxis_transform()
     axes.plot(edge, at, marker, transform=place, color=colour, markersize=3.5, zorder=3)
     offset = {"xytext": (shift, 0), "textcoords": "offset points", "ha": side, "va": "center"}
-    text = f"{value:+.1f}".replace("-", "−")
+    text = f"{value:{'+.1f' if signed else '.1f'}}".replace("-", "−")
     halo = [withStroke(linewidth=2, foreground="white")]
     axes.annotate(text, (edge, at), xycoords=place, size=SMALL_FONT_SIZE, color=colour, path_effects=halo, **offset)
 
@@ -112,13 +113,22 @@ def _dot(axes: Axes, at: int, row: Span, dot: Dot) -> None:
     axes.plot(value, at, dot.marker, color=dot.colour, markerfacecolor=face, markersize=MARKER_SIZE, zorder=3)
 
 
-def dot_rows(axes: Axes, rows: Sequence[Span | None], dots: Sequence[Dot], cut: bool = False) -> None:
+def dot_rows(
+    axes: Axes,
+    rows: Sequence[Span | None],
+    dots: Sequence[Dot],
+    cut: bool = False,
+    far: Sequence[bool] | None = None,
+    signed: bool = True,
+) -> None:
     """A dot with its interval in each row, from the top; n/a for None.
 
     Args:
         cut: let rows that reach far farther from 0 than the others end at the edge, with an arrow if the dot is beyond.
+        far: which rows these are, if not :func:`far_rows`.
+        signed: whether the values beside arrows have a sign.
     """
-    far = far_rows(rows) if cut else [False] * len(rows)
+    far = far or (far_rows(rows) if cut else [False] * len(rows))
     for at, row in enumerate(rows):
         if row is None:
             place = {"transform": axes.get_yaxis_transform(), "ha": "center", "va": "center"}
@@ -132,5 +142,5 @@ def dot_rows(axes: Axes, rows: Sequence[Span | None], dots: Sequence[Dot], cut: 
             if low < rows[at][0] < high:
                 _dot(axes, at, rows[at], dots[at])
             else:
-                _off_scale(axes, at, rows[at][0], dots[at].colour)
+                _off_scale(axes, at, rows[at][0], dots[at].colour, signed)
         axes.set_xlim(low, high)
