@@ -74,7 +74,7 @@ def _record() -> dict[str, Any]:
 
 
 def changes(study: Study) -> Changes:
-    """What ``study`` changes of the shipped one, whatever it has besides; keys that several entries change are joined.
+    """What ``study`` changes of the shipped one, whatever it has besides; many of a section are told in short.
 
     A variant counts if the shipped study has it and ``study`` shows it in its main table or an ablation.
 
@@ -84,22 +84,27 @@ def changes(study: Study) -> Changes:
     before, after = _record(), numbers(study)
     shown = {*study.main, *(name for family in study.ablations.values() for name in family.variants)}
     shown = {name for name in shown if f"variants.{name}.kind" in before}
-    joined: dict[tuple[str, str], list[str]] = {}
+    sections: dict[tuple[str, str], dict[str, str]] = {}
     for key in dict.fromkeys([*after, *before]):
-        named = _NAMED.fullmatch(key)
-        unseen = named is not None and named[1] == "variants" and named[2] not in shown
-        if before.get(key) != after.get(key) and not unseen:
-            joined.setdefault((named[1], named[3]) if named else ("", key), []).append(key)
+        if before.get(key) == after.get(key):
+            continue
+        if not (named := _NAMED.fullmatch(key)):
+            section, _, setting = key.rpartition(".")
+            sections.setdefault((section, ""), {})[key] = setting
+        elif named[1] != "variants" or named[2] in shown:
+            sections.setdefault((named[1], named[3].partition(".")[0]), {})[key] = named[2]
     found = Changes([], [])
-    for (section, setting), keys in joined.items():
-        seeds = _SEEDS.fullmatch(keys[0])
-        if len(keys) > _FEW:
-            texts = [f"{setting} of {len(keys)} {section}"]
-        elif seeds:
-            texts = [f"{key} {_value(after, key)}" for key in keys]
+    for (section, shared), keys in sections.items():
+        seeds = [key for key in keys if _SEEDS.fullmatch(key)]
+        if len(keys) <= _FEW or not section:
+            found.seeds.extend(f"{key} {_value(after, key)}" for key in seeds)
+            others = [key for key in keys if key not in seeds]
+            found.settings.extend(f"{key} {_value(after, key)} ({_value(before, key)})" for key in others)
+        elif shared:
+            (found.seeds if seeds else found.settings).append(f"{shared} of {len(set(keys.values()))} {section}")
         else:
-            texts = [f"{key} {_value(after, key)} ({_value(before, key)})" for key in keys]
-        (found.seeds if seeds else found.settings).extend(texts)
+            values = [f"{setting} {_value(after, key)}" for key, setting in keys.items()]
+            found.settings.append(f"{section}: {', '.join(values)}")
     return found
 
 

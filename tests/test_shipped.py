@@ -89,6 +89,13 @@ def test_a_variant_that_is_not_trained_changes_nothing():
     assert changes(load_study(config | {"ablations": {}})) == ([], [])
 
 
-def test_what_many_variants_change_is_joined():
-    overlay = {name: {"training": {"learning_rate": 0.1}} for name in CONFIG["main"]}
-    assert changed({"variants": overlay}).settings == ["training.learning_rate of 8 variants"]
+def test_many_changes_are_told_in_short():
+    overlay = {name: {"training": {"learning_rate": 0.1, "max_epochs": 9}} for name in CONFIG["main"]}
+    assert changed({"variants": overlay}).settings == ["training of 8 variants"]
+    training = {"max_epochs": 4, "min_epochs": 2, "dice_weight": 0, "precision": "bf16"}
+    words = "training: precision bf16, min_epochs 2, max_epochs 4, dice_weight 0.0"
+    assert changed({"training": training}).settings == [words]
+    families = {name: {"seeds": [41]} for name in CONFIG["ablations"]}
+    assert changed({"ablations": families}) == ([], [f"seeds of {len(families)} ablations"])
+    few = {"max_epochs": 4, "min_epochs": 2}
+    assert changed({"training": few}).settings == ["training.min_epochs 2 (10)", "training.max_epochs 4 (200)"]

@@ -20,9 +20,9 @@ HEADER = ["Variant", "Dataset", "Seeds", "Difference [95% CI]", "SD", "p (Holm)"
 HEADER += ["Seeds needed", "Mixed model [95% CI]", "These weights [95% CI]"]
 
 
-def format_p(value: float) -> str:
+def format_p(value: float | None) -> str:
     """A p-value with four decimals."""
-    return "<0.0001" if value < 0.0001 else number(value, ".4f")
+    return number(value, ".4f") if pd.isna(value) or value >= 0.0001 else "<0.0001"
 
 
 def _rounded(table: pd.DataFrame) -> pd.DataFrame:

@@ -20,6 +20,7 @@ from pipeline.evaluation.runs import listed_runs
 from pipeline.reporting.formats import number
 from pipeline.reporting.markup import Cell, Table, markdown
 from pipeline.reporting.options import REPORTED_ONLY, label, parse_options
+from pipeline.reporting.tables.comparison import format_p
 from pipeline.runtime.atomic import write_text
 from pipeline.runtime.errors import PipelineError, run_command
 
@@ -88,7 +89,7 @@ def build(record: Mapping[str, Any], labels: Mapping[str, str]) -> Table:
             *(label(labels, row["variant"]), label(labels, row["dataset"]), row["source"]),
             *(number(row[key], ".2f") for key in ("reported", "value")),
             *(number(row["difference"], "+.2f"), number(row["tolerance"], ".2f")),
-            *(str(row["seeds"]), number(row["p_holm"], ".2g"), shown_verdict(row)),
+            *(str(row["seeds"]), format_p(row["p_holm"]), shown_verdict(row)),
         ]
         printed.append((label(labels, row["method"]), [Cell(cell) for cell in cells]))
     limit, theirs = record["resolution"], record["n_theirs"]

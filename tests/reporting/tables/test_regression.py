@@ -38,9 +38,9 @@ def test_command_line(tmp_path):
         path = _write(tmp_path / "regression.json", rows)
         run_main(regression, *options, "--regression", path, "--output", tmp_path / "tables/regression")
         printed = (tmp_path / "tables/regression.md").read_text()
-        expected = "| Ours | Ours | BUSI | paper | 65.90 | 65.93 | +0.03 | 1.20 | 3 | 0.91 | reproduces |"
+        expected = "| Ours | Ours | BUSI | paper | 65.90 | 65.93 | +0.03 | 1.20 | 3 | 0.9100 | reproduces |"
         assert expected in printed.splitlines()
-        whole = "| Ours | Ours | Overall | paper | n/a | n/a | n/a | n/a | 3 | 0.91 | reproduces (must reproduce) |"
+        whole = "| Ours | Ours | Overall | paper | n/a | n/a | n/a | n/a | 3 | 0.9100 | reproduces (must reproduce) |"
         assert whole in printed.splitlines()
         empty = "BUSI | paper | 65.90 | n/a | n/a | n/a | 0 | n/a |"
         assert (f"| end_to_end | Decoder | {empty} not run |" in printed) == explained
