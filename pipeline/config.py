@@ -23,6 +23,7 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
+from pipeline.data.conventions import CONVENTIONS, CORRECTED
 from pipeline.data.sources import ALL_DATASETS, DATASETS, SPLIT_VARIANTS
 from pipeline.models.kinds import VariantSettings, kinds, parse_variant
 from pipeline.runtime.atomic import write_json
@@ -238,6 +239,11 @@ class Study(_Settings):
         description="Variant of the split lists: as published; deduplicated: without records that are repeated within "
         "a split or in a later one; leak_free: deduplicated, and related cases (of one patient or video sequence, near "
         "duplicates) in one split",
+    )
+    masks: Literal[CONVENTIONS] = Field(
+        CORRECTED,
+        description="Foreground of masks, in training and evaluation: levels from 128 on, or, as the reference's code "
+        "reads them, above 0, which takes in the noise of JPEG masks (Kvasir-SEG, BKAI)",
     )
     image_size: int = Field(352, multiple_of=16, ge=32, description="Side of the model's input, pixels")
     archives: Archives = Field(default_factory=Archives)

@@ -398,7 +398,7 @@ class Plan:
             source |= Source(options={"reference": self._reference_of(transfer), "margin": study.evaluation.margin})
             source |= Source(options={"beside": beside})
             yield from self._table("transfer_outcomes", "Transfer: methods compared", source)
-        choices = runs | Source(options={"side": study.image_size}) | self._names(main)
+        choices = runs | Source(options={"side": study.image_size, "masks": study.masks}) | self._names(main)
         yield from self._table("evaluation_choices", "DSC by choices of the evaluation", choices)
         prompts = self._runs(main, "per_prompt.csv", "manifest.json") | self._names(main)
         yield from self._table("prompt_sensitivity", "DSC by prompt type", prompts)

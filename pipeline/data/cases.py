@@ -16,7 +16,8 @@ from pipeline.runtime.errors import PipelineError
 class Case:
     """A row of cases.csv. ``width``, ``height`` in pixels; ``foreground`` counts the mask's foreground pixels.
 
-    ``subject`` is the patient or video sequence, where the dataset's own records tell it.
+    ``reference_mask_sha256`` is that of the mask as the reference reads it (masks_reference/), empty where it is the
+    same. ``subject`` is the patient or video sequence, where the dataset's own records tell it.
     """
 
     case: str
@@ -27,6 +28,7 @@ class Case:
     foreground: int
     image_sha256: str
     mask_sha256: str
+    reference_mask_sha256: str
     bbox: list[int] | None
     group: str
     subject: str
@@ -34,12 +36,13 @@ class Case:
 
     @property
     def mask(self) -> str:
-        """File name in masks/."""
+        """File name in masks/, and in masks_reference/ if it is there."""
         return f"{self.case}.png"
 
 
 EXAMPLES = 5
 """Cases that an error message names."""
+TEXTS = ("case", "split", "image", "image_sha256", "mask_sha256", "reference_mask_sha256", "group", "subject")
 COLUMNS = [field.name for field in fields(Case)]
 
 
@@ -71,10 +74,7 @@ def read_cases(path: str | Path) -> list[Case]:
             rows = list(csv.DictReader(file))
         return [
             Case(
-                **{
-                    key: row[key]
-                    for key in ("case", "split", "image", "image_sha256", "mask_sha256", "group", "subject")
-                },
+                **{key: row[key] for key in TEXTS},
                 **{key: int(row[key]) for key in ("width", "height", "foreground")},
                 bbox=json.loads(row["bbox"]) if row["bbox"] else None,
                 prompts=json.loads(row["prompts"]),

@@ -8,8 +8,10 @@ MAX_PIXELS = 64 * 10**6
 """Pixels of an image beyond which it is not decoded; the five datasets' largest has 30 million."""
 
 
-def decode(path: Path) -> Image.Image:
-    """An image with its pixels.
+def decode(path: Path, luma: bool = False) -> Image.Image:
+    """An image with its pixels; with ``luma`` of a JPEG its luma plane alone, as OpenCV reads a greyscale image.
+
+    The luma is not the grey level of the decoded colours: where a colour is out of range they are clipped.
 
     Raises:
         ValueError: it does not decode, or is too large; says why.
@@ -18,6 +20,8 @@ def decode(path: Path) -> Image.Image:
         image = Image.open(path)
         if image.width * image.height > MAX_PIXELS:
             raise ValueError(f"{image.width}x{image.height} pixels are more than {MAX_PIXELS // 10**6} million")
+        if luma and image.format == "JPEG":
+            image.draft("L", None)
         image.load()
         return image
     except UnidentifiedImageError:

@@ -58,6 +58,8 @@ class _Finding:
 def _examine(folder: Path, case: Case) -> _Finding:
     finding = _Finding(case)
     paths = {"image": folder / "images" / case.image, "mask": folder / "masks" / case.mask}
+    if case.reference_mask_sha256:
+        paths["reference_mask"] = folder / "masks_reference" / case.mask
     for what, path in paths.items():
         if not path.is_file():
             finding.problem = f"{what} {path.name} is missing"
@@ -133,6 +135,7 @@ def _compare_boxes(dataset: str, cases: Sequence[Case], findings: dict[str, _Fin
 
 def _compare_folders(dataset: str, folder: Path, cases: Sequence[Case]) -> None:
     known = {"images": {case.image for case in cases}, "masks": {case.mask for case in cases}}
+    known["masks_reference"] = {case.mask for case in cases if case.reference_mask_sha256}
     extra = [
         f"{name}/{path.name}"
         for name, names in known.items()

@@ -35,8 +35,10 @@ def join(folders: list[Path], output: Path) -> None:
             if owner.setdefault(case, folder) != folder:
                 raise PipelineError(f"{owner[case]} and {folder}: both have a case {case!r}; rename it in one of them")
     cases = pd.concat([part.cases for part in parts.values()], ignore_index=True)
-    offsets = np.concatenate([[0], np.cumsum(cases["target_bytes"].to_numpy())]).tolist()
-    cases = cases.assign(target_offset=offsets[:-1], prompts=[json.dumps(prompts) for prompts in cases["prompts"]])
+    second = (cases["reference_offset"] - cases["target_offset"]).to_numpy()
+    offsets = np.concatenate([[0], np.cumsum(cases["target_bytes"].to_numpy() + second)]).tolist()
+    cases = cases.assign(target_offset=offsets[:-1], reference_offset=offsets[:-1] + second)
+    cases = cases.assign(prompts=[json.dumps(prompts) for prompts in cases["prompts"]])
     (shape,) = shapes
     with atomic_folder(output) as target:
         with (

@@ -86,7 +86,20 @@ def read_trimap(image: Image.Image) -> tuple[np.ndarray, str]:
     return levels != 2, ""
 
 
+READ_AS_REFERENCE = ("grey", "red_green")
+"""Kinds on black, of which alone :func:`read_as_reference` makes sense."""
 KINDS: dict[str, MaskReader] = {"grey": read_grey, "red_green": read_red_green, "trimap": read_trimap}
+
+
+def read_as_reference(image: Image.Image) -> np.ndarray:
+    """Where the grey level is above 0, bool (H, W), as the reference's evaluation reads masks (OpenCV's greyscale).
+
+    In a JPEG that takes in the noise around black and white.
+
+    Args:
+        image: any 8-bit mode; of a JPEG its luma plane.
+    """
+    return np.asarray(image.convert("L")) > 0
 
 
 def read_mask(image: Image.Image, kind: str) -> tuple[np.ndarray, str]:

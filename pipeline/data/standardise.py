@@ -1,4 +1,7 @@
-"""Turn a dataset's archives into images/, masks/ (PNG, 0/255) and cases.csv, whole or not at all."""
+"""Turn a dataset's archives into images/, masks/ (PNG, 0/255) and cases.csv, whole or not at all.
+
+masks_reference/ has the masks that the reference reads in another way (:func:`pipeline.data.masks.read_as_reference`).
+"""
 
 import argparse
 import shutil
@@ -16,7 +19,7 @@ from pipeline.data.cases import Case, examples, write_cases
 from pipeline.data.fingerprints import Fingerprint, fingerprint
 from pipeline.data.images import decode
 from pipeline.data.leak_free import related, separate
-from pipeline.data.masks import read_mask
+from pipeline.data.masks import READ_AS_REFERENCE, read_as_reference, read_mask
 from pipeline.data.members import ArchiveError
 from pipeline.data.sources import SPLIT_VARIANTS, dataset_facts
 from pipeline.data.splits import Record, deduplicate, read_split_lists
@@ -56,15 +59,17 @@ class Standardised:
     grey: bool
     encoded: bool
     turned: bool
+    agreement: float = 1.0
+    """DSC between the mask and the same as the reference reads it, 0..1."""
 
 
 class CaseError(Exception):
     """What is wrong with one case; all such cases of a dataset are reported at once."""
 
 
-def _open(path: Path, what: str) -> Image.Image:
+def _open(path: Path, what: str, luma: bool = False) -> Image.Image:
     try:
-        return decode(path)
+        return decode(path, luma)
     except ValueError as error:
         raise CaseError(f"the {what} {path.name} does not decode ({error})") from None
 
@@ -99,8 +104,9 @@ def _standardise_image(source: Path, mask: Path, folder: Path, case: str) -> tup
         return target, pixels.size, Standardised({}, fingerprint(pixels), grey, not kept, turned)
 
 
-def _read_mask(source: Path, kind: str, size: tuple[int, int]) -> tuple[np.ndarray, str, bool]:
-    """The foreground of one mask, bool (H, W), its class, and whether the file is just as masks are kept."""
+def _read_mask(source: Path, kind: str, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, str, bool]:
+    """The foreground of one mask and that which the reference sees, bool (H, W), its class, and whether the file is
+    just as masks are kept."""
     with _open(source, "mask") as image:
         turned = _upright(image)
         if turned.size != size:
@@ -111,28 +117,46 @@ def _read_mask(source: Path, kind: str, size: tuple[int, int]) -> tuple[np.ndarr
         except ValueError as error:
             raise CaseError(f"the mask {source.name} is {error}") from None
         ready = image.format == "PNG" and image.mode == "L" and turned is image
-        return foreground, group, ready and np.array_equal(np.asarray(image), foreground.view(np.uint8) * np.uint8(255))
+        seen = foreground
+        if kind in READ_AS_REFERENCE:
+            seen = read_as_reference(_upright(_open(source, "mask", luma=True)) if image.format == "JPEG" else turned)
+        kept = ready and np.array_equal(np.asarray(image), foreground.view(np.uint8) * np.uint8(255))
+        return foreground, seen, group, kept
 
 
-def _standardise_mask(sources: Sequence[Path], kind: str, size: tuple[int, int], target: Path) -> tuple[int, str]:
-    """Write the union of a case's masks: how many foreground pixels it has, and the class."""
+def _write_mask(foreground: np.ndarray, target: Path) -> None:
+    Image.fromarray(foreground.view(np.uint8) * np.uint8(255)).save(target, **PNG)
+
+
+def _standardise_mask(
+    sources: Sequence[Path], kind: str, size: tuple[int, int], target: Path, reference: Path
+) -> tuple[int, str, float]:
+    """Write the union of a case's masks, and that which the reference sees if it differs, to ``reference``.
+
+    Returns:
+        How many foreground pixels there are, the class, and the DSC between the two.
+    """
     if len({source.parent for source in sources}) > 1:
         raise CaseError(f"its masks {' and '.join('/'.join(s.parts[-2:]) for s in sources)} are in different folders")
     masks = [_read_mask(source, kind, size) for source in sources]
-    merged = np.logical_or.reduce([foreground for foreground, _, _ in masks])
-    if len(masks) == 1 and masks[0][2]:
+    merged, seen = (np.logical_or.reduce([mask[at] for mask in masks]) for at in (0, 1))
+    if len(masks) == 1 and masks[0][3]:
         sources[0].replace(target)
     else:
-        Image.fromarray(merged.view(np.uint8) * np.uint8(255)).save(target, **PNG)
-    groups = {group for _, group, _ in masks if group}
-    return int(np.count_nonzero(merged)), groups.pop() if len(groups) == 1 else "both" if groups else ""
+        _write_mask(merged, target)
+    count, agreement = int(np.count_nonzero(merged)), 1.0
+    if not np.array_equal(seen, merged):
+        _write_mask(seen, reference)
+        agreement = 2 * int(np.count_nonzero(seen & merged)) / (int(np.count_nonzero(seen)) + count)
+    groups = {group for _, _, group, _ in masks if group}
+    return count, groups.pop() if len(groups) == 1 else "both" if groups else "", agreement
 
 
 def _standardise_case(case: str, files: Files, kind: str, folder: Path) -> Standardised:
     """Write image and mask of one case."""
     image, size, done = _standardise_image(files.images[0], files.masks[0], folder / "images", case)
-    mask = folder / "masks" / f"{case}.png"
-    foreground, group = _standardise_mask(files.masks, kind, size, mask)
+    mask, reference = (folder / name / f"{case}.png" for name in ("masks", "masks_reference"))
+    foreground, group, done.agreement = _standardise_mask(files.masks, kind, size, mask, reference)
     done.columns |= {
         "image": image.name,
         "width": size[0],
@@ -140,6 +164,7 @@ def _standardise_case(case: str, files: Files, kind: str, folder: Path) -> Stand
         "foreground": foreground,
         "image_sha256": file_sha256(image),
         "mask_sha256": file_sha256(mask),
+        "reference_mask_sha256": file_sha256(reference) if reference.exists() else "",
         "group": files.group or group,
         "subject": files.subject,
     }
@@ -255,7 +280,7 @@ def _standardise_cases(
 def standardise(
     dataset: str, archives: Path, annotations: Path, split: str, allow_missing: int, threads: int, output: Path
 ) -> None:
-    """Write ``output``/{images,masks,cases.csv,provenance.json}.
+    """Write ``output``/{images,masks,masks_reference,cases.csv,provenance.json}.
 
     Images keep their bytes if they are 8-bit RGB or grey JPEG, PNG or TIFF and upright; others (palette, rotated by
     EXIF) become PNG of the same pixels. Masks are binarised at 128 and several masks of a case merged.
@@ -275,7 +300,7 @@ def standardise(
     records = read_split_lists(annotations)
     with atomic_folder(output) as folder:
         unpacked = folder / "unpacked"
-        for path in (unpacked, folder / "images", folder / "masks"):
+        for path in (unpacked, *(folder / name for name in ("images", "masks", "masks_reference"))):
             path.mkdir()
         try:
             cases, extra = _unpack_all(dataset, archives, {record.case for record in records}, unpacked)
@@ -301,6 +326,8 @@ def standardise(
                 for r in kept
             ],
         )
+        agreement = [result.agreement for result in done.values() if result.columns["reference_mask_sha256"]]
+        reference = {"cases": len(agreement), "mean_dsc": float(np.mean(agreement)) if agreement else None}
         gone = {(r.split, r.case) for r in records} - {(r.split, r.case) for r in present}
         provenance = {
             "dataset": dataset,
@@ -310,6 +337,7 @@ def standardise(
             "missing": [[r.split, r.case] for r in records if (r.split, r.case) in gone],
             "dropped": [[r.split, r.case] for r in dropped],
             "moved": moved,
+            "reference_masks": reference,
             "encoded_anew": sum(result.encoded for result in done.values()),
             "turned_by_exif": [case for case, result in done.items() if result.turned],
             "grey_images": [case for case, result in done.items() if result.grey],
@@ -322,6 +350,11 @@ def standardise(
         log(f"{dataset}: {len(moved)} cases are in another split than the published one, to keep related ones together")
     if turned := provenance["turned_by_exif"]:
         log(f"{dataset}: turned {len(turned)} images as their EXIF data say: {examples(turned)}")
+    if agreement:
+        log(
+            f"{dataset}: the reference sees other masks in {len(agreement)} cases, by noise of JPEG; mean DSC between "
+            f"the two {100 * reference['mean_dsc']:.2f}%"
+        )
     encoded = provenance["encoded_anew"]
     log(f"{dataset}: {len(kept)} records of {len(records)}, {len(done)} cases, {encoded} encoded as PNG")
 

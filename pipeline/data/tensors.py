@@ -10,12 +10,13 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from PIL import Image
 
-from pipeline.data.cases import read_cases
+from pipeline.data.cases import Case, read_cases
+from pipeline.data.conventions import CONVENTIONS, CORRECTED, REFERENCE
 from pipeline.data.sources import SPLITS
 from pipeline.runtime.atomic import atomic_folder
 from pipeline.runtime.errors import PipelineError, run_command
@@ -32,6 +33,8 @@ class PreparedSplit:
         cases: rows of cases.csv, ``prompts`` parsed.
         images: (n, S, S, 3) uint8 RGB, memory-mapped.
         masks: (n, S, S) uint8, 0 or 1, memory-mapped.
+        convention: which foreground ``masks`` and, unless told otherwise, :meth:`target` have:
+            :data:`pipeline.data.conventions.CONVENTIONS`.
     """
 
     def __init__(self, cases: "pd.DataFrame", images: np.ndarray, masks: np.ndarray, targets: np.ndarray):
@@ -39,20 +42,23 @@ class PreparedSplit:
         self.images = images
         self.masks = masks
         self._targets = targets
-        self._places = cases[["target_offset", "target_bytes", "height", "width"]].to_numpy()
+        self.convention = str(cases["masks"].iloc[0])
+        self._places = cases[["target_offset", "reference_offset", "target_bytes", "height", "width"]].to_numpy()
 
     def __len__(self) -> int:
         return len(self.cases)
 
     def packed_target(self, index: int) -> np.ndarray:
-        """The mask of row ``index`` at its original size, eight pixels a byte."""
-        offset, size = (int(value) for value in self._places[index, :2])
-        return self._targets[offset : offset + size]
+        """The mask of row ``index`` at its original size, eight pixels a byte; then the reference's if it differs."""
+        start, reference, size = (int(value) for value in self._places[index, :3])
+        return self._targets[start : reference + size]
 
-    def target(self, index: int) -> np.ndarray:
+    def target(self, index: int, convention: str | None = None) -> np.ndarray:
         """The mask of row ``index`` at its original size, bool (H, W)."""
-        height, width = (int(value) for value in self._places[index, 2:])
-        bits = np.unpackbits(self.packed_target(index), count=height * width)
+        size, height, width = (int(value) for value in self._places[index, 2:])
+        packed = self.packed_target(index)
+        packed = packed[-size:] if (convention or self.convention) == REFERENCE else packed[:size]
+        bits = np.unpackbits(packed, count=height * width)
         return bits.reshape(height, width).astype(bool)
 
 
@@ -108,14 +114,18 @@ def array_file(path: Path, shape: tuple[int, ...]) -> Iterator[Callable[[bytes, 
         yield lambda data, offset: os.pwrite(file.fileno(), data, start + offset)
 
 
-def prepare(folder: str | Path, size: int, threads: int, output: str | Path) -> None:
+def prepare(
+    folder: str | Path, size: int, threads: int, output: str | Path, masks: Literal[CONVENTIONS] = CORRECTED
+) -> None:
     """Write images.npy, masks.npy, targets.npy and cases.csv (with the places in targets.npy) into ``output``.
 
-    Images are resized as Pillow's bilinear does it (antialiased), masks by nearest neighbour.
+    Images are resized as Pillow's bilinear does it (antialiased), masks by nearest neighbour. Targets are kept in both
+    conventions; that of a case which the reference sees in another way follows its own.
 
     Args:
         folder: a standardised dataset.
         size: side S of the model's input, pixels.
+        masks: the convention that is trained and scored with.
 
     Raises:
         PipelineError: a file is missing, damaged or of another size than cases.csv says.
@@ -126,28 +136,37 @@ def prepare(folder: str | Path, size: int, threads: int, output: str | Path) -> 
     if not cases or order != sorted(order):
         raise PipelineError(f"{folder}/cases.csv: must hold train, val and test in that order; standardise it again")
     bytes_each = [-(-case.width * case.height // 8) for case in cases]
-    offsets = [0, *itertools.accumulate(bytes_each)]
+    twice = [bool(case.reference_mask_sha256) for case in cases]
+    offsets = [0, *itertools.accumulate(size * (1 + two) for size, two in zip(bytes_each, twice, strict=True))]
+
+    def check(case: Case, what: str, found: tuple[int, int]) -> None:
+        if found != (case.width, case.height):
+            raise PipelineError(
+                f"{folder}: case {case.case}: {what} of {found} pixels where cases.csv says "
+                f"{(case.width, case.height)}; standardise the dataset again"
+            )
+
     with atomic_folder(output) as target:
 
         def work(index: int) -> None:
             case = cases[index]
             try:
-                image, mask = Image.open(folder / "images" / case.image), Image.open(folder / "masks" / case.mask)
-                with image, mask:
-                    if not image.size == mask.size == (case.width, case.height):
-                        raise PipelineError(
-                            f"{folder}: case {case.case}: image {image.size} and mask {mask.size} pixels where "
-                            f"cases.csv says {(case.width, case.height)}; standardise the dataset again"
-                        )
+                with Image.open(folder / "images" / case.image) as image:
+                    check(case, "image", image.size)
                     colours = image if image.mode == "RGB" else image.convert("RGB")
                     pixels = colours.resize((size, size), Image.Resampling.BILINEAR).tobytes()
-                    small = np.asarray(mask.resize((size, size), Image.Resampling.NEAREST)) > 0
-                    bits = np.packbits(np.asarray(mask))
+                bits = b""
+                for place in ("masks", "masks_reference") if twice[index] else ("masks",):
+                    with Image.open(folder / place / case.mask) as mask:
+                        check(case, "mask", mask.size)
+                        if place == "masks" or masks == REFERENCE:
+                            small = np.asarray(mask.resize((size, size), Image.Resampling.NEAREST)) > 0
+                        bits += np.packbits(np.asarray(mask)).tobytes()
             except OSError as error:
                 raise PipelineError(f"{folder}: case {case.case}: {error}; standardise the dataset again") from None
             write_image(pixels, index * size * size * 3)
             write_mask(small.tobytes(), index * size * size)
-            write_target(bits.tobytes(), offsets[index])
+            write_target(bits, offsets[index])
 
         with (
             array_file(target / "images.npy", (len(cases), size, size, 3)) as write_image,
@@ -161,10 +180,9 @@ def prepare(folder: str | Path, size: int, threads: int, output: str | Path) -> 
             rows = list(csv.reader(file))
         with (target / "cases.csv").open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
-            writer.writerow([*rows[0], "target_offset", "target_bytes"])
-            writer.writerows(
-                [*row, *place] for row, place in zip(rows[1:], zip(offsets[:-1], bytes_each, strict=True), strict=True)
-            )
+            writer.writerow([*rows[0], "target_offset", "target_bytes", "reference_offset", "masks"])
+            places = zip(rows[1:], offsets, bytes_each, twice, strict=False)  # offsets end with that of the end
+            writer.writerows([*row, at, size, at + two * size, masks] for row, at, size, two in places)
     log(f"{folder.name}: {len(cases)} records at {size} x {size} pixels")
 
 
@@ -172,6 +190,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, required=True, help="standardised dataset")
     parser.add_argument("--size", type=int, default=352, help="side of the model's input, pixels")
+    parser.add_argument("--masks", choices=CONVENTIONS, default=CORRECTED, help="which levels are foreground")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--output", type=Path, required=True, help="folder of the tensors")
     prepare(**vars(parser.parse_args()))

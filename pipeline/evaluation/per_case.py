@@ -6,18 +6,21 @@ from typing import Any
 
 import pandas as pd
 
+from pipeline.data.conventions import CONVENTIONS
 from pipeline.evaluation.csv_table import read_table
 from pipeline.runtime.errors import PipelineError
 
 SCORES = ("dsc", "iou", "hd95")
 SCORED = ("case", "prompt", *SCORES, "target_pixels", "predicted_pixels")
 """Columns of a case under one prompt; per_prompt.csv has these after ``prompt_type``."""
-COLUMNS = (*SCORED, "dsc_prompt_sd", "missed", "dsc_input_size")
+CHOICES = ("dsc_input_size", *(f"dsc_{name}" for name in CONVENTIONS))
+"""DSC by other choices of the evaluation: at the model's input size, and against masks read by either convention."""
+COLUMNS = (*SCORED, "dsc_prompt_sd", "missed", *CHOICES)
 """Columns of per_case.csv: see :func:`over_prompts`."""
 EMPTY = "p0"
 """The prompt type without words; a run with ``random`` prompts is scored under it, but it does not count."""
 _INFINITE = float("inf")
-_UPPER = dict.fromkeys(("dsc", "iou", "dsc_prompt_sd", "missed", "dsc_input_size"), 1.0)
+_UPPER = dict.fromkeys(("dsc", "iou", "dsc_prompt_sd", "missed", *CHOICES), 1.0)
 _UPPER |= dict.fromkeys(("hd95", "target_pixels", "predicted_pixels"), _INFINITE)
 MAY_BE_EMPTY = "dsc_prompt_sd"
 
@@ -85,12 +88,12 @@ def over_prompts(tables: Sequence[pd.DataFrame], types: Sequence[str]) -> pd.Dat
 
     Args:
         tables: For each of ``types`` one row per case, in the same order, columns :data:`SCORED` and
-            ``dsc_input_size``.
+            :data:`CHOICES`.
 
     Returns:
         One row per case, columns :data:`COLUMNS`. dsc and iou (0..1), hd95 (pixels), predicted_pixels and
-        dsc_input_size (the DSC at the model's input size): means over prompt types, so that predicted_pixels is 0 only
-        if nothing was predicted under any of them. dsc_prompt_sd: standard deviation of the case's DSC over them (0..1,
+        :data:`CHOICES` (0..1): means over prompt types, so that predicted_pixels is 0 only if nothing was predicted
+        under any of them. dsc_prompt_sd: standard deviation of the case's DSC over them (0..1,
         ddof 1); empty for a single type. missed: share of the types under which there is a target and nothing was
         predicted, 0..1. prompt: the prompt itself for a single type; else the types.
     """
@@ -98,7 +101,7 @@ def over_prompts(tables: Sequence[pd.DataFrame], types: Sequence[str]) -> pd.Dat
     every["missed"] = ((every["target_pixels"] > 0) & (every["predicted_pixels"] == 0)).astype(float)
     by_row = every.groupby("row", sort=True)
     result = tables[0][["case", "prompt", "target_pixels"]].copy()
-    for column in (*SCORES, "predicted_pixels", "missed", "dsc_input_size"):
+    for column in (*SCORES, "predicted_pixels", "missed", *CHOICES):
         result[column] = by_row[column].mean().to_numpy()
     result["dsc_prompt_sd"] = by_row["dsc"].std(ddof=1).to_numpy()
     if len(tables) > 1:

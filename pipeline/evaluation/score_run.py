@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 from transformers import PreTrainedTokenizerBase
 
+from pipeline.data.conventions import CONVENTIONS
 from pipeline.data.prompts import EVALUATION, draw_prompt
 from pipeline.data.tensors import PreparedSplit, load_split
 from pipeline.evaluation.metrics import Target, upsample_probability
@@ -59,23 +61,29 @@ def evaluation_prompts(split: PreparedSplit, prompt_type: str) -> list[str]:
     return [draw_prompt(options, prompt_type, DRAW, case, EVALUATION) for options, case in drawn]
 
 
-def score_case(split: PreparedSplit, index: int, masks: Sequence[np.ndarray]) -> list[dict[str, Any]]:
+def score_case(split: PreparedSplit, index: int, masks: Sequence[np.ndarray], convention: str) -> list[dict[str, Any]]:
     """Scores of the case at ``index`` under several prompts; predictions that are the same are scored once.
 
     Args:
         masks: The prediction under each prompt at the model's input size, bool (S, S).
+        convention: Of the target, one of :data:`pipeline.data.conventions.CONVENTIONS`.
 
     Returns:
         For each prompt the metrics at the case's original size, to which predictions are resized (nearest-exact), and
-        ``dsc_input_size``: the DSC of the prediction as it is and the target resized to it (nearest neighbour).
+        :data:`pipeline.evaluation.per_case.CHOICES`: the DSC of the prediction as it is and the target resized to it
+        (nearest neighbour), and that against the target by each convention.
     """
-    target, small = Target(split.target(index)), Target(np.asarray(split.masks[index]) > 0)
+    targets = {name: Target(split.target(index, name)) for name in CONVENTIONS}
+    target = targets[convention]
+    resized = Image.fromarray(target.mask).resize(masks[0].shape[::-1], Image.Resampling.NEAREST)
+    small = Target(np.asarray(resized))
     rows: dict[bytes, dict[str, Any]] = {}
     for mask in masks:
         key = mask.tobytes()
         if key not in rows:
-            scores = target.compare(upsample_probability(mask, *target.mask.shape))
-            rows[key] = dataclasses.asdict(scores) | {"dsc_input_size": small.dsc(mask)}
+            large = upsample_probability(mask, *target.mask.shape)
+            rows[key] = dataclasses.asdict(target.compare(large)) | {"dsc_input_size": small.dsc(mask)}
+            rows[key] |= {f"dsc_{name}": other.dsc(large) for name, other in targets.items()}
     return [rows[mask.tobytes()] for mask in masks]
 
 
@@ -90,10 +98,11 @@ def score_split(
 
     Args:
         prompts: For each prompt type, one prompt per case.
-        options: Of the command line: threshold, batch_size, and threads, which compute metrics while the next batch is
-            predicted.
+        options: Of the command line: threshold, masks, batch_size, and threads, which compute metrics while the next
+            batch is predicted.
     """
     scored: list[Future] = []
+    convention = options.masks or split.convention
     masks: dict[int, list[np.ndarray]] = {}
     with ThreadPoolExecutor(options.threads) as pool:
         for row, index, probability in maps_by_prompt_type(
@@ -101,7 +110,7 @@ def score_split(
         ):
             masks.setdefault(index, []).append(probability > options.threshold)
             if row == len(prompts) - 1:
-                scored.append(pool.submit(score_case, split, index, masks.pop(index)))
+                scored.append(pool.submit(score_case, split, index, masks.pop(index), convention))
         cases = [case.result() for case in track(scored, "scored")]
     names = split.cases["case"]
     return [
@@ -141,6 +150,7 @@ def main() -> None:
     parser.add_argument("--backbone", type=Path, required=True, help="folder of the pretrained CLIPSeg")
     parser.add_argument("--weights", type=Path, required=True, help="weights.safetensors of the run")
     parser.add_argument("--threshold", type=float, default=0.5, help="probability above which a pixel is foreground")
+    parser.add_argument("--masks", choices=CONVENTIONS, help="foreground of the targets; as trained with if absent")
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--threads", type=int, default=4, help="CPU threads")
     parser.add_argument("--per-prompt", type=Path, help="write scores by prompt type, the empty prompt included, too")

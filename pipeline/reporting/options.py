@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pipeline.data.conventions import CONVENTIONS
 from pipeline.evaluation.readers import AVERAGE, OVERALL
 from pipeline.models.widths import FEATURES
 from pipeline.runtime.options import json_value
@@ -38,6 +39,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "bootstrap": {"type": int, "help": "resamples for the 95%% intervals"},
     "margin": {"type": float, "help": "of equivalence, DSC points"},
     "side": {"type": int, "help": "side of the model's input, pixels"},
+    "masks": {"choices": CONVENTIONS, "help": "which levels of masks are foreground"},
     "title": {"default": "", "help": "heading"},
     "backbone": {"choices": FEATURES, "help": "CLIPSeg whose states the adapters act on"},
     "settings": _json(dict, "settings of each variant"),

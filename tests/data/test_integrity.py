@@ -80,6 +80,22 @@ def test_a_folder_half_deleted(tmp_path):
         verified(made, tmp_path)
 
 
+def test_a_mask_as_the_reference_reads_it_is_checked_too(tmp_path):
+    made = data_support.make_kvasir()
+    folder = standardised(made, tmp_path)
+    path = folder / "masks_reference" / "cju1.png"
+    content = path.read_bytes()
+    path.write_bytes(content + b"x")
+    with pytest.raises(
+        PipelineError, match=r"cju1: reference_mask cju1\.png is not the file that cases\.csv describes"
+    ):
+        verified(made, tmp_path)
+    path.write_bytes(content)
+    path.with_name("stray.png").write_bytes(b"x")
+    with pytest.raises(PipelineError, match=r"belong to no case: masks_reference/stray\.png"):
+        verified(made, tmp_path)
+
+
 def test_a_changed_file(tmp_path):
     made = data_support.make_busi()
     folder = standardised(made, tmp_path)

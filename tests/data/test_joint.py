@@ -25,9 +25,10 @@ def test_every_case_comes_with_its_images_masks_and_prompts(tmp_path):
         assert list(joined.cases["prompts"]) == [prompts for part in parts for prompts in part.cases["prompts"]]
         assert (joined.images == np.concatenate([part.images for part in parts])).all()
         assert (joined.masks == np.concatenate([part.masks for part in parts])).all()
-        targets = [part.target(index) for part in parts for index in range(len(part))]
-        assert all((joined.target(index) == target).all() for index, target in enumerate(targets))
-        assert any(target.any() for target in targets)
+        for name in ("corrected", "reference"):
+            targets = [part.target(index, name) for part in parts for index in range(len(part))]
+            assert all((joined.target(index, name) == target).all() for index, target in enumerate(targets))
+            assert any(target.any() for target in targets)
 
 
 def test_what_does_not_fit_together_is_named(tmp_path):

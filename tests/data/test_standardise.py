@@ -37,8 +37,33 @@ def test_every_layout(dataset, tmp_path):
         assert list(mask_box(levels > 0)) == case.bbox == record["bbox"]
         with Image.open(output / "images" / case.image) as file:
             assert file.size == data_support.SIZE
-    assert sorted(path.name for path in output.iterdir()) == ["cases.csv", "images", "masks", "provenance.json"]
+    assert sorted(path.name for path in output.iterdir()) == [
+        *("cases.csv", "images", "masks", "masks_reference", "provenance.json")
+    ]
     assert len(list((output / "images").iterdir())) == len(list((output / "masks").iterdir())) == 5
+
+
+@pytest.mark.parametrize("dataset", MAKERS)
+def test_masks_that_the_reference_reads_in_another_way_are_kept_beside(dataset, tmp_path, capsys):
+    made = MAKERS[dataset]()
+    output = standardised(made, tmp_path)
+    cases, found = read_cases(output / "cases.csv"), sorted((output / "masks_reference").iterdir())
+    lossy = [case for case in cases if case.reference_mask_sha256]
+    assert [path.name for path in found] == sorted(case.mask for case in lossy)
+    assert len(lossy) == (5 if dataset in ("kvasir_seg", "bkai") else 0)
+    facts = json.loads((output / "provenance.json").read_text())["reference_masks"]
+    assert facts["cases"] == len(lossy) and (facts["mean_dsc"] is None) == (not lossy)
+    dsc = []
+    for case in lossy:
+        own, other = (np.asarray(Image.open(output / name / case.mask)) > 0 for name in ("masks", "masks_reference"))
+        key = made.path(f"train_gt/{case.case}.jpeg" if dataset == "bkai" else f"masks/{case.case}.jpg")
+        luma, _, _ = Image.open(io.BytesIO(made.members[key])).convert("YCbCr").split()
+        # From the decoded colours the luma comes back but for clipping.
+        assert ((np.asarray(luma) > 0) != other).mean() < 0.1 and other.sum() > own.sum()
+        dsc.append(2 * (own & other).sum() / (own.sum() + other.sum()))
+    if lossy:
+        assert facts["mean_dsc"] == pytest.approx(np.mean(dsc))
+        assert "the reference sees other masks in 5 cases" in capsys.readouterr().err
 
 
 def test_groups(tmp_path):

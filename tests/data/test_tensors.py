@@ -1,5 +1,6 @@
 """Prepared tensors and their reader."""
 
+import dataclasses
 import errno
 import io
 
@@ -9,6 +10,7 @@ import pytest
 from data_support import standardised
 from PIL import Image
 
+from pipeline.data.cases import read_cases, write_cases
 from pipeline.data.tensors import load_split, prepare
 from pipeline.runtime.errors import PipelineError
 
@@ -78,6 +80,33 @@ def test_masks_are_nearest_and_targets_as_large_as_the_image(folder, tensors):
             assert target.sum() == case.foreground
 
 
+@pytest.mark.parametrize("masks", ["corrected", "reference"])
+def test_targets_are_kept_as_the_study_and_as_the_reference_reads_masks(tmp_path, masks):
+    folder = standardised(data_support.make_kvasir(), tmp_path)
+    (folder / "masks_reference/cju1.png").unlink()
+    table = folder / "cases.csv"
+    cases = read_cases(table)
+    write_cases(
+        table, [dataclasses.replace(case, reference_mask_sha256="") if case.case == "cju1" else case for case in cases]
+    )
+    prepare(folder, SIZE, 2, tmp_path / "t", masks)
+    names = {"corrected": "masks", "reference": "masks_reference"}
+    for split in ("train", "val", "test"):
+        data = load_split(tmp_path / "t", split)
+        assert data.convention == masks
+        for index, case in enumerate(data.cases["case"]):
+            expected = {}
+            for convention, name in names.items():
+                with Image.open(folder / ("masks" if case == "cju1" else name) / f"{case}.png") as file:
+                    expected[convention] = np.asarray(file) > 0
+                    small = np.asarray(file.resize((SIZE, SIZE), Image.Resampling.NEAREST)) > 0
+                assert (data.target(index, convention) == expected[convention]).all()
+                if convention == masks:
+                    assert (data.masks[index] == small).all()
+            assert (data.target(index) == expected[masks]).all()
+            assert (expected["corrected"] == expected["reference"]).all() == (case == "cju1")
+
+
 def test_targets_of_odd_sizes(tmp_path):
     made = data_support.make_busi(("train", "val", "test"))
     rng = np.random.default_rng(0)
@@ -134,7 +163,7 @@ def test_what_is_not_there(tensors, tmp_path):
 
 def test_a_damaged_dataset_is_refused(folder, tmp_path):
     Image.new("L", (5, 5)).save(folder / "masks" / "1_benign.png")
-    with pytest.raises(PipelineError, match=r"case 1_benign: image .40, 30. and mask .5, 5. pixels"):
+    with pytest.raises(PipelineError, match=r"case 1_benign: mask of .5, 5. pixels where cases\.csv says .40, 30."):
         prepare(folder, SIZE, 2, tmp_path / "t")
     (folder / "images" / "2_malignant.png").unlink()
     (folder / "images" / "1_benign.png").unlink()

@@ -7,6 +7,7 @@ import pytest
 from evaluation_support import write_run
 
 from pipeline.evaluation.per_case import (
+    CHOICES,
     COLUMNS,
     SCORED,
     over_prompts,
@@ -18,21 +19,21 @@ from pipeline.evaluation.per_case import (
 from pipeline.runtime.errors import PipelineError
 
 ROWS = [
-    ("a", "", 0.5, 0.25, 4.0, 10, 12, 0.4),  # an ordinary case
-    ("b", "", 0.0, 0.0, 50.0, 10, 0, 0.0),  # a miss
-    ("c", "", 1.0, 1.0, 0.0, 0, 0, 1.0),  # no target, and none predicted
-    ("d", "", 0.0, 0.0, 50.0, 0, 3, 0.0),  # a false alarm
+    ("a", "", 0.5, 0.25, 4.0, 10, 12, 0.4, 0.5, 0.3),  # an ordinary case
+    ("b", "", 0.0, 0.0, 50.0, 10, 0, 0.0, 0.0, 0.0),  # a miss
+    ("c", "", 1.0, 1.0, 0.0, 0, 0, 1.0, 1.0, 1.0),  # no target, and none predicted
+    ("d", "", 0.0, 0.0, 50.0, 0, 3, 0.0, 0.0, 0.0),  # a false alarm
 ]
 
 
 def test_summary_of_literal_cases():
-    cases = over_prompts([pd.DataFrame(ROWS, columns=[*SCORED, "dsc_input_size"])], ["p1"])
+    cases = over_prompts([pd.DataFrame(ROWS, columns=[*SCORED, *CHOICES])], ["p1"])
     expected = {"cases": 4, "dsc": 0.375, "iou": 0.3125, "hd95": 26.0, "misses": 1}
     assert summarise(cases) == expected | {"cases_with_target": 2, "dsc_with_target": 0.25}
 
 
 def test_a_case_under_several_prompts_counts_once_with_their_mean():
-    first = pd.DataFrame(ROWS, columns=[*SCORED, "dsc_input_size"])
+    first = pd.DataFrame(ROWS, columns=[*SCORED, *CHOICES])
     second = first.assign(prompt="another", dsc=[0.7, 0.4, 1, 1], hd95=[2, 8, 0, 0], predicted_pixels=[14, 9, 0, 0])
     table = over_prompts([first, second], ["p1", "p2"]).set_index("case")
     assert list(table.reset_index().columns) == list(COLUMNS)
@@ -70,7 +71,7 @@ def test_scores_are_read_as_they_were_written(tmp_path):
     ("old", "new", "message"),
     [
         ("dsc,iou", "dice,iou", "column dsc is missing"),
-        ("000,a polyp,0.5,0.3333333333333333,20.0,100,90,,0,0.5\n", "", "holds no case"),
+        ("000,a polyp,0.5,0.3333333333333333,20.0,100,90,,0,0.5,0.5,0.5\n", "", "holds no case"),
         ("a polyp,0.5,", "a polyp,1.5,", r"dsc of case 000 is '1.5', not 0\.\.1"),
         ("a polyp,0.5,", "a polyp,,", "dsc of case 000 is ''"),
         ("a polyp,0.5,", "a polyp,nan,", "dsc of case 000 is 'nan'"),

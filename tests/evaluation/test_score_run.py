@@ -39,6 +39,12 @@ def test_scores_at_the_original_and_at_the_input_size(study, score):
         resized, *_ = plain_scores(probability, split.masks[index] > 0, study.threshold)
         assert row["dsc_input_size"] == pytest.approx(resized, abs=2e-3)
     assert (table["dsc"] != table["dsc_input_size"])[:4].all()
+    # Only of the second case the reference sees another mask.
+    assert (table["dsc_corrected"] == table["dsc"]).all()
+    assert (table["dsc_reference"] != table["dsc"]).tolist() == [False, True, False, False, False]
+    other = score("busi", prompt_type="p1", masks="reference")
+    assert (other["dsc"] == table["dsc_reference"]).all() and (other["dsc_corrected"] == table["dsc"]).all()
+    assert (other["target_pixels"] > table["target_pixels"]).tolist() == [False, True, False, False, False]
     # A false alarm's HD95 is the diagonal of the image.
     assert table["hd95"][4] == pytest.approx(np.hypot(70 + 20, 90 - 16))
     assert table["dsc_prompt_sd"].isna().all()
@@ -91,7 +97,7 @@ def test_the_same_prediction_is_scored_once(study, monkeypatch):
     whole, none = np.ones((2, *split.masks.shape[1:]), bool) & np.array([True, False])[:, None, None]
     compare = score_run.Target.compare
     monkeypatch.setattr(score_run.Target, "compare", lambda self, mask: calls.append(mask) or compare(self, mask))
-    rows = score_run.score_case(split, 0, [whole, none, whole.copy()])
+    rows = score_run.score_case(split, 0, [whole, none, whole.copy()], "corrected")
     assert len(calls) == 2
     assert rows[0] == rows[2] and rows[0]["dsc"] > 0 == rows[1]["dsc"]
 

@@ -12,7 +12,7 @@ import pandas as pd
 from safetensors.numpy import save_file
 
 from pipeline.evaluation.collect import collect
-from pipeline.evaluation.per_case import SCORED
+from pipeline.evaluation.per_case import CHOICES, SCORED
 from pipeline.evaluation.runs import Run, run_of
 from pipeline.runtime.atomic import write_csv
 
@@ -48,7 +48,7 @@ def write_run(
             "predicted_pixels": 90,
             "dsc_prompt_sd": None,
             "missed": 0,
-            "dsc_input_size": scores,
+            **dict.fromkeys(CHOICES, scores),
         }
     )
     table.to_csv(run.folder / "per_case.csv", index=False)

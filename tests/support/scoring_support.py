@@ -28,7 +28,7 @@ PROMPTS = {
 def _write_dataset(results: Path, name: str, generator: np.random.Generator, count: int) -> None:
     """Test cases of different sizes and their tensors; the first has one more prompt, the last an empty target."""
     folder, cases = results / "datasets" / name, []
-    for kind in ("images", "masks"):
+    for kind in ("images", "masks", "masks_reference"):
         (folder / kind).mkdir(parents=True)
     for index in range(count):
         height, width = 70 + 5 * index, 90 - 4 * index
@@ -37,11 +37,14 @@ def _write_dataset(results: Path, name: str, generator: np.random.Generator, cou
             mask[10 : 40 + index, 20 : 60 - index] = 255
         prompts = PROMPTS | ({"p7": "of one case only"} if index == 0 else {})
         facts = {"width": width, "height": height, "foreground": int((mask > 0).sum()), "bbox": None, "group": ""}
-        hashes = {"image_sha256": "", "mask_sha256": "", "subject": ""}
+        hashes = {"image_sha256": "", "mask_sha256": "", "reference_mask_sha256": "noisy" * (index == 1), "subject": ""}
         cases.append(Case(f"{index:03}", "test", image=f"{index:03}.png", prompts=prompts, **facts, **hashes))
         image = generator.integers(0, 255, (height, width, 3), dtype=np.uint8)
         for kind, file, pixels in (("images", cases[-1].image, image), ("masks", cases[-1].mask, mask)):
             Image.fromarray(pixels).save(folder / kind / file)
+        # The reference sees more foreground in the second case.
+        noisy = np.pad(mask, 3, mode="edge")[6:, 6:] | mask
+        Image.fromarray(noisy).save(folder / "masks_reference" / cases[-1].mask)
     write_cases(folder / "cases.csv", cases)
     prepare(folder, SIZE, 1, results / "tensors" / name)
 

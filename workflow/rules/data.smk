@@ -88,6 +88,7 @@ rule standardise:
     output:
         images=directory(f"{R}/datasets/{{dataset}}/images"),
         masks=directory(f"{R}/datasets/{{dataset}}/masks"),
+        reference=directory(f"{R}/datasets/{{dataset}}/masks_reference"),
         cases=f"{R}/datasets/{{dataset}}/cases.csv",
         provenance=f"{R}/datasets/{{dataset}}/provenance.json",
     log:
@@ -113,6 +114,7 @@ rule verify:
     input:
         images=f"{R}/datasets/{{dataset}}/images",
         masks=f"{R}/datasets/{{dataset}}/masks",
+        reference=f"{R}/datasets/{{dataset}}/masks_reference",
         cases=f"{R}/datasets/{{dataset}}/cases.csv",
         annotations=lambda wildcards: f"{R}/annotations/{origin(wildcards.dataset)}",
     output:
@@ -138,6 +140,7 @@ rule tensors:
     input:
         images=f"{R}/datasets/{{dataset}}/images",
         masks=f"{R}/datasets/{{dataset}}/masks",
+        reference=f"{R}/datasets/{{dataset}}/masks_reference",
         cases=f"{R}/datasets/{{dataset}}/cases.csv",
         integrity=f"{R}/datasets/{{dataset}}/integrity.json",
     output:
@@ -154,8 +157,9 @@ rule tensors:
         code=digest("pipeline.data.tensors"),
         folder=subpath(input.cases, parent=True),
         size=STUDY.image_size,
+        masks=STUDY.masks,
     shell:
-        "python -m pipeline.runtime.start pipeline.data.tensors --folder {params.folder:q} --size {params.size}"
+        "python -m pipeline.runtime.start pipeline.data.tensors --folder {params.folder:q} --size {params.size} --masks {params.masks}"
         " --threads {threads} --output {output:q} > {log:q} 2>&1"
 
 

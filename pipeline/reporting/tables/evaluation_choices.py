@@ -1,10 +1,12 @@
-"""Table ``evaluation_choices``: how far DSC depends on the size it is computed at and on cases without a target."""
+"""Table ``evaluation_choices``: how far DSC depends on the size it is computed at, on cases without a target, and on
+which levels of a mask are foreground."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
+from pipeline.data.conventions import CONVENTIONS, CORRECTED, REFERENCE
 from pipeline.evaluation.aggregate import Score
 from pipeline.evaluation.per_case import read_per_case
 from pipeline.evaluation.provenance import describe_runs
@@ -16,19 +18,24 @@ from pipeline.reporting.options import label, parse_options
 from pipeline.reporting.tables.scores import DECIMALS, Scores, score_record
 from pipeline.runtime.errors import run_command
 
-CHOICES = ("original", "input_size", "with_target", "without_target")
+CHOICES = ("original", "input_size", "with_target", "without_target", "other_masks")
+READ = {
+    CORRECTED: "foreground is what reaches level 128 of 255",
+    REFERENCE: "foreground is what is above 0, as in the reference's code, the noise of JPEG masks included",
+}
 NOTE = (
     "Mean ± standard deviation over seeds of the mean DSC over cases, in percent; no ± for a single seed. "
     "Original size: as everywhere else in this study, predictions upsampled and compared there. Input size: targets "
     "resized to the {side} x {side} pixels of the model's input (nearest neighbour), predictions as they are. With "
     "target: original size, without the cases whose target is empty (BUSI's normal images); without target: only "
-    "those cases, each 1 if nothing is predicted, else 0. Δ: minus the original size, points. Best of a dataset bold, "
-    f"second best underlined. {NOT_AVAILABLE}: all cases have a target, or no average. "
+    "those cases, each 1 if nothing is predicted, else 0. Masks, everywhere else: {own}; {other} masks: {read}. "
+    "Δ: minus the original size, points. Best of a dataset bold, second best underlined. "
+    f"{NOT_AVAILABLE}: all cases have a target, both ways give the same masks, or no average. "
     "Average: over datasets within each seed, then over seeds."
 )
 
 
-def _scores(run: Run) -> dict[str, Any]:
+def _scores(run: Run, other: str) -> dict[str, Any]:
     """Cases and mean DSC (0..1; NaN over no case) of one run under each choice."""
     cases = read_per_case(run.folder)
     target = cases["target_pixels"] > 0
@@ -42,6 +49,7 @@ def _scores(run: Run) -> dict[str, Any]:
         "input_size": cases["dsc_input_size"].mean(),
         "with_target": cases.loc[target, "dsc"].mean(),
         "without_target": cases.loc[~target, "dsc"].mean(),
+        "other_masks": cases[f"dsc_{other}"].mean(),
     }
 
 
@@ -49,17 +57,20 @@ def _difference(score: Score | None, base: Score | None) -> Cell:
     return Cell(NOT_AVAILABLE if score is None or base is None else f"{score.mean - base.mean:+.{DECIMALS}f}")
 
 
-def build(runs: Sequence[Run], side: int, labels: Mapping[str, str]) -> tuple[pd.DataFrame, Table]:
+def build(runs: Sequence[Run], side: int, masks: str, labels: Mapping[str, str]) -> tuple[pd.DataFrame, Table]:
     """The table of ``runs``, machine-readable and for print; datasets and variants keep the order of the runs.
 
     Args:
         side: of the model's input, pixels.
+        masks: which of :data:`pipeline.data.conventions.CONVENTIONS` the runs were trained and scored with.
         labels: display names of variants and datasets.
 
     Raises:
         PipelineError: scores of a run are missing or damaged.
     """
-    frame = pd.DataFrame([_scores(run) for run in runs])
+    other = next(name for name in CONVENTIONS if name != masks)
+    frame = pd.DataFrame([_scores(run, other) for run in runs])
+    same = {name for name, rows in frame.groupby("dataset") if (rows["original"] == rows["other_masks"]).all()}
     datasets, variants = (list(dict.fromkeys(frame[column])) for column in ("dataset", "variant"))
     by_choice = {choice: Scores(frame.assign(dsc=frame[choice]), variants, datasets) for choice in CHOICES}
     original = by_choice["original"]
@@ -76,36 +87,40 @@ def build(runs: Sequence[Run], side: int, labels: Mapping[str, str]) -> tuple[pd
             if targets == cases:
                 cell["with_target"] = Cell()
             with_target = row["with_target"] if targets < cases else None
+            if dataset in same or (dataset == AVERAGE and len(same) == len(datasets)):
+                row["other_masks"], cell["other_masks"] = None, Cell()
             cells = [
                 *(Cell(label(labels, dataset)), Cell(str(cases)), cell["original"]),
                 *(cell["input_size"], _difference(row["input_size"], row["original"])),
                 *(Cell(str(targets)), cell["with_target"], _difference(with_target, row["original"])),
                 *(Cell(str(cases - targets)), cell["without_target"]),
+                *(cell["other_masks"], _difference(row["other_masks"], row["original"])),
             ]
             printed.append((label(labels, variant), cells))
             record = {"dataset": dataset, "variant": variant, "label": label(labels, variant)}
             record |= {"seeds": row["original"].seeds, "cases": cases, "cases_with_target": targets}
             record["input_side"] = side
             for choice, score in row.items():
-                record |= score_record(choice, score)
+                record |= score_record(f"{other}_masks" if choice == "other_masks" else choice, score)
             records.append(record)
     table = Table(
-        title="DSC (%) by the size it is computed at, and with and without cases that have no target",
+        title="DSC (%) by the size it is computed at, the cases that count, and how masks are read",
         header=[
             *("Variant", "Dataset", "Cases", "Original size", f"Input size ({side} x {side})", "Δ"),
             *("Cases with target", "With target", "Δ", "Cases without target", "Without target"),
+            *(f"{other.capitalize()} masks", "Δ"),
         ],
         rows=printed,
-        footnotes=[NOTE.format(side=side)],
+        footnotes=[NOTE.format(side=side, own=READ[masks], other=other, read=READ[other])],
         rules=rules_between(record["dataset"] for record in records),
     )
     return pd.DataFrame(records), table
 
 
 def main() -> None:
-    options = parse_options(__doc__, "results", "runs", "side")
+    options = parse_options(__doc__, "results", "runs", "side", "masks")
     runs = listed_runs(options.results, options.runs)
-    write(*build(runs, options.side, options.labels), options, describe_runs(runs))
+    write(*build(runs, options.side, options.masks, options.labels), options, describe_runs(runs))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import pytest
 from evaluation_support import write_dsc_of, write_run
 from reporting_support import LABELS, REPORTED, run_main
 
+from pipeline.evaluation.per_case import CHOICES
 from pipeline.evaluation.readers import read_reported
 
 
@@ -50,6 +51,7 @@ def study(tmp_path_factory) -> Path:
                 runs.append(run)
                 table = pd.read_csv(run.folder / "per_case.csv", dtype={"case": str})
                 table["dsc_input_size"] = [base + 0.05, base + 0.15, float(at)]
+                table["dsc_reference"] = table["dsc"] * (0.98 if dataset == "bkai" else 1)
                 if dataset == "busi":
                     table.loc[2, "target_pixels"] = 0
                 table.to_csv(run.folder / "per_case.csv", index=False)
@@ -80,7 +82,7 @@ def _write_scores(path: Path, rows) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     records = [
         {"prompt": "a polyp", **keys, "case": case, "dsc": dsc, "iou": dsc / (2 - dsc), "hd95": 3.0}
-        | {"target_pixels": 5, "predicted_pixels": 7, "dsc_prompt_sd": 0.1, "missed": 0, "dsc_input_size": dsc}
+        | {"target_pixels": 5, "predicted_pixels": 7, "dsc_prompt_sd": 0.1, "missed": 0, **dict.fromkeys(CHOICES, dsc)}
         for keys, case, dsc in rows
     ]
     pd.DataFrame(records).to_csv(path, index=False)

@@ -7,7 +7,7 @@ from pipeline.reporting.tables import evaluation_choices
 
 
 def test_cells(study, render):
-    table, text = render(evaluation_choices, study, "--side", "96")
+    table, text = render(evaluation_choices, study, "--side", "96", "--masks", "corrected")
     table = table.set_index(["dataset", "variant"])
     busi = table.loc[("busi", "telescopic")]
     # Seed 41: 0.7, 0.8 and 1 without a target; seed 42: 0.72, 0.82 and 1.
@@ -26,5 +26,13 @@ def test_cells(study, render):
     assert "| **84.00** ± 0.94 | **87.33** ± 0.94 | +3.33 | 2 | **76.00** ± 1.41 | -8.00 | 1 | **100.00** ± 0.00" in row
     # No difference is shown where all cases have a target.
     row = next(line for line in text.splitlines() if line.startswith("| Telescopic, ours | BKAI"))
-    assert row.endswith("| +3.33 | 3 | n/a | n/a | 0 | n/a |")
+    assert row.endswith("| +3.33 | 3 | n/a | n/a | 0 | n/a | **82.32** ± 0.92 | -1.68 |")
     assert "Input size (96 x 96)" in text and "Made from 8 runs" in text
+    assert pd.isna(busi["reference_masks"]) and bkai["reference_masks"] == pytest.approx(82.32)
+    assert table.loc[("average", "telescopic"), "reference_masks"] == pytest.approx(83.16)
+
+
+def test_a_study_with_the_references_masks_shows_the_corrected_ones(study, render):
+    table, text = render(evaluation_choices, study, "--side", "96", "--masks", "reference")
+    assert "reference_masks" not in table and "| Corrected masks |" in text
+    assert table["corrected_masks"].isna().all()  # as scored, in these runs
