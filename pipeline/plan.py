@@ -282,6 +282,28 @@ class Plan:
         alike = len({entry.model_dump_json(exclude=widths) for entry in settings}) == 1
         return alike and len({entry.model_dump_json() for entry in settings}) > 1
 
+    def _prompt_family(self) -> tuple[Group, Source] | None:
+        """The prompts family and how its runs are told apart, if it compares own prompt types with all of them."""
+        family, entry = self.families.get("prompts"), self.study.ablations.get("prompts")
+        if family is None or entry is None:
+            return None
+        types = {variant: self.study.training_of(variant).prompt_type for variant in family.variants}
+        own = {variant: name for variant, name in types.items() if name != "random"}
+        if not own or entry.reference in own:
+            return None
+        return family, Source(options={"own": own})
+
+    def _dimensions(self) -> dict[str, int]:
+        """Base dimension of the reference and of those variants of the depth family that differ in nothing else."""
+        settings = {name: self.settings(name) for name in self.families.get("depth", self.main).variants}
+        alike = {
+            name: entry["base_dimension"]
+            for name, entry in settings.items()
+            if entry | {"base_dimension": 0} == self.settings(self.reference) | {"base_dimension": 0}
+            and name not in self.learned
+        }
+        return alike if len(alike) > 1 and self.reference in alike else {}
+
     def _data_points(self) -> dict[str, dict[str, Any]]:
         """Method and share of the training cases of each variant of the data family."""
         study, variants = self.study, self.families["data"].variants
@@ -403,6 +425,22 @@ class Plan:
         prompts = self._runs(main, "per_prompt.csv", "manifest.json") | self._names(main)
         yield from self._table("prompt_sensitivity", "DSC by prompt type", prompts)
 
+        if found := self._prompt_family():
+            family, own = found
+            scores = files(self.folders(family, "every_prompt"), "per_prompt.csv")
+            source = self._runs(family, "manifest.json") | Source(
+                {}, scores, {"scores": f"{study.results}/every_prompt"}
+            )
+            source |= self._names(family)
+            yield from self._table("prompt_matrix", "DSC by prompt type of training", source)
+            source |= self._against(study.ablations["prompts"].reference) | own
+            yield from self._table("prompt_outcomes", "Training with one prompt type", source)
+        if dimensions := self._dimensions():
+            depth = self.families["depth"]
+            options = {"reference": self.reference, "dimensions": dimensions}
+            source = self._runs(depth, "history.csv", "manifest.json") | Source(options=options) | self._names(depth)
+            yield from self._table("gradients", "Gradients by base dimension", source)
+
         judged = study.regression.model_dump() | {"comparable": self.comparable(), "note": self.note()}
         source = runs | reported | Source(options=judged)
         output, module = f"{study.results}/regression.json", "pipeline.evaluation.reproduction"
@@ -470,6 +508,10 @@ class Plan:
             yield self._figure("alpha_by_depth", "Learned residual scales", scales)
         prompts = self._file(table="tables/prompt_sensitivity.csv") | rows
         yield self._figure("prompt_sensitivity", "DSC by prompt type", prompts, "prompt_types")
+        if found := self._prompt_family():
+            family, own = found
+            matrix = self._file(table="tables/prompt_matrix.csv") | self._rows(family) | own
+            yield self._figure("prompt_matrix", "DSC by prompt type of training", matrix, "prompt_types")
         for name, family in self.families.items():
             ablation = study.ablations[name]
             source = self._runs(family, "per_case.csv") | self._against(ablation.reference) | self._rows(family)
@@ -514,7 +556,20 @@ class Plan:
         }
         for name in self.further:
             source |= self._file(**answers[name])
+        if "gradients" in names["table"]:
+            source |= self._file(gradients="tables/gradients.csv")
+        if "prompt_outcomes" in names["table"]:
+            source |= self._file(prompts="tables/prompt_outcomes.csv")
+        families = {
+            name: self.study.ablations[name].model_dump(include={"title", "reference"})
+            | {"table": f"{self.study.results}/tables/ablation_{name}.csv"}
+            for name in self.families
+        }
+        source |= Source({}, [entry["table"] for entry in families.values()], {"families": families})
         source |= Source(options={"figures": names["figure"], "tables": names["table"]}) | self._rows(self.main)
+        # Later options replace earlier ones: the names of all variants that are told of.
+        shown = [*self.main.variants, *(name for group in self.families.values() for name in group.variants)]
+        source |= self._names(replace(self.main, seeds=dict.fromkeys(shown, ())))
         output = f"{self.study.results}/paper.md"
         yield Step("paper", "pipeline.reporting.paper", source, {"md": output}, output)
         shown = Entry(PAPER, {"page": "Paper and study, figure by figure"}, "page_paper")

@@ -114,6 +114,22 @@ def test_families_that_are_left_out_leave_nothing_behind(full):
     assert not any("ablation_prompts" in path for path in less.targets())
 
 
+def test_prompt_types_of_training_and_evaluation_are_crossed(full):
+    step = full.steps["table_prompt_outcomes"]
+    assert step.source.options["own"] == {f"prompt_p{number}": f"p{number}" for number in range(1, 10)}
+    assert "results/every_prompt/isic16/prompt_p3/seed42/per_prompt.csv" in step.source.reads
+    assert "results/every_prompt/isic16/telescopic/seed42/per_prompt.csv" in step.source.reads
+    ablations = full.study.model_dump()["ablations"]
+    assert "table_prompt_matrix" not in changed(ablations=ablations | {"prompts": None}).steps
+
+
+def test_gradients_are_compared_between_base_dimensions_alone(full):
+    dimensions = full.steps["table_gradients"].source.options["dimensions"]
+    assert dimensions == {"telescopic": 64, "base_16": 16, "base_32": 32, "base_128": 128, "base_256": 256}
+    ablations = full.study.model_dump()["ablations"]
+    assert "table_gradients" not in changed(ablations=ablations | {"depth": None}).steps
+
+
 def test_families_of_width_schedules_show_them(full):
     shown = {name for name in full.families if full.steps[f"figure_ablation_{name}"].module.endswith("ablation_depth")}
     assert shown == {"depth", "order", "uniform_32", "uniform_128", "uniform_256"}
@@ -136,6 +152,7 @@ def test_every_step_can_be_made_from_files_that_others_make(full):
     others = (
         "results/runs/",
         "results/transfer/",
+        "results/every_prompt/",
         "results/datasets/",
         "results/gallery/",
         "results/cost.csv",

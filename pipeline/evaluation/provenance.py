@@ -39,7 +39,9 @@ def read_origin(run: Run) -> Origin:
         raise PipelineError(f"{path}: no usable manifest ({error!r}); train the run again") from None
 
 
-def describe_runs(runs: Sequence[Run], scores: Callable[[Run], Sequence[Path]] | None = None) -> str:
+def describe_runs(
+    runs: Sequence[Run], scores: Callable[[Run], Sequence[Path]] | None = None, what: str = "per-case scores"
+) -> str:
     """Number of ``runs`` and the first 12 digits of the SHA-256 of their scores, code, data and backbone.
 
     Each kind of variant has its own training code, so the hash of the code is one over pairs of kind and code. Kinds
@@ -47,6 +49,7 @@ def describe_runs(runs: Sequence[Run], scores: Callable[[Run], Sequence[Path]] |
 
     Args:
         scores: The files with scores of each run that the table was made from; its per_case.csv if not given.
+        what: What these files are called.
 
     Raises:
         PipelineError: a run has no manifest.json with these hashes, or no such scores.
@@ -62,7 +65,7 @@ def describe_runs(runs: Sequence[Run], scores: Callable[[Run], Sequence[Path]] |
     code = sorted({(origin.kind, origin.code) for origin in origins.values()})
     versions = [f"{count} versions of {kind}" for kind, count in Counter(kind for kind, _ in code).items() if count > 1]
     parts = [
-        f"per-case scores {digest.hexdigest()[:DIGITS]}",
+        f"{what} {digest.hexdigest()[:DIGITS]}",
         f"training code {hashlib.sha256(json.dumps(code).encode()).hexdigest()[:DIGITS]}"
         + (f" ({', '.join(versions)})" if versions else ""),
         f"backbone {_digits(origin.backbone for origin in origins.values())}",

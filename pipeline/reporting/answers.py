@@ -9,6 +9,11 @@ from pipeline.evaluation.methods import OUTCOMES
 CHANGES = ["dataset", "variant", "difference", "low", "high", "outcome"]
 """Columns of a table of changes, differences in DSC points."""
 TRANSFERS = ["transfer", "variant", "outcome"]
+PROMPTS = ["evaluated", "dataset", "difference", "low", "high", "outcome"]
+GRADIENTS = ["base_dimension", "runs", "ratio", "low", "high", "skipped_percent"]
+EXPLOSION = 10.0
+"""Largest gradients that are surely so many times those of D = 64 count as exploding."""
+CLAIMED_DIMENSION = 64
 
 
 def _amount(row: pd.Series) -> str:
@@ -49,3 +54,54 @@ def transfers(table: pd.DataFrame, reference: str, names: Callable[[str], str]) 
     for kind, rows in table.groupby("transfer", sort=False):
         parts.append(f"{kind} {_counted(rows['outcome'])}")
     return f"The other methods, compared with {names(reference)}: {'; '.join(parts)}."
+
+
+def family(table: pd.DataFrame, reference: str, names: Callable[[str], str]) -> str:
+    """How the variants of a family compare with its reference: on average, or on the only dataset.
+
+    Args:
+        table: as tables/ablation_{family}.csv: variant, and an outcome for each dataset, the average last.
+        names: display names.
+    """
+    outcome = [column for column in table.columns if column.endswith("_outcome")][-1]
+    found = {name: table.loc[table[outcome] == name, "variant"] for name in OUTCOMES}
+    parts = [f"{name}: {', '.join(map(names, variants))}" for name, variants in found.items() if len(variants)]
+    place = names(outcome.removesuffix("_outcome"))
+    return f"Against {names(reference)} ({place}), {'; '.join(parts)}." if parts else "Not run."
+
+
+def prompts(table: pd.DataFrame, names: Callable[[str], str]) -> str:
+    """How models that were trained with one prompt type compare with one trained with all.
+
+    Args:
+        table: columns :data:`PROMPTS`; of each kind of evaluation the average over datasets is last, if there is one.
+        names: display names.
+    """
+    last = table.drop_duplicates("evaluated", keep="last")
+    parts = [f"{row['outcome']} under {row['evaluated']} ({_amount(row)})" for _, row in last.iterrows()]
+    return f"Models that were trained with one type, against one trained with all: {', '.join(parts)}."
+
+
+def gradients(table: pd.DataFrame, note: str) -> str:
+    """Whether gradients explode where the base dimension exceeds 64, as the paper says.
+
+    Args:
+        table: columns :data:`GRADIENTS`, ratios to D = 64.
+        note: why it is no verdict on the paper; empty where it is one.
+    """
+    wide = table[table["base_dimension"] > CLAIMED_DIMENSION].dropna(subset="ratio")
+    if wide.empty:
+        return "**Not run**: no variant has a larger base dimension."
+    parts = []
+    for row in wide.itertuples():
+        ends = "" if pd.isna(row.low) else f"95% interval {row.low:.2f} to {row.high:.2f}; "
+        parts.append(
+            f"{row.ratio:.2f} times at D = {row.base_dimension} ({ends}{row.skipped_percent:.2f}% skipped steps)"
+        )
+    verdict = "Not resolved"
+    if (wide["low"] > EXPLOSION).any():
+        verdict = "Supported"
+    elif (wide["high"] < EXPLOSION).all():
+        verdict = "Contradicted"
+    fact = f"the largest gradient norm before clipping is, against D = {CLAIMED_DIMENSION}, {', '.join(parts)}"
+    return f"**{'Not comparable' if note else verdict}** (exploding: surely over {EXPLOSION:g} times): {fact}."

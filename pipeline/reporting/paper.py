@@ -1,6 +1,7 @@
 """paper.md: the paper's tables and figures beside this study's, each with a computed verdict on its reproduction."""
 
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
@@ -11,7 +12,17 @@ from pipeline.evaluation.methods import BETTER, EQUIVALENT, NOT_RESOLVED, OUTCOM
 from pipeline.evaluation.readers import AVERAGE, OVERALL, dataset_order, read_cost, read_dsc, read_reported
 from pipeline.evaluation.reproduction import DIFFERS, INCONCLUSIVE, NOT_COMPARABLE, NOT_RUN, REPRODUCES
 from pipeline.reporting import markdown
-from pipeline.reporting.answers import CHANGES, TRANSFERS, changes, transfers
+from pipeline.reporting.answers import (
+    CHANGES,
+    GRADIENTS,
+    PROMPTS,
+    TRANSFERS,
+    changes,
+    family,
+    gradients,
+    prompts,
+    transfers,
+)
 from pipeline.reporting.formats import NOT_AVAILABLE, number
 from pipeline.reporting.inconsistencies import inconsistencies
 from pipeline.reporting.options import label, parse_options
@@ -246,6 +257,8 @@ DEEPER = {BETTER: ", so supported", EQUIVALENT: ", so of no consequence", WORSE:
 
 TRANSFER = "Which methods work best on datasets that they were not trained on?"
 TOGETHER = "Is one training on all datasets together as good as one on each?"
+EXPLODING = "Do gradients explode where the base dimension exceeds 64, as the paper says?"
+PROMPT_TRAINING = "Is training with one type of prompt better than training with all?"
 LEAKS = "How much of the DSC is owed to related cases on both sides of the published splits?"
 
 
@@ -264,6 +277,9 @@ def paper(
     leaks: pd.DataFrame | None = None,
     outcomes: pd.DataFrame | None = None,
     joint: pd.DataFrame | None = None,
+    gradient: pd.DataFrame | None = None,
+    prompt_outcomes: pd.DataFrame | None = None,
+    families: Mapping[str, tuple[str, str, pd.DataFrame]] = MappingProxyType({}),
 ) -> str:
     """The page, as Markdown with links relative to the results folder.
 
@@ -276,6 +292,8 @@ def paper(
         labels: display names of variants and datasets.
         note: how the study differs from the shipped one, first of all why its numbers cannot be compared with the
             paper's, if they cannot.
+        gradient, prompt_outcomes: as tables/gradients.csv and tables/prompt_outcomes.csv.
+        families: title, reference and tables/ablation_{family}.csv of each ablation.
         leaks, joint: as tables/leaks.csv and tables/joint.csv (points). outcomes: as tables/transfer_outcomes.csv.
     """
 
@@ -309,7 +327,15 @@ def paper(
         if shown and shown[0].endswith(".pdf"):
             lines += [f"![{title}]({shown[0].removesuffix('.pdf')}.png)", ""]
     lines += ["## What does not add up in the paper by itself", "", *inconsistencies(reported_table, names), ""]
-    answers = []
+    answers = [
+        (title, [f"ablation_{name}.pdf", f"tables/ablation_{name}.md"], family(table, reference, names))
+        for name, (title, reference, table) in families.items()
+    ]
+    if gradient is not None:
+        answers.append((EXPLODING, ["tables/gradients.md"], gradients(gradient, note)))
+    if prompt_outcomes is not None:
+        wanted = ["prompt_matrix.pdf", "tables/prompt_matrix.md", "tables/prompt_outcomes.md"]
+        answers.append((PROMPT_TRAINING, wanted, prompts(prompt_outcomes, names)))
     if outcomes is not None:
         wanted = ["transfer.pdf", "tables/transfer.md", "tables/transfer_outcomes.md"]
         answers.append((TRANSFER, wanted, transfers(outcomes, METHOD, names)))
@@ -322,7 +348,8 @@ def paper(
     if answers:
         lines += ["## Further questions", ""]
     for question, wanted, answer in answers:
-        here = ", ".join(links.pop(file) for file in wanted if file in links)
+        here = ", ".join(f"[{file}]({file})" for file in wanted if file in there)
+        links = {file: link for file, link in links.items() if file not in wanted}
         lines += [f"- **{question}** {answer} Here: {here}", ""]
     if links:
         lines += ["## Beyond the paper", "", *(f"- {link}" for link in links.values()), ""]
@@ -331,7 +358,12 @@ def paper(
 
 def main() -> None:
     files = ("regression", "dsc", "cost", "reported", "comparison", "components", "leaks", "outcomes", "joint")
-    options = parse_options(__doc__, *files, "figures", "tables", "variants")
+    files += ("gradients", "prompts")
+    options = parse_options(__doc__, *files, "families", "figures", "tables", "variants")
+    families = {
+        name: (entry["title"], entry["reference"], read_table(entry["table"], ["variant"]))
+        for name, entry in options.families.items()
+    }
     columns = ["dataset", "variant", "reference", "margin", "seeds", *COMPARED]
     page = paper(
         read_regression(options.regression)["rows"],
@@ -348,6 +380,9 @@ def main() -> None:
         read_table(options.leaks, CHANGES) if options.leaks else None,
         read_table(options.outcomes, TRANSFERS) if options.outcomes else None,
         read_table(options.joint, CHANGES) if options.joint else None,
+        read_table(options.gradients, GRADIENTS) if options.gradients else None,
+        read_table(options.prompts, PROMPTS) if options.prompts else None,
+        families,
     )
     write_text(options.output, page)
 

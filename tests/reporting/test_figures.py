@@ -115,7 +115,7 @@ def options(root, module):
         ablation_depth: [*family, "--title", "Depth", *widths],
         forest: ["--comparison", root / "comparison.csv", *variants],
         transfer_heatmap: ["--transfer", root / "transfer.csv", *variants],
-        prompt_types: ["--table", root / "prompt_sensitivity.csv", *variants],
+        prompt_types: ["--table", root / "prompt_sensitivity.csv", *variants, "--own", {"telescopic": "p2"}],
         before_after: [
             "--table",
             root / "before_after.csv",

@@ -288,3 +288,43 @@ def test_further_questions_are_answered_in_outcomes():
         "The other methods, compared with Telescopic Adapters: within the study 1 better, 1 worse; to the others "
         "1 better. Here: [transfer.pdf]"
     ) in page
+
+
+def test_each_family_is_answered_in_outcomes():
+    families = {"components": ("Where adapters stand", "telescopic", _components(1.5, "better"))}
+    page = _page(families=families, figures=["ablation_components"], tables=["ablation_components"])
+    assert "**Where adapters stand** Against Telescopic Adapters (Average), equivalent: vision. Here: " in page
+    answer = next(line for line in page.splitlines() if "Where adapters stand" in line)
+    assert "(ablation_components.pdf)" in answer and "(tables/ablation_components.md)" in answer
+
+
+@pytest.mark.parametrize(
+    ("ratio", "low", "high", "verdict"),
+    [
+        (1.4, 1.1, 1.8, "Contradicted"),
+        (30, 12, 75, "Supported"),
+        (8, 4, 16, "Not resolved"),
+        (8, None, None, "Not resolved"),
+    ],
+)
+def test_whether_gradients_explode(ratio, low, high, verdict):
+    rows = [(32, 6, 0.1, 0.05, 0.2, 0.0), (64, 6, None, None, None, 0.0), (128, 6, ratio, low, high, 0.25)]
+    table = pd.DataFrame(rows, columns=["base_dimension", "runs", "ratio", "low", "high", "skipped_percent"])
+    answer = next(line for line in _page(gradient=table).splitlines() if "Do gradients explode" in line)
+    assert f"**{verdict}** (exploding: surely over 10 times)" in answer
+    assert f"{ratio:.2f} times at D = 128" in answer and "0.25% skipped steps" in answer and "D = 32" not in answer
+    assert "**Not comparable**" in _page(gradient=table, note=NOTE)
+    assert "**Not run**: no variant has a larger base dimension" in _page(gradient=table[:2])
+
+
+def test_training_with_one_prompt_type_is_answered():
+    rows = [
+        ("its own type", "busi", 1.0, None, None, "not resolved"),
+        ("its own type", "average", 2.0, 1.0, 3.0, "better"),
+        ("other types", "average", -9.0, -10.0, -8.0, "worse"),
+    ]
+    table = pd.DataFrame(rows, columns=["evaluated", "dataset", "difference", "low", "high", "outcome"])
+    page = _page(prompt_outcomes=table)
+    assert (
+        "better under its own type (+2.00 points, 95% interval +1.00 to +3.00), worse under other types (-9.00" in page
+    )

@@ -43,6 +43,17 @@ use rule evaluate as evaluate_transfer with:
         more="--by test_dataset",
 
 
+# The runs of the prompts family under all types, also those that have a type of their own.
+use rule evaluate as evaluate_under_every_prompt with:
+    output:
+        per_case=f"{R}/every_prompt/{RUN}/per_case.csv",
+        per_prompt=f"{R}/every_prompt/{RUN}/per_prompt.csv",
+    log:
+        f"{R}/logs/every_prompt/{RUN}.log",
+    params:
+        prompts="",
+
+
 rule gallery:
     input:
         lambda wildcards: files(

@@ -8,11 +8,12 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from pipeline.reporting.formats import NOT_AVAILABLE
 from pipeline.reporting.lettering import SMALL_FONT_SIZE
-from pipeline.reporting.palette import BLACK, GREY
+from pipeline.reporting.palette import BLACK, GREY, VERMILLION
 
 
 def heat_map(
@@ -56,6 +57,12 @@ def heat_map(
     axes.set_xticks(np.arange(len(columns)) + 0.5, columns)
     axes.set_yticks(np.arange(len(rows)) + 0.5, rows, rotation=0)
     return image
+
+
+def frame_cell(axes: Axes, row: int, column: int, colour: str = VERMILLION) -> None:
+    """Frame one cell of a heat map."""
+    style = {"fill": False, "edgecolor": colour, "linewidth": 1.3}
+    axes.add_patch(Rectangle((column + 0.04, row + 0.05), 0.92, 0.9, **style))
 
 
 def colour_bar(figure: Figure, image: ScalarMappable, panels: Sequence[Axes], text: str, **place) -> None:

@@ -1,6 +1,7 @@
 """Figure: DSC of each variant by the type of the prompt it is evaluated with, and the range over prompt types."""
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from pipeline.evaluation.readers import dataset_order, read_table
 from pipeline.reporting.figures.chosen import rows_of
-from pipeline.reporting.figures.heatmap import colour_bar, heat_map
+from pipeline.reporting.figures.heatmap import colour_bar, frame_cell, heat_map
 from pipeline.reporting.formats import NOT_AVAILABLE, number
 from pipeline.reporting.lettering import SMALL_FONT_SIZE, text_width, wrap
 from pipeline.reporting.options import label, parse_options
@@ -38,7 +39,11 @@ def _draw_ranges(axes: Axes, ranges: np.ndarray) -> None:
 
 
 def prompt_sensitivity(
-    table: pd.DataFrame, variants: Sequence[str], labels: Mapping[str, str], note: str = ""
+    table: pd.DataFrame,
+    variants: Sequence[str],
+    labels: Mapping[str, str],
+    note: str = "",
+    own: Mapping[str, str] = MappingProxyType({}),
 ) -> Figure:
     """A block a dataset, a row a variant; left DSC (%) by prompt type, right its range over p1 and up (points).
 
@@ -48,6 +53,7 @@ def prompt_sensitivity(
         table: columns dataset, variant, range, and two for each prompt type, its DSC in points and that ending in _sd.
         variants: rows of each block.
         labels: display names of variants and datasets.
+        own: by variant the prompt type that it was trained with, whose cell is framed.
 
     Raises:
         PipelineError: the table holds none of ``variants``.
@@ -79,12 +85,15 @@ def prompt_sensitivity(
         block, shades = table.loc[dataset].loc[shown], gaps.loc[dataset].loc[shown].to_numpy()
         names = [label(labels, name) for name in shown]
         image = heat_map(axes, block[types].to_numpy(float), shades, "PuOr_r", (-limit, limit), names, types)
+        for row, name in enumerate(shown):
+            if own.get(name) in types:
+                frame_cell(axes, row, types.index(own[name]), BLACK)
         for edge in edges:
             axes.axvline(edge, color="white", linewidth=3)
         axes.set_title(label(labels, dataset), loc="left", weight="bold")
         _draw_ranges(bars, block["range"].to_numpy(float))
     panels[0, 1].set_xlim(0, 1.25 * max(1e-6, float(table["range"].astype(float).fillna(0).max())))
-    below = "Prompt type (p0: empty prompt; mean: over p1 and up, the score of a run)", "Range over p1 and up, points"
+    below = "Prompt type (p0: empty prompt; mean: over p1 and up)", "Range over p1 and up, points"
     for axes, text, width in zip(panels[-1], below, (cells_width, RANGE_WIDTH), strict=True):
         axes.set_xlabel(wrap(text, width))
     panels[-1, 1].xaxis.set_major_locator(MaxNLocator(3))
@@ -95,9 +104,9 @@ def prompt_sensitivity(
 
 
 def main() -> None:
-    options = parse_options(__doc__, "table", "variants")
+    options = parse_options(__doc__, "table", "variants", "own")
     table = read_table(options.table, ["dataset", "variant", "range"])
-    save(prompt_sensitivity(table, options.variants, options.labels, options.note), options.output)
+    save(prompt_sensitivity(table, options.variants, options.labels, options.note, options.own), options.output)
 
 
 if __name__ == "__main__":

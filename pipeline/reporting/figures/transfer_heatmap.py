@@ -5,15 +5,13 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
 from pipeline.evaluation.readers import dataset_order, read_table
 from pipeline.reporting.figures.chosen import rows_of
-from pipeline.reporting.figures.heatmap import colour_bar, heat_map
+from pipeline.reporting.figures.heatmap import colour_bar, frame_cell, heat_map
 from pipeline.reporting.figures.panels import panel_grid, wrapped_labels
 from pipeline.reporting.lettering import line_count
 from pipeline.reporting.options import parse_options
-from pipeline.reporting.palette import VERMILLION
 from pipeline.reporting.style import COLUMN_WIDTH, TEXT_WIDTH, new_figure, save
 from pipeline.runtime.errors import run_command
 
@@ -60,8 +58,7 @@ def transfer(table: pd.DataFrame, variants: Sequence[str], labels: Mapping[str, 
         image = heat_map(axes, values, values, "cividis", limits, row_names, column_names, decimals=0)
         for row, dataset in enumerate(rows):
             if dataset in columns:
-                frame = {"fill": False, "edgecolor": VERMILLION, "linewidth": 1.3}
-                axes.add_patch(Rectangle((columns.index(dataset) + 0.04, row + 0.05), 0.92, 0.9, **frame))
+                frame_cell(axes, row, columns.index(dataset))
         axes.tick_params(axis="x", rotation=90)
         axes.set_title(title)
     for axes in panels.left:

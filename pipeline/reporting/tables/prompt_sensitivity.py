@@ -66,11 +66,14 @@ def _example(dataset: str, case: str, prompts: Mapping[str, str]) -> str:
     return f"Prompts of {dataset}, case {case}: {wordings}."
 
 
-def build(runs: Sequence[Run], labels: Mapping[str, str]) -> tuple[pd.DataFrame, Table]:
+def build(
+    runs: Sequence[Run], labels: Mapping[str, str], title: str = "DSC (%) by prompt type", note: str = NOTE
+) -> tuple[pd.DataFrame, Table]:
     """The table of ``runs``, machine-readable and for print; datasets and variants keep the order of the runs.
 
     Args:
         labels: display names of variants and datasets.
+        title, note: of the table for print.
 
     Returns:
         One row per dataset and variant, points: a column and its standard deviation (``_sd``) for each prompt type,
@@ -100,10 +103,10 @@ def build(runs: Sequence[Run], labels: Mapping[str, str]) -> tuple[pd.DataFrame,
         printed.append((label(labels, variant), [Cell(label(labels, dataset)), *cells]))
         records.append({"dataset": dataset, "variant": variant, "label": label(labels, variant), **record})
     table = Table(
-        title="DSC (%) by prompt type",
+        title=title,
         header=["Variant", "Dataset", *types, "Range", "SD", "SD by case"],
         rows=printed,
-        footnotes=[NOTE, *examples.values()],
+        footnotes=[note, *examples.values()],
         rules=rules_between(record["dataset"] for record in records),
     )
     return pd.DataFrame(records), table
