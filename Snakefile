@@ -13,6 +13,7 @@ include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/released.smk"
 include: "workflow/rules/cost.smk"
 include: "workflow/rules/render.smk"
 

@@ -15,6 +15,8 @@ from itertools import product
 from typing import Any
 
 from pipeline.config import Ablation, Further, HubBackbone, Study, read_study
+from pipeline.data.conventions import CONVENTIONS
+from pipeline.data.released import released_checkpoint, released_checkpoints
 from pipeline.data.sources import JOINT, LEAK_FREE, dataset_facts, origin
 from pipeline.runtime.errors import run_command
 from pipeline.shipped import changes
@@ -137,6 +139,13 @@ class Plan:
         self.main = self._group("main table", f"{root}/dsc.csv", study.main, study.datasets)
         # Learned scales are shown for one variant.
         self.alone = self._group("reference", f"{root}/reference.csv", [self.reference], study.datasets)
+        self.released = [
+            key
+            for key, entry in released_checkpoints().items()
+            if entry.dataset in study.datasets and entry.method in study.variants
+        ]
+        # Published weights fit neither phantoms nor the demo's backbone: there runs of the study's own are scored.
+        self.own_checkpoints = bool(study.archives.phantoms) or study.backbone.source == "phantom"
         self.families = {name: self._family(name, entry) for name, entry in study.ablations.items()}
         self.further = {group.name: group for group in self._further_groups()}
         self.groups = (self.main, *self.families.values(), *self.further.values())
@@ -424,6 +433,8 @@ class Plan:
         yield from self._table("evaluation_choices", "DSC by choices of the evaluation", choices)
         prompts = self._runs(main, "per_prompt.csv", "manifest.json") | self._names(main)
         yield from self._table("prompt_sensitivity", "DSC by prompt type", prompts)
+        if self.released:
+            yield from self._published()
 
         if found := self._prompt_family():
             family, own = found
@@ -466,6 +477,16 @@ class Plan:
         yield Step(f"table_{name}", place, source, outputs, stem, on_request=on_request)
         entry = Entry(TABLE, {"table": shown}, f"page_{name}") if isinstance(shown, str) else shown
         yield self._page(f"tables/{name}", entry, Source(), on_request)
+
+    def _published(self) -> Iterator[Step]:
+        """The table of released checkpoints, on request where it needs the hub: what is missing there stops nothing."""
+        entries = [released_checkpoint(key) for key in self.released]
+        names = ("source.json", *(f"{masks}/per_prompt.csv" for masks in CONVENTIONS))
+        scored = files([f"{self.study.results}/released/{key}" for key in self.released], *names)
+        source = Source({"reported": REPORTED}, scored, {"results": self.study.results, "checkpoints": self.released})
+        shown = Group("", "", {entry.method: () for entry in entries}, [entry.dataset for entry in entries])
+        on_request = not self.own_checkpoints
+        yield from self._table("released", "Published checkpoints", source | self._names(shown), on_request=on_request)
 
     def _figures(self) -> Iterator[Step]:
         study, main, alone = self.study, self.main, self.alone

@@ -155,6 +155,7 @@ def test_every_step_can_be_made_from_files_that_others_make(full):
         "results/every_prompt/",
         "results/datasets/",
         "results/gallery/",
+        "results/released/",
         "results/cost.csv",
         "workflow/resources/",
     )

@@ -11,11 +11,11 @@ from pipeline.evaluation.csv_table import read_table
 from pipeline.runtime.errors import PipelineError
 
 SCORES = ("dsc", "iou", "hd95")
-SCORED = ("case", "prompt", *SCORES, "target_pixels", "predicted_pixels")
-"""Columns of a case under one prompt; per_prompt.csv has these after ``prompt_type``."""
 CHOICES = ("dsc_input_size", *(f"dsc_{name}" for name in CONVENTIONS))
 """DSC by other choices of the evaluation: at the model's input size, and against masks read by either convention."""
-COLUMNS = (*SCORED, "dsc_prompt_sd", "missed", *CHOICES)
+SCORED = ("case", "prompt", *SCORES, "target_pixels", "predicted_pixels", *CHOICES)
+"""Columns of a case under one prompt; per_prompt.csv has these after ``prompt_type``."""
+COLUMNS = (*SCORED, "dsc_prompt_sd", "missed")
 """Columns of per_case.csv: see :func:`over_prompts`."""
 EMPTY = "p0"
 """The prompt type without words; a run with ``random`` prompts is scored under it, but it does not count."""
@@ -44,8 +44,8 @@ def read_per_prompt(run: str | Path) -> pd.DataFrame:
     """Read ``per_prompt.csv`` of the run folder ``run``.
 
     Returns:
-        One row per prompt type and scored case, columns ``prompt_type`` and :data:`SCORED`; dsc and iou in 0..1, hd95
-        in pixels.
+        One row per prompt type and scored case, columns ``prompt_type`` and :data:`SCORED`; dsc, iou and
+        :data:`CHOICES` in 0..1, hd95 in pixels.
 
     Raises:
         PipelineError: as :func:`read_per_case`, and if a case is not scored under each type.
@@ -87,8 +87,7 @@ def over_prompts(tables: Sequence[pd.DataFrame], types: Sequence[str]) -> pd.Dat
     """per_case.csv of a run that was scored under several prompt types, each of which counts equally.
 
     Args:
-        tables: For each of ``types`` one row per case, in the same order, columns :data:`SCORED` and
-            :data:`CHOICES`.
+        tables: For each of ``types`` one row per case, in the same order, columns :data:`SCORED`.
 
     Returns:
         One row per case, columns :data:`COLUMNS`. dsc and iou (0..1), hd95 (pixels), predicted_pixels and

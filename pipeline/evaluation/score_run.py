@@ -92,17 +92,18 @@ def score_split(
     tokenizer: PreTrainedTokenizerBase,
     split: PreparedSplit,
     prompts: Sequence[Sequence[str]],
+    conventions: Sequence[str],
     options: argparse.Namespace,
-) -> list[pd.DataFrame]:
-    """For each element of ``prompts`` a table with one row per case, as :func:`over_prompts` takes it.
+) -> list[list[pd.DataFrame]]:
+    """For each of ``conventions`` and of ``prompts`` a table with one row per case, as :func:`over_prompts` takes it.
 
     Args:
         prompts: For each prompt type, one prompt per case.
-        options: Of the command line: threshold, masks, batch_size, and threads, which compute metrics while the next
-            batch is predicted.
+        conventions: Of the targets, some of :data:`pipeline.data.conventions.CONVENTIONS`.
+        options: Of the command line: threshold, batch_size, and threads, which compute metrics while the next batch is
+            predicted.
     """
-    scored: list[Future] = []
-    convention = options.masks or split.convention
+    scored: list[list[Future]] = [[] for _ in conventions]
     masks: dict[int, list[np.ndarray]] = {}
     with ThreadPoolExecutor(options.threads) as pool:
         for row, index, probability in maps_by_prompt_type(
@@ -110,13 +111,24 @@ def score_split(
         ):
             masks.setdefault(index, []).append(probability > options.threshold)
             if row == len(prompts) - 1:
-                scored.append(pool.submit(score_case, split, index, masks.pop(index), convention))
-        cases = [case.result() for case in track(scored, "scored")]
+                predicted = masks.pop(index)
+                for convention, futures in zip(conventions, scored, strict=True):
+                    futures.append(pool.submit(score_case, split, index, predicted, convention))
+        by_convention = [[case.result() for case in track(futures, "scored")] for futures in scored]
     names = split.cases["case"]
     return [
-        pd.DataFrame([case[row] for case in cases]).assign(case=names, prompt=list(given))
-        for row, given in enumerate(prompts)
+        [
+            pd.DataFrame([case[row] for case in cases]).assign(case=names, prompt=list(given))
+            for row, given in enumerate(prompts)
+        ]
+        for cases in by_convention
     ]
+
+
+def by_prompt_type(types: Sequence[str], tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """per_prompt.csv of one convention's tables of :func:`score_split`, one for each of ``types``."""
+    named = [table.assign(prompt_type=name) for name, table in zip(types, tables, strict=True)]
+    return pd.concat(named, ignore_index=True)[["prompt_type", *SCORED]]
 
 
 def score_dataset(
@@ -134,12 +146,10 @@ def score_dataset(
     counted = [name for name in types if name != EMPTY] or types
     if not options.per_prompt:
         types = counted
-    tables = score_split(segmenter, tokenizer, split, [evaluation_prompts(split, name) for name in types], options)
-    by_type = pd.concat([table.assign(prompt_type=name) for name, table in zip(types, tables, strict=True)])
-    return (
-        over_prompts([tables[types.index(name)] for name in counted], counted),
-        by_type[["prompt_type", *SCORED]],
-    )
+    prompts = [evaluation_prompts(split, name) for name in types]
+    (tables,) = score_split(segmenter, tokenizer, split, prompts, [options.masks or split.convention], options)
+    scores = over_prompts([tables[types.index(name)] for name in counted], counted)
+    return scores, by_prompt_type(types, tables)
 
 
 def main() -> None:

@@ -56,6 +56,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "beside": _json(list, "datasets that are not the study's"),
     "figures": _json(list, "figures that the page links to"),
     "tables": _json(list, "tables that the page links to"),
+    "checkpoints": _json(list, "keys of the table of released checkpoints"),
     "labels": _json(dict, "display names of variants and datasets", default={}),
     "note": {"default": "", "help": "provenance that the result shows; may be empty"},
     "output": {"type": Path, "help": "path without ending (paper.md: with it)"},

@@ -7,7 +7,6 @@ import pytest
 from evaluation_support import write_run
 
 from pipeline.evaluation.per_case import (
-    CHOICES,
     COLUMNS,
     SCORED,
     over_prompts,
@@ -27,13 +26,13 @@ ROWS = [
 
 
 def test_summary_of_literal_cases():
-    cases = over_prompts([pd.DataFrame(ROWS, columns=[*SCORED, *CHOICES])], ["p1"])
+    cases = over_prompts([pd.DataFrame(ROWS, columns=list(SCORED))], ["p1"])
     expected = {"cases": 4, "dsc": 0.375, "iou": 0.3125, "hd95": 26.0, "misses": 1}
     assert summarise(cases) == expected | {"cases_with_target": 2, "dsc_with_target": 0.25}
 
 
 def test_a_case_under_several_prompts_counts_once_with_their_mean():
-    first = pd.DataFrame(ROWS, columns=[*SCORED, *CHOICES])
+    first = pd.DataFrame(ROWS, columns=list(SCORED))
     second = first.assign(prompt="another", dsc=[0.7, 0.4, 1, 1], hd95=[2, 8, 0, 0], predicted_pixels=[14, 9, 0, 0])
     table = over_prompts([first, second], ["p1", "p2"]).set_index("case")
     assert list(table.reset_index().columns) == list(COLUMNS)

@@ -49,6 +49,15 @@ def test_learned_widths_wait_for_the_first_run():
     assert any(f"{run}/widths.json" in job.splitlines()[0] for job in train)
 
 
+def test_a_published_checkpoint_is_scored_without_training():
+    result = snakemake(ROOT, "results/tables/released.md", "--dry-run", "--quiet", "rules", "--nolock")
+    jobs = planned(result.stdout)
+    data = {"fetch_archives", "fetch_annotations", "standardise", "verify", "tensors"}
+    scored = {"fetch_backbone", "fetch_checkpoint", "evaluate_checkpoint", "table_released"}
+    assert jobs == dict.fromkeys(data | scored, 1) | {"total": len(data | scored)}
+    assert "results/archives/bkai" in snakemake(ROOT, "results/tables/released.md", "--dry-run", "--nolock").stdout
+
+
 @pytest.mark.parametrize(
     ("option", "words"),
     [

@@ -9,6 +9,8 @@ sys.path.insert(0, str(Path(workflow.basedir)))
 
 from pipeline.config import load_study
 from pipeline.data.archives import own_archives
+from pipeline.data.conventions import CONVENTIONS
+from pipeline.data.released import released_checkpoint
 from pipeline.data.sources import JOINT, origin
 from pipeline.fetching.credentials import hide_credentials
 from pipeline.plan import Plan, compact, files
@@ -48,6 +50,7 @@ wildcard_constraints:
     dataset="|".join(PLAN.datasets),
     variant="|".join(sorted(STUDY.variants, key=len, reverse=True)),
     seed=r"\d+",
+    key="|".join(PLAN.released) or "none",
 
 
 def gpus():
@@ -83,6 +86,16 @@ def code(module, variants=None):
         return digest(module, *sorted({STUDY.variants[name].module for name in names}))
 
     return of_job
+
+
+def published(wildcards):
+    """The entry of the checkpoint that a job is about."""
+    return released_checkpoint(wildcards.key)
+
+
+def of_method(module, wildcards):
+    """The hash of the code behind ``module`` and the kind of the checkpoint's method."""
+    return digest(module, STUDY.variants[published(wildcards).method].module)
 
 
 def options(**values):
