@@ -43,6 +43,22 @@ def changes(table: pd.DataFrame, variant: str, setting: str, names: Callable[[st
     return f"{names(own['variant'].iloc[0])} {setting}: {', '.join(parts)}; {counted}."
 
 
+def untrained(table: pd.DataFrame, variant: str, names: Callable[[str], str]) -> str:
+    """What the change of the test cases does by itself: how ``variant``, which is not trained, changes; "" without it.
+
+    Args:
+        table: columns :data:`CHANGES`.
+        names: display names.
+    """
+    own = table[table["variant"] == variant]
+    if own.empty:
+        return ""
+    parts = [f"{row['difference']:+.2f} points on {names(row['dataset'])}" for _, row in own.iterrows()]
+    return (
+        f" {names(variant)}, which is not trained, changes by {', '.join(parts)}: that is owed to the test cases alone."
+    )
+
+
 def transfers(table: pd.DataFrame, reference: str, names: Callable[[str], str]) -> str:
     """How many methods are better or worse than ``reference`` on datasets that they were not trained on.
 

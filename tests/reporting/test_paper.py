@@ -265,6 +265,7 @@ def test_further_questions_are_answered_in_outcomes():
     rows = [
         ("busi", "telescopic", -3.2, -4.0, -2.4, "worse"),
         ("busi", "uniform", 0.1, None, None, "not resolved"),
+        ("busi", "zero_shot", -2.5, -2.5, -2.5, "worse"),
         ("clinicdb", "telescopic", -0.1, -0.4, 0.2, "equivalent"),
     ]
     leaks = pd.DataFrame(rows, columns=["dataset", "variant", "difference", "low", "high", "outcome"])
@@ -274,7 +275,8 @@ def test_further_questions_are_answered_in_outcomes():
         "published one: worse on BUSI (-3.20 points, 95% interval -4.00 to -2.40), equivalent on clinicdb (-0.10 points"
         in answer
     )
-    assert "of all 3 comparisons 1 worse, 1 equivalent, 1 not resolved" in answer
+    assert "of all 4 comparisons 2 worse, 1 equivalent, 1 not resolved" in answer
+    assert "CLIPSeg (zero-shot), which is not trained, changes by -2.50 points on BUSI" in answer
     assert answer.endswith("Here: [leaks.pdf](leaks.pdf), [tables/leaks.md](tables/leaks.md)")
     assert page.count("(leaks.pdf)") == 1
     assert "Further questions" not in _page()
