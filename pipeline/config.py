@@ -349,6 +349,13 @@ def _readable(error: ValidationError) -> str:
     return "\n".join(lines)
 
 
+def _typed(value: Any) -> Any:
+    """``value`` with nothing for the word null: Snakemake's ``--config`` hands over every scalar as text."""
+    if isinstance(value, Mapping):
+        return {key: _typed(item) for key, item in value.items()}
+    return None if value == "null" else value
+
+
 def load_study(config: Mapping[str, Any]) -> Study:
     """Validate a configuration as Snakemake hands it over (config.yaml with overlays merged in).
 
@@ -356,7 +363,7 @@ def load_study(config: Mapping[str, Any]) -> Study:
         PipelineError: names each offending key, its value and what is allowed.
     """
     try:
-        return Study.model_validate(json.loads(json.dumps(config)))
+        return Study.model_validate(_typed(json.loads(json.dumps(config))))
     except ValidationError as error:
         hint = "allowed keys and values: workflow/schemas/config.schema.json"
         raise PipelineError(f"the configuration is not valid\n{_readable(error)}\n  {hint}") from None

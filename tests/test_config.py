@@ -121,6 +121,13 @@ def test_every_mistake_is_named_at_once():
     assert "image_size" in str(error.value)
 
 
+def test_families_are_left_out_on_the_command_line_too():
+    """Where Snakemake makes text of null."""
+    for nothing in (None, "null"):
+        study = load_study(CONFIG | {"leaks": nothing, "ablations": CONFIG["ablations"] | {"data": nothing}})
+        assert study.leaks is None and study.ablations.keys() == CONFIG["ablations"].keys() - {"data"}
+
+
 def test_schema_file_is_up_to_date():
     written = json.loads((ROOT / "workflow/schemas/config.schema.json").read_text())
     assert written == json.loads(json.dumps(schema())), (
