@@ -81,9 +81,12 @@ def family(table: pd.DataFrame, reference: str, names: Callable[[str], str]) -> 
     """
     outcome = [column for column in table.columns if column.endswith("_outcome")][-1]
     found = {name: table.loc[table[outcome] == name, "variant"] for name in OUTCOMES}
-    parts = [f"{name}: {', '.join(map(names, variants))}" for name, variants in found.items() if len(variants)]
+    # Names may hold commas.
+    parts = [
+        f"{name.capitalize()}: {'; '.join(map(names, variants))}." for name, variants in found.items() if len(variants)
+    ]
     place = names(outcome.removesuffix("_outcome"))
-    return f"Against {names(reference)} ({place}), {'; '.join(parts)}." if parts else "Not run."
+    return " ".join([f"Against {names(reference)} ({place}).", *parts]) if parts else "Not run."
 
 
 def prompts(table: pd.DataFrame, names: Callable[[str], str]) -> str:

@@ -352,7 +352,8 @@ def paper(
     for question, wanted, answer in answers:
         here = ", ".join(f"[{file}]({file})" for file in wanted if file in there)
         links = {file: link for file, link in links.items() if file not in wanted}
-        lines += [f"- **{question}** {answer} Here: {here}", ""]
+        stop = "" if question.endswith("?") else "."
+        lines += [f"- **{question}{stop}** {answer} Here: {here}", ""]
     if links:
         lines += ["## Beyond the paper", "", *(f"- {link}" for link in links.values()), ""]
     return "\n".join(lines).rstrip() + "\n"

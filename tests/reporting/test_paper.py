@@ -295,7 +295,7 @@ def test_further_questions_are_answered_in_outcomes():
 def test_each_family_is_answered_in_outcomes():
     families = {"components": ("Where adapters stand", "telescopic", _components(1.5, "better"))}
     page = _page(families=families, figures=["ablation_components"], tables=["ablation_components"])
-    assert "**Where adapters stand** Against Telescopic Adapters (Average), equivalent: vision. Here: " in page
+    assert "**Where adapters stand.** Against Telescopic Adapters (Average). Equivalent: vision. Here: " in page
     answer = next(line for line in page.splitlines() if "Where adapters stand" in line)
     assert "(ablation_components.pdf)" in answer and "(tables/ablation_components.md)" in answer
 
