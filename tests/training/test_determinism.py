@@ -27,7 +27,7 @@ for variant in variants:
     run = Path(output) / variant
     train_run(Path(tensors), Path(backbone), {"kind": variant}, settings, 41, 2, run / "state", run, variant)
     sys.argv = ["score_run", "--tensors", tensors, "--backbone", backbone, "--weights", f"{run}/weights.safetensors"]
-    sys.argv += ["--seed", "41", "--threads", "2", "--output", f"{run}/per_case.csv"]
+    sys.argv += ["--threads", "2", "--output", f"{run}/per_case.csv"]
     score_run.main()
 """
 
