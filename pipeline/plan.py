@@ -153,8 +153,8 @@ class Plan:
         self.datasets = list(dict.fromkeys(name for group in self.groups for name in group.datasets))
         self.data = self._apart(Group("data", "", {}, self.datasets))
         tables, figures = list(self._tables()), list(self._figures())
-        wanted = ([step for step in steps if not step.on_request] for steps in (tables, figures))
-        steps = (*self._collected(), *tables, *figures, *self._paper(*wanted))
+        wanted = [step for step in tables if not step.on_request]
+        steps = (*self._collected(), *tables, *figures, *self._paper(wanted, figures))
         self.steps = {step.name: step for step in steps}
 
     def _group(
@@ -336,11 +336,11 @@ class Plan:
         reads = files(self.folders(group), *names)
         return Source({"runs": group.table}, reads, {"results": self.study.results})
 
-    def _further(self, group: Group, below: str) -> Source:
-        """The same with further scores by case, laid out in the folder ``below`` as the runs are."""
-        scores = files(self.folders(group, below), "per_case.csv")
+    def _further(self, group: Group, below: str, scores: str = "per_case.csv") -> Source:
+        """The same with further ``scores``, laid out in the folder ``below`` as the runs are."""
+        reads = files(self.folders(group, below), scores)
         options = {"scores": f"{self.study.results}/{below}"}
-        return self._runs(group, "manifest.json") | Source({}, scores, options)
+        return self._runs(group, "manifest.json") | Source({}, reads, options)
 
     def _datasets(self, group: Group, *names: str) -> Source:
         """These files of each standardised dataset of ``group``."""
@@ -438,11 +438,7 @@ class Plan:
 
         if found := self._prompt_family():
             family, own = found
-            scores = files(self.folders(family, "every_prompt"), "per_prompt.csv")
-            source = self._runs(family, "manifest.json") | Source(
-                {}, scores, {"scores": f"{study.results}/every_prompt"}
-            )
-            source |= self._names(family)
+            source = self._further(family, "every_prompt", "per_prompt.csv") | self._names(family)
             yield from self._table("prompt_matrix", "DSC by prompt type of training", source)
             source |= self._against(study.ablations["prompts"].reference) | own
             yield from self._table("prompt_outcomes", "Training with one prompt type", source)
@@ -549,14 +545,12 @@ class Plan:
             shown = Entry(ABLATION, label, "data_efficiency", study.ablations["data"].title)
             yield self._figure("data_efficiency", shown, source | self._names(family))
 
-    def _figure(
-        self, name: str, shown: str | Entry, source: Source, module: str | None = None, on_request: bool = False
-    ) -> Step:
+    def _figure(self, name: str, shown: str | Entry, source: Source, module: str | None = None) -> Step:
         """A figure; ``shown`` is its place in the report, or its label among the figures."""
         stem = f"{self.study.results}/{name}"
         outputs = {kind: f"{stem}.{kind}" for kind in ("pdf", "png")}
         entry = Entry(FIGURE, {"figure": shown}, name) if isinstance(shown, str) else shown
-        return Step(f"figure_{name}", f"{FIGURES}.{module or name}", source, outputs, stem, entry, on_request)
+        return Step(f"figure_{name}", f"{FIGURES}.{module or name}", source, outputs, stem, entry)
 
     def _paper(self, tables: Sequence[Step], figures: Sequence[Step]) -> Iterator[Step]:
         """paper.md, which links to all tables and figures, and its page."""

@@ -15,6 +15,8 @@ RULE = (
     "significant; else not resolved"
 )
 """What the outcomes mean; ``margin`` in DSC points."""
+LISTED = "better, worse, equivalent (surely less than {margin:g} points apart), not resolved"
+"""The same where a column names them."""
 
 SEEDS_NOTE = (
     "Seeds needed: with so many of each variant, two methods that are equal would be shown to be equivalent in 80% of "

@@ -9,6 +9,7 @@ import zipfile
 
 import pytest
 import rars
+from data_support import assert_refused
 
 from pipeline.data.unpack import check_members, list_members, unpack
 from pipeline.runtime.errors import PipelineError
@@ -137,10 +138,7 @@ def empty_name(path):
 def test_a_damaged_or_hostile_zip_is_named(tmp_path, write, message):
     path = tmp_path / "a.zip"
     write(path)
-    with pytest.raises(PipelineError, match=message) as caught:
-        unpack(path, tmp_path / "out", list_members(path))
-    assert str(tmp_path) in str(caught.value)
-    assert [entry.name for entry in tmp_path.iterdir() if entry.name != "out"] == ["a.zip"]
+    assert_refused(path, message)
 
 
 def test_a_link_in_a_rar_is_refused(tmp_path):

@@ -11,11 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from pipeline.data.integrity import mask_box, verify
 from pipeline.data.sources import SPLITS, dataset_facts
 from pipeline.data.standardise import standardise
+from pipeline.data.unpack import list_members, unpack
+from pipeline.runtime.errors import PipelineError
 
 SIZE = (40, 30)
 DEFAULT_SPLITS = ("train", "train", "train", "val", "test")
@@ -169,6 +172,15 @@ MAKERS: Mapping[str, Callable[..., Archives]] = {
     "isic16": make_isic16,
     "busi": make_busi,
 }
+
+
+def assert_refused(archive: Path, message: str) -> None:
+    """Unpacking ``archive`` raises an error that matches ``message`` and names a path, and leaves nothing beside it."""
+    folder = archive.parent
+    with pytest.raises(PipelineError, match=message) as caught:
+        unpack(archive, folder / "out", list_members(archive))
+    assert str(folder) in str(caught.value)
+    assert [entry.name for entry in folder.iterdir() if entry.name != "out"] == [archive.name]
 
 
 def standardised(made: Archives, folder: Path, split: str = "published", allow_missing: int = 0) -> Path:

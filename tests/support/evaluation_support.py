@@ -64,6 +64,16 @@ def write_run(
     return run
 
 
+def write_transfer_scores(results: Path, run: Run, rows: Sequence[tuple[str, str, float]]) -> None:
+    """per_case.csv of ``run`` in transfer/; ``rows``: the dataset tested on, the case, and its DSC (0..1)."""
+    table = pd.DataFrame(rows, columns=["test_dataset", "case", "dsc"])
+    table = table.assign(prompt="x", iou=0.5, hd95=1.0, target_pixels=1, predicted_pixels=1)
+    table = table.assign(dsc_prompt_sd=None, missed=0, **dict.fromkeys(CHOICES, 0.5))
+    folder = run.within(results / "transfer")
+    folder.mkdir(parents=True)
+    table.to_csv(folder / "per_case.csv", index=False)
+
+
 def write_weights(path: Path, **shapes: tuple[int, ...]) -> None:
     """A file of weights with tensors of these shapes by name."""
     save_file({name: np.zeros(shape, np.float32) for name, shape in shapes.items()}, path)

@@ -8,6 +8,7 @@ from pipeline.evaluation.aggregate import Score
 from pipeline.reporting.formats import number
 from pipeline.reporting.markup import Cell, Table, rules_between
 from pipeline.reporting.options import label
+from pipeline.reporting.outcomes import difference
 from pipeline.reporting.tables.scores import dsc_cell
 
 
@@ -26,8 +27,7 @@ def change_table(
     for row in frame.itertuples():
         spreads = [None if pd.isna(sd) else sd for sd in (row.before_sd, row.after_sd)]
         means = [dsc_cell(Score(*pair, row.seeds)) for pair in zip((row.before, row.after), spreads, strict=True)]
-        ends = "" if pd.isna(row.low) else f" [{row.low:+.2f}, {row.high:+.2f}]"
-        cells = [f"{row.difference:+.2f}{ends}", number(row.p_holm, ".3f"), row.outcome]
+        cells = [difference(row), number(row.p_holm, ".3f"), row.outcome]
         printed.append((label(labels, row.variant), [Cell(label(labels, row.dataset)), *means, *map(Cell, cells)]))
     header = ["Variant", "Dataset", *settings, "Difference [95% CI]", "p (Holm)", "Outcome"]
     return Table(title, header, printed, [footnote], rules_between(frame["dataset"]))

@@ -14,6 +14,7 @@ from pipeline.evaluation.readers import AVERAGE
 from pipeline.evaluation.runs import Run, listed_runs, run_of
 from pipeline.reporting.markup import Table, write
 from pipeline.reporting.options import parse_options
+from pipeline.reporting.outcomes import LISTED
 from pipeline.reporting.tables.changes import change_table
 from pipeline.runtime.errors import run_command
 
@@ -98,8 +99,7 @@ def build(
         "training cases of all datasets and chosen by its mean DSC over all their validation cases, so that large "
         "datasets weigh more. Difference: joint minus separate, DSC points; its unit is the training, paired by seed; "
         "that of the average is each seed's mean over the datasets, as one joint model serves them all. "
-        f"Outcome, after Holm's correction over a method's datasets: better, worse, equivalent (surely less than "
-        f"{margin:g} points apart), not resolved."
+        f"Outcome, after Holm's correction over a method's datasets: {LISTED.format(margin=margin)}."
     )
     title = "DSC (%) of one training on all datasets and of one on each"
     return frame.round(6), change_table(frame, title, ("Separate", "Joint"), footnote, labels)

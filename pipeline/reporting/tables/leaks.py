@@ -11,6 +11,7 @@ from pipeline.evaluation.runs import listed_runs
 from pipeline.evaluation.unpaired import compare_datasets
 from pipeline.reporting.markup import Table, write
 from pipeline.reporting.options import parse_options
+from pipeline.reporting.outcomes import LISTED
 from pipeline.reporting.tables.changes import change_table
 from pipeline.runtime.errors import run_command
 
@@ -21,7 +22,7 @@ def note(margin: float) -> str:
         "Mean ± standard deviation over seeds of the test set's mean DSC, in percent; each split has its own models. "
         "Difference: leak-free minus the other, DSC points; its unit is the training (Welch's t), and the two test "
         "sets are not the same cases: what a method that is not trained loses is due to them. Outcome, after Holm's "
-        f"correction over the rows: better, worse, equivalent (surely less than {margin:g} points apart), not resolved."
+        f"correction over the rows: {LISTED.format(margin=margin)}."
     )
 
 

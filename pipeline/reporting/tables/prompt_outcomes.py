@@ -12,6 +12,7 @@ from pipeline.evaluation.runs import Run, listed_runs
 from pipeline.reporting.formats import number
 from pipeline.reporting.markup import Cell, Table, rules_between, write
 from pipeline.reporting.options import label, parse_options
+from pipeline.reporting.outcomes import LISTED, difference
 from pipeline.runtime.errors import run_command
 
 OWN, OTHER, NONE = "its own type", "other types", "the empty prompt"
@@ -55,14 +56,13 @@ def build(
     frame = pd.concat(found, ignore_index=True)[COLUMNS]
     printed = []
     for row in frame.itertuples():
-        ends = "" if pd.isna(row.low) else f" [{row.low:+.2f}, {row.high:+.2f}]"
-        cells = [label(labels, row.dataset), f"{row.difference:+.2f}{ends}", number(row.p_holm, ".3f"), row.outcome]
+        cells = [label(labels, row.dataset), difference(row), number(row.p_holm, ".3f"), row.outcome]
         printed.append((f"Under {row.evaluated}", [Cell(cell) for cell in cells]))
     footnote = (
         f"Difference: the mean of {len(own)} models that were each trained with one prompt type "
         f"({', '.join(own.values())}) minus {label(labels, reference)}, trained with prompts of all types, under the "
         "same prompts; DSC points. The unit is the training, paired by seed. Outcome after Holm's correction over "
-        f"datasets: better, worse, equivalent (surely less than {margin:g} points apart), not resolved."
+        f"datasets: {LISTED.format(margin=margin)}."
     )
     header = ["Evaluated", "Dataset", "Difference [95% CI]", "p (Holm)", "Outcome"]
     title = "Training with one prompt type against training with all"

@@ -12,6 +12,7 @@ from pipeline.evaluation.runs import Run, listed_runs
 from pipeline.reporting.formats import number
 from pipeline.reporting.markup import Cell, Table, rules_between, write
 from pipeline.reporting.options import label, parse_options
+from pipeline.reporting.outcomes import LISTED, difference
 from pipeline.runtime.errors import run_command
 
 HEADER = ["Variant", "Transfer", "Pairs", "Difference [95% CI]", "p (Holm)", "Outcome"]
@@ -67,15 +68,13 @@ def build(
     frame = frame.sort_values("transfer", key=lambda column: column.map(order.index), kind="stable")
     printed = []
     for row in frame.itertuples():
-        ends = "" if pd.isna(row.low) else f" [{row.low:+.2f}, {row.high:+.2f}]"
-        cells = [row.transfer, str(row.pairs), f"{row.difference:+.2f}{ends}", number(row.p_holm, ".3f"), row.outcome]
+        cells = [row.transfer, str(row.pairs), difference(row), number(row.p_holm, ".3f"), row.outcome]
         printed.append((label(labels, row.variant), [Cell(cell) for cell in cells]))
     others = f" The others: {', '.join(label(labels, name) for name in beside)}." if beside else ""
     footnote = (
         f"Difference: from {label(labels, reference)}, DSC points, averaged over a training's other test "
         "datasets, then over training datasets; its unit is the training, paired by seed. Outcome after Holm's "
-        "correction over the methods of a kind of transfer: better, worse, equivalent (surely less than "
-        f"{margin:g} points apart), not resolved.{others}"
+        f"correction over the methods of a kind of transfer: {LISTED.format(margin=margin)}.{others}"
     )
     title = f"Transfer to another dataset: methods against {label(labels, reference)}"
     return frame.round(6), Table(title, HEADER, printed, [footnote], rules_between(frame["transfer"]))

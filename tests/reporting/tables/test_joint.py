@@ -2,10 +2,9 @@
 
 import pandas as pd
 import pytest
-from evaluation_support import write_dsc_of, write_run
+from evaluation_support import write_dsc_of, write_run, write_transfer_scores
 from reporting_support import run_main
 
-from pipeline.evaluation.per_case import CHOICES
 from pipeline.reporting.tables import joint
 
 SEPARATE = {"busi": 0.70, "bkai": 0.80}
@@ -26,12 +25,7 @@ def results(tmp_path):
             for dataset, dsc in SEPARATE.items()
             for case, shift in (("a", -0.1), ("b", 0.1))
         ]
-        table = pd.DataFrame(rows, columns=["test_dataset", "case", "dsc"])
-        table = table.assign(prompt="x", iou=0.5, hd95=1.0, target_pixels=1, predicted_pixels=1)
-        table = table.assign(dsc_prompt_sd=None, missed=0, **dict.fromkeys(CHOICES, 0.5))
-        folder = together.within(tmp_path / "transfer")
-        folder.mkdir(parents=True)
-        table.to_csv(folder / "per_case.csv", index=False)
+        write_transfer_scores(tmp_path, together, rows)
     write_dsc_of(tmp_path, runs)
     return tmp_path
 

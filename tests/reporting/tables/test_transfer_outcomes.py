@@ -2,10 +2,9 @@
 
 import pandas as pd
 import pytest
-from evaluation_support import write_dsc_of, write_run
+from evaluation_support import write_dsc_of, write_run, write_transfer_scores
 from reporting_support import run_main
 
-from pipeline.evaluation.per_case import CHOICES
 from pipeline.reporting.tables import transfer_outcomes
 
 GAPS = {("busi", "bkai"): 0.02, ("bkai", "busi"): 0.04, ("busi", "pets"): -0.1, ("pets", "bkai"): 0.0}
@@ -24,12 +23,7 @@ def results(tmp_path):
                     for tested in ("busi", "bkai", "pets")
                     for case in ("a", "b")
                 ]
-                table = pd.DataFrame(rows, columns=["test_dataset", "case", "dsc"])
-                table = table.assign(prompt="x", iou=0.5, hd95=1.0, target_pixels=1, predicted_pixels=1)
-                table = table.assign(dsc_prompt_sd=None, missed=0, **dict.fromkeys(CHOICES, 0.5))
-                folder = runs[-1].within(tmp_path / "transfer")
-                folder.mkdir(parents=True)
-                table.to_csv(folder / "per_case.csv", index=False)
+                write_transfer_scores(tmp_path, runs[-1], rows)
     write_dsc_of(tmp_path, runs)
     return tmp_path
 
