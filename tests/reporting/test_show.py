@@ -12,6 +12,21 @@ from pipeline.reporting.tables import main
 from pipeline.runtime.errors import PipelineError
 
 
+def test_values_stand_below_their_headings(tmp_path):
+    """Also those over the cases with a target, which has a column beside its dataset's."""
+    run = write_run(tmp_path, "busi", "telescopic", 41, [1.0, 0.6])
+    scores = pd.read_csv(run.folder / "per_case.csv").assign(target_pixels=[0, 100])
+    scores.to_csv(run.folder / "per_case.csv", index=False)
+    dsc = write_dsc_of(tmp_path, [run, write_run(tmp_path, "isic16", "telescopic", 41, [0.9])])
+    pd.DataFrame(columns=["dataset", "variant", "reference", "margin", "outcome"]).to_csv(tmp_path / "comparison.csv")
+    options = ["--results", tmp_path, "--runs", dsc, "--dsc", dsc, "--comparison", tmp_path / "comparison.csv"]
+    options += ["--variants", ["telescopic"], "--datasets", ["busi", "isic16"], "--labels", {"busi": "BUSI"}]
+    run_main(main, *options, "--reported", REPORTED, "--output", tmp_path / "tables/main")
+    heading, _, row = show.show(tmp_path).splitlines()[:3]
+    assert [part.strip() for part in heading.split("  ") if part.strip()][1:3] == ["BUSI", "BUSI, with target"]
+    assert row.split()[-4:] == ["80.0", "60.0", "90.0", "85.0"]
+
+
 def test_measured_rows_and_where_things_are(tmp_path, capsys):
     runs = [write_run(tmp_path, "busi", "telescopic", seed, [score]) for seed, score in ((41, 0.62), (42, 0.66))]
     runs.append(write_run(tmp_path, "isic16", "telescopic", 41, [0.9]))

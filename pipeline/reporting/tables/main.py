@@ -1,7 +1,6 @@
 """Table ``main``: DSC by method and dataset, measured beside reported."""
 
 from collections.abc import Mapping
-from itertools import chain
 
 import pandas as pd
 
@@ -38,14 +37,15 @@ def build(scores: Scores, comparison: pd.DataFrame, labels: Mapping[str, str]) -
     records, printed = [], []
     for row in scores.rows:
         record = {"variant": row, "label": label(labels, row), "reported_only": row in scores.others}
+        cells = []
         for column in scores.columns:
             record |= scores.record(row, column)
-        cells = {column: [scores.cell(row, column, outcomes.get((row, column), ""))] for column in scores.columns}
-        for column in partly:
-            record |= scores.with_target.record(row, column, f"{column}_with_target")
-            cells[column].append(scores.with_target.cell(row, column))
+            cells.append(scores.cell(row, column, outcomes.get((row, column), "")))
+            if column in partly:
+                record |= scores.with_target.record(row, column, f"{column}_with_target")
+                cells.append(scores.with_target.cell(row, column))
         records.append(record)
-        printed.append((scores.name(labels, row), [*chain.from_iterable(cells.values()), *scores.prompt_cells(row)]))
+        printed.append((scores.name(labels, row), [*cells, *scores.prompt_cells(row)]))
     footnotes = [
         MEASURED_NOTE,
         *scores.prompt_note,
