@@ -1,20 +1,29 @@
-"""python -m pipeline predict: segment images of one's own with a trained run or a released checkpoint."""
+"""The commands for users of the pipeline."""
 
 import argparse
+import importlib
 import sys
 
 from pipeline.runtime.errors import run_command
 
+# Command: its module, imported when it is called (--help of this table needs no torch), and what it is for.
+COMMANDS = {
+    "predict": ("pipeline.inference.predict", "segment images of your own with a trained run or a released checkpoint"),
+}
+
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m pipeline", description=__doc__)
-    parser.add_argument("command", choices=["predict"], help="its options: python -m pipeline predict --help")
-    parser.parse_args(sys.argv[1:2])
-    # Not at the top: --help and a mistyped command need neither torch nor transformers.
-    from pipeline.evaluation.predict import main as predict
-
-    sys.argv[:2] = ["python -m pipeline predict"]
-    predict()
+    parser = argparse.ArgumentParser(
+        prog="python -m pipeline",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage="%(prog)s COMMAND [OPTION ...]",
+        description="\n".join(f"{command:8} {purpose}" for command, (_, purpose) in COMMANDS.items()),
+        epilog="Options of a command: python -m pipeline COMMAND --help",
+    )
+    parser.add_argument("command", choices=COMMANDS, help=argparse.SUPPRESS)
+    module = COMMANDS[parser.parse_args(sys.argv[1:2]).command][0]
+    sys.argv[:2] = [module]
+    importlib.import_module(module).main()
 
 
 if __name__ == "__main__":

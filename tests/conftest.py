@@ -1,13 +1,9 @@
-"""A scored study that the tests of scoring share."""
+"""A scored study that the tests of scoring and of inference share."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-import torch
-from scoring_support import RUN, telling_threshold, write_study
-
-torch.set_num_threads(1)
 
 
 class Study(NamedTuple):
@@ -20,6 +16,10 @@ class Study(NamedTuple):
 
 @pytest.fixture(scope="session")
 def study(tmp_path_factory) -> Study:
+    import torch
+    from scoring_support import RUN, telling_threshold, write_study
+
+    torch.set_num_threads(1)
     results = tmp_path_factory.mktemp("study")
     write_study(results)
     threshold = telling_threshold(results)

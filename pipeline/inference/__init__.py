@@ -1,0 +1,1 @@
+"""Trained models at work: images of one's own, and models for others."""
