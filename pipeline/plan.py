@@ -337,10 +337,8 @@ class Plan:
         return Source({"runs": group.table}, reads, {"results": self.study.results})
 
     def _further(self, group: Group, below: str, scores: str = "per_case.csv") -> Source:
-        """The same with further ``scores``, laid out in the folder ``below`` as the runs are."""
-        reads = files(self.folders(group, below), scores)
-        options = {"scores": f"{self.study.results}/{below}"}
-        return self._runs(group, "manifest.json") | Source({}, reads, options)
+        """Further ``scores`` of a group's runs, laid out in the folder ``below`` as the runs are."""
+        return Source({}, files(self.folders(group, below), scores), {"scores": f"{self.study.results}/{below}"})
 
     def _datasets(self, group: Group, *names: str) -> Source:
         """These files of each standardised dataset of ``group``."""
@@ -423,7 +421,7 @@ class Plan:
             source |= self._in_order(leaks) | Source(options={"margin": study.evaluation.margin}) | self._splits()
             yield from self._table("leaks", "Published against leak-free splits", source | self._names(leaks))
         if transfer := self.further.get("transfer"):
-            source = self._further(transfer, "transfer") | self._names(transfer)
+            source = self._runs(transfer, "manifest.json") | self._further(transfer, "transfer") | self._names(transfer)
             yield from self._table("transfer", "Transfer between datasets", source)
             beside = [dataset for dataset in transfer.datasets if dataset not in study.datasets]
             source |= Source(options={"reference": self._reference_of(transfer), "margin": study.evaluation.margin})
@@ -438,9 +436,12 @@ class Plan:
 
         if found := self._prompt_family():
             family, own = found
-            source = self._further(family, "every_prompt", "per_prompt.csv") | self._names(family)
+            # Runs without a type of their own are scored under all types anyway.
+            typed = {variant: family.seeds[variant] for variant in own.options["own"]}
+            source = self._runs(family, "per_prompt.csv", "manifest.json") | self._names(family) | own
+            source |= self._further(replace(family, seeds=typed), "every_prompt", "per_prompt.csv")
             yield from self._table("prompt_matrix", "DSC by prompt type of training", source)
-            source |= self._against(study.ablations["prompts"].reference) | own
+            source |= self._against(study.ablations["prompts"].reference)
             yield from self._table("prompt_outcomes", "Training with one prompt type", source)
         if dimensions := self._dimensions():
             depth = self.families["depth"]

@@ -43,7 +43,7 @@ use rule evaluate as evaluate_transfer with:
         more="--by test_dataset",
 
 
-# The runs of the prompts family under all types, also those that have a type of their own.
+# Under all types, also runs that have a type of their own.
 use rule evaluate as evaluate_under_every_prompt with:
     output:
         per_case=f"{R}/every_prompt/{RUN}/per_case.csv",

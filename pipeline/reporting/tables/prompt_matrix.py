@@ -4,6 +4,7 @@ from pipeline.evaluation.provenance import describe_runs
 from pipeline.evaluation.runs import listed_runs
 from pipeline.reporting.markup import write
 from pipeline.reporting.options import parse_options
+from pipeline.reporting.tables.prompt_outcomes import scored_under_all
 from pipeline.reporting.tables.prompt_sensitivity import build
 from pipeline.runtime.errors import run_command
 
@@ -15,11 +16,12 @@ NOTE = (
 
 
 def main() -> None:
-    options = parse_options(__doc__, "results", "runs", "scores")
+    options = parse_options(__doc__, "results", "runs", "scores", "own")
     runs = listed_runs(options.results, options.runs)
-    scored = [run._replace(folder=run.within(options.scores)) for run in runs]
+    folders = {run: scored_under_all(run, options.scores, options.own) for run in runs}
+    scored = [run._replace(folder=folder) for run, folder in folders.items()]
     frame, table = build(scored, options.labels, "DSC (%) by prompt type of training and of evaluation", NOTE)
-    write(frame, table, options, describe_runs(runs, lambda run: [run.within(options.scores) / "per_prompt.csv"]))
+    write(frame, table, options, describe_runs(runs, lambda run: [folders[run] / "per_prompt.csv"]))
 
 
 if __name__ == "__main__":

@@ -20,18 +20,23 @@ COLUMNS = ["evaluated", "dataset", "seeds", "difference", "low", "high", "p_holm
 _SPECIALISTS = "specialists"
 
 
+def scored_under_all(run: Run, scores: Path, own: Mapping[str, str]) -> Path:
+    """The folder with the scores of ``run`` under all prompt types: below ``scores`` if it has a type of its own."""
+    return run.within(scores) if run.variant in own else run.folder
+
+
 def collect(runs: Sequence[Run], scores: Path, reference: str, own: Mapping[str, str]) -> pd.DataFrame:
     """The scores of all models with a type of their own, as one method, and of the reference under the same prompts.
 
     Args:
-        scores: folder with DATASET/VARIANT/seedN/per_prompt.csv of each run.
+        scores: folder with DATASET/VARIANT/seedN/per_prompt.csv of each run that has a prompt type of its own.
         reference: the variant that was trained with prompts of all types.
         own: by variant its prompt type.
 
     Returns:
         Columns evaluated, dataset, variant, seed, case (one for each training type, test type and image), dsc.
     """
-    by_run = {(run.dataset, run.variant, run.seed): read_per_prompt(run.within(scores)) for run in runs}
+    by_run = {run[:3]: read_per_prompt(scored_under_all(run, scores, own)) for run in runs}
     tables = []
     for (dataset, variant, seed), table in by_run.items():
         if variant not in own or (dataset, reference, seed) not in by_run:
@@ -73,7 +78,7 @@ def main() -> None:
     options = parse_options(__doc__, "results", "runs", "scores", "reference", "own", "margin")
     runs = listed_runs(options.results, options.runs)
     frame, table = build(runs, options.scores, options.reference, options.own, options.margin, options.labels)
-    made_from = describe_runs(runs, lambda run: [run.within(options.scores) / "per_prompt.csv"])
+    made_from = describe_runs(runs, lambda run: [scored_under_all(run, options.scores, options.own) / "per_prompt.csv"])
     write(frame, table, options, made_from, missing="")
 
 

@@ -19,16 +19,19 @@ def results(tmp_path):
     for variant, values in DSC.items():
         for seed in (41, 42, 43):
             base = 0.001 * (seed - 41)
-            runs.append(write_run(tmp_path, "busi", variant, seed, [0.5, 0.5]))
             types = {name: value + base for name, value in zip(("p0", "p1", "p2"), values, strict=True)}
-            write_run(tmp_path / "x", "busi", variant, seed, [1, 1], types=types)
+            runs.append(
+                write_run(tmp_path, "busi", variant, seed, [1, 1], types={"p1": 0} if variant in OWN else types)
+            )
+            if variant in OWN:  # scored under all types in a further folder
+                write_run(tmp_path / "x", "busi", variant, seed, [1, 1], types=types)
     (tmp_path / "x/runs").rename(tmp_path / "every_prompt")
     write_dsc_of(tmp_path, runs)
     return tmp_path
 
 
 def render(module, results, *options):
-    shared = ["--results", results, "--runs", results / "dsc.csv", "--scores", results / "every_prompt"]
+    shared = ["--results", results, "--runs", results / "dsc.csv", "--scores", results / "every_prompt", "--own", OWN]
     run_main(module, *shared, *options, "--labels", {"all": "All"}, "--output", results / "made")
     return pd.read_csv(results / "made.csv"), (results / "made.md").read_text()
 
@@ -42,7 +45,7 @@ def test_matrix(results):
 
 
 def test_models_with_one_type_are_compared_under_the_same_prompts(results):
-    table, text = render(prompt_outcomes, results, "--reference", "all", "--own", OWN, "--margin", 1)
+    table, text = render(prompt_outcomes, results, "--reference", "all", "--margin", 1)
     table = table.set_index("evaluated")
     assert table["difference"].to_dict() == pytest.approx(
         {"its own type": (5 + 3) / 2, "other types": (-10 - 20) / 2, "the empty prompt": (-40 - 30) / 2}
