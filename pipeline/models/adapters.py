@@ -1,4 +1,4 @@
-"""The modules that variants add to CLIPSeg. Each maps (..., features) to (..., features)."""
+"""The modules that variants add to CLIPSeg. Each maps (..., features) to (..., features), or gives tokens."""
 
 import torch
 from torch import Tensor, nn
@@ -57,3 +57,37 @@ class MaskRefinement(nn.Module):
 
     def forward(self, logits: Tensor) -> Tensor:
         return logits + torch.sigmoid(self.cnn(logits)) * logits
+
+
+class PromptTokens(nn.Module):
+    """Learned tokens, given to every element of a batch of states (batch, tokens, features).
+
+    Args:
+        bound: where given, the start is uniform in [-bound, bound]; normal with standard deviation 0.02 otherwise.
+    """
+
+    def __init__(self, count: int, features: int, bound: float | None = None):
+        super().__init__()
+        self.tokens = nn.Parameter(torch.empty(count, features))
+        if bound is None:
+            nn.init.normal_(self.tokens, std=0.02)
+        else:
+            nn.init.uniform_(self.tokens, -bound, bound)
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.tokens.expand(len(x), -1, -1)
+
+
+class ScaleShift(nn.Module):
+    """``scale * x + shift``, by feature; starts as the identity."""
+
+    def __init__(self, features: int):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(features))
+        self.shift = nn.Parameter(torch.zeros(features))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.scale * x + self.shift

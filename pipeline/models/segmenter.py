@@ -3,9 +3,30 @@
 transformers' ``CLIPSegForImageSegmentation.forward`` runs both encoders under ``torch.no_grad()``, so nothing inside
 them can be trained through it. This forward computes the same numbers with gradients, has named places for adapters,
 stops after the last layer that the decoder reads, and accepts what the frozen part of either branch gave before.
+
+Places, as :meth:`Segmenter.add_adapter` takes them and :meth:`Segmenter.places` lists them. An encoder is ``vision`` or
+``text``; l counts layers from 1, i extracted states from 0.
+
+| place | the module there |
+| --- | --- |
+| {encoder}_{l}_{attention,mlp} | maps that sub-layer's output, before the residual addition |
+| {encoder}_{l}_{attention,mlp}_beside | maps that sub-layer's input, before its norm; is added to the residual stream |
+| {encoder}_{l}_prompt | gives tokens that enter layer l behind the first token, instead of earlier ones (text: l > 1) |
+| text_context | gives such tokens in the text embedding, where each has a position: prompts are cut to what is left |
+| {encoder,decoder}_{l}_{norm1,q,k,v,out,norm2,fc1,fc2} | maps the output of that norm or linear |
+| vision_pre_norm, text_final_norm | the same before the first vision layer and after the last text layer |
+| decoder_reduce_{i}, decoder_film_mul, decoder_film_add | the same in the decoder, the first of extracted state i |
+| {vision,text}_extract_{i} | maps the extracted state; the text's is added to the conditional embedding |
+| conditional | maps the projected text feature |
+| refinement | maps the logits |
+
+Layers without tokens of their own go on with those before them; what is read of a layer's output is without them.
+Parameters of CLIPSeg itself are trained by :meth:`Segmenter.unfreeze`. Whatever is trained, what lies before the first
+trained place is computed once (:meth:`Segmenter.first_trained_layer`).
 """
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 
 import torch
@@ -17,9 +38,17 @@ from transformers import CLIPSegForImageSegmentation
 from pipeline.models.shapes import difference, shapes_of
 from pipeline.models.widths import Features
 
-# Places for adapters: {vision,text}_{layer from 1}_{attention,mlp}: on that sub-layer's output, before the residual
-# addition; vision_extract_{i}, text_extract_{i}: on the i-th extracted state; conditional: on the projected text
-# feature; refinement: on the logits.
+OPERATIONS = {
+    "norm1": "layer_norm1",
+    "q": "self_attn.q_proj",
+    "k": "self_attn.k_proj",
+    "v": "self_attn.v_proj",
+    "out": "self_attn.out_proj",
+    "norm2": "layer_norm2",
+    "fc1": "mlp.fc1",
+    "fc2": "mlp.fc2",
+}
+"""The norms and linears of a transformer layer: where they stand, by their names in places."""
 
 
 class Segmenter(nn.Module):
@@ -38,25 +67,76 @@ class Segmenter(nn.Module):
     # ---------------------------------------------------------------- what is trained
 
     def add_adapter(self, place: str, module: nn.Module) -> None:
-        """Put ``module`` at a named place of the forward (see the list above)."""
+        """Put ``module`` at a named place of the forward (see the table above).
+
+        Raises:
+            ValueError: there is no such place, or it is taken.
+        """
         if place in self.adapters:
             raise ValueError(f"two adapters at {place!r}")
         if place not in self.places():
             raise ValueError(f"no place {place!r} that influences the mask; places: {', '.join(self.places())}")
         reference = self.clipseg.clip.text_projection.weight
         self.adapters[place] = module.to(reference.device, reference.dtype)
+        operation = self.operations().get(place)
+        if operation is not None:
+            operation.register_forward_hook(_Behind(self.adapters[place]))
 
     def places(self) -> list[str]:
         """Every place at which the forward applies an adapter."""
-        config = self.clipseg.config
-        depths = {"vision": self.vision_depth, "text": config.text_config.num_hidden_layers}
-        layers = [f"{name}_{index + 1}" for name, depth in depths.items() for index in range(depth)]
+        encoders = {"vision": self.vision_depth, "text": self.clipseg.config.text_config.num_hidden_layers}
+        layers = [f"{name}_{index + 1}" for name, depth in encoders.items() for index in range(depth)]
+        sublayers = [f"{layer}_{part}" for layer in layers for part in ("attention", "mlp")]
+        extracted = range(len(self.clipseg.config.extract_layers))
         return [
-            *(f"{layer}_{part}" for layer in layers for part in ("attention", "mlp")),
-            *(f"{name}_extract_{index}" for name in depths for index in range(len(config.extract_layers))),
+            *sublayers,
+            *(f"{place}_beside" for place in sublayers),
+            *(f"{layer}_prompt" for layer in layers if layer != "text_1"),
+            "text_context",
+            *self.operations(),
+            *(f"{name}_extract_{index}" for name in encoders for index in extracted),
             "conditional",
             "refinement",
         ]
+
+    def operations(self) -> dict[str, nn.Module]:
+        """The norms and linears whose output can be mapped, by place."""
+        clip, decoder = self.clipseg.clip, self.clipseg.decoder
+        stacks = {
+            "vision": clip.vision_model.encoder.layers[: self.vision_depth],
+            "text": clip.text_model.encoder.layers,
+            "decoder": decoder.layers,
+        }
+        found = {
+            f"{stack}_{index + 1}_{name}": layer.get_submodule(path)
+            for stack, layers in stacks.items()
+            for index, layer in enumerate(layers)
+            for name, path in OPERATIONS.items()
+        }
+        return {
+            **found,
+            "vision_pre_norm": clip.vision_model.pre_layrnorm,
+            "text_final_norm": clip.text_model.final_layer_norm,
+            **{f"decoder_reduce_{index}": module for index, module in enumerate(reversed(decoder.reduces))},
+            "decoder_film_mul": decoder.film_mul,
+            "decoder_film_add": decoder.film_add,
+        }
+
+    def matching(self, pattern: str) -> list[nn.Parameter]:
+        """CLIPSeg's parameters that can influence the mask and whose whole name in it matches a regular expression.
+
+        Raises:
+            ValueError: no name matches.
+        """
+        found = [value for name, value in self.influential_parameters().items() if re.fullmatch(pattern, name)]
+        if not found:
+            raise ValueError(f"{pattern!r} matches no parameter of CLIPSeg that can influence the mask")
+        return found
+
+    def unfreeze(self, pattern: str) -> None:
+        """Train the parameters that :meth:`matching` finds."""
+        for value in self.matching(pattern):
+            value.requires_grad_(True)
 
     def features(self) -> Features:
         """Sizes of the backbone's states."""
@@ -107,6 +187,12 @@ class Segmenter(nn.Module):
     def _adapt(self, place: str, x: Tensor) -> Tensor:
         return self.adapters[place](x) if place in self.adapters else x
 
+    def _add(self, place: str, x: Tensor, output: Tensor) -> Tensor:
+        """``x`` with its sub-layer's ``output`` and what stands beside the sub-layer."""
+        result = x + self._adapt(place, output)
+        beside = f"{place}_beside"
+        return result + self.adapters[beside](x) if beside in self.adapters else result
+
     def _layer(self, encoder: str, index: int, x: Tensor) -> Tensor:
         """One pre-norm transformer layer with adapters on the outputs of its two sub-layers."""
         layer = self._tower(encoder).encoder.layers[index]
@@ -115,19 +201,24 @@ class Segmenter(nn.Module):
         # For sdpa the flag is enough; the eager implementation needs the mask itself.
         mask = _causal_mask(x) if causal and layer.self_attn.config._attn_implementation == "eager" else None
         attended = layer.self_attn(layer.layer_norm1(x), attention_mask=mask, is_causal=causal)[0]
-        x = x + self._adapt(f"{place}_attention", attended)
-        return x + self._adapt(f"{place}_mlp", layer.mlp(layer.layer_norm2(x)))
+        x = self._add(f"{place}_attention", x, attended)
+        return self._add(f"{place}_mlp", x, layer.mlp(layer.layer_norm2(x)))
 
     def _tower(self, encoder: str) -> nn.Module:
         return self.clipseg.clip.vision_model if encoder == "vision" else self.clipseg.clip.text_model
 
-    def _run_layers(self, encoder: str, x: Tensor, start: int, stop: int) -> Iterator[Tensor]:
+    def _run_layers(self, encoder: str, x: Tensor, start: int, stop: int, prompts: int = 0) -> Iterator[Tensor]:
+        """Outputs of layers ``start`` to ``stop`` without prompt tokens, of which ``x`` has ``prompts``."""
         for index in range(start, stop):
+            place = f"{encoder}_{index + 1}_prompt"
+            if place in self.adapters:
+                tokens = self.adapters[place](x)
+                x, prompts = _insert(_leave_out(x, prompts), tokens), tokens.shape[1]
             if self.gradient_checkpointing and self.training and torch.is_grad_enabled():
                 x = checkpoint(self._layer, encoder, index, x, use_reentrant=False)
             else:
                 x = self._layer(encoder, index, x)
-            yield x
+            yield _leave_out(x, prompts)
 
     def first_trained_layer(self, encoder: str) -> int:
         """The first layer of ``encoder`` (from 0) whose output depends on something trained; the depth if none does.
@@ -136,11 +227,14 @@ class Segmenter(nn.Module):
         """
         model = self._tower(encoder)
         below = [model.embeddings] + ([model.pre_layrnorm] if encoder == "vision" else [])
-        if any(value.requires_grad for module in below for value in module.parameters()):
+        first_place = {"vision": "vision_pre_norm", "text": "text_context"}[encoder]
+        if first_place in self.adapters or any(
+            value.requires_grad for module in below for value in module.parameters()
+        ):
             return -1
         depth = self.vision_depth if encoder == "vision" else len(model.encoder.layers)
         for index, layer in enumerate(model.encoder.layers[:depth]):
-            adapted = any(f"{encoder}_{index + 1}_{place}" in self.adapters for place in ("attention", "mlp"))
+            adapted = any(place.startswith(f"{encoder}_{index + 1}_") for place in self.adapters)
             if adapted or any(value.requires_grad for value in layer.parameters()):
                 return index
         return depth
@@ -177,6 +271,25 @@ class Segmenter(nn.Module):
         outputs = list(self._run_layers("vision", x, 0, self.vision_depth))
         return [outputs[layer] for layer in self.clipseg.config.extract_layers]
 
+    def _with_room(self, input_ids: Tensor) -> Tensor:
+        """Prompts cut to the positions that learned context leaves, with an EOS at the end of those that are cut."""
+        if "text_context" not in self.adapters:
+            return input_ids
+        room = self.clipseg.config.text_config.max_position_embeddings - len(self.adapters["text_context"])
+        cut = input_ids[:, :room].clone()
+        if input_ids.shape[1] > room:
+            cut[:, -1] = torch.where(input_ids.argmax(dim=1) < room, cut[:, -1], input_ids.amax(dim=1))
+        return cut
+
+    def _text_embeddings(self, input_ids: Tensor) -> tuple[Tensor, int]:
+        """Embedded tokens with their positions, and how many of them, behind the first, are learned context."""
+        embeddings = self.clipseg.clip.text_model.embeddings
+        if "text_context" not in self.adapters:
+            return embeddings(input_ids=input_ids), 0
+        words = embeddings.token_embedding(input_ids)
+        context = self.adapters["text_context"](words)
+        return embeddings(inputs_embeds=_insert(words, context)), context.shape[1]
+
     def text_prefix(self, input_ids: Tensor) -> dict[str, Tensor]:
         """What the frozen part of the text branch makes of each prompt; :meth:`forward` takes it as ``text``.
 
@@ -185,10 +298,11 @@ class Segmenter(nn.Module):
 
         Returns:
             Tensors with the prompts on axis 0: ``eos`` and either ``input_ids`` (nothing is frozen), ``hidden`` (the
-            state before the first trained layer) or, where the whole encoder is frozen, ``pooled``; with
-            ``text_extract`` adapters also ``extract`` (prompts, extract layers, text width).
+            state before the first trained layer) or, where all layers are frozen, ``pooled`` (the last one's state at
+            the EOS); with ``text_extract`` adapters also ``extract`` (prompts, extract layers, text width).
         """
         start = self.first_trained_layer("text")
+        input_ids = self._with_room(input_ids)
         eos = input_ids.argmax(dim=-1)
         if start < 0:
             return {"eos": eos, "input_ids": input_ids}
@@ -201,7 +315,7 @@ class Segmenter(nn.Module):
             if start < depth:
                 return {"eos": eos, "hidden": x}
             rows = torch.arange(len(eos), device=eos.device)
-            prefix = {"eos": eos, "pooled": model.final_layer_norm(x[rows, eos])}
+            prefix = {"eos": eos, "pooled": x[rows, eos]}
             if "text_extract_0" in self.adapters:
                 layers = self.clipseg.config.extract_layers
                 prefix["extract"] = torch.stack([outputs[layer][rows, eos] for layer in layers], dim=1)
@@ -216,14 +330,14 @@ class Segmenter(nn.Module):
             pooled = text["pooled"]
         else:
             start = max(self.first_trained_layer("text"), 0)
-            x = text["hidden"] if "hidden" in text else model.embeddings(input_ids=text["input_ids"])
-            outputs = list(self._run_layers("text", x, start, len(model.encoder.layers)))
-            pooled = model.final_layer_norm(outputs[-1][rows, text["eos"]])
+            x, context = (text["hidden"], 0) if "hidden" in text else self._text_embeddings(text["input_ids"])
+            outputs = list(self._run_layers("text", x, start, len(model.encoder.layers), context))
+            pooled = outputs[-1][rows, text["eos"]]
             if "text_extract_0" in self.adapters:
                 # Reached only where text layers are trained as well; then no layer was cut off into the prefix.
                 layers = self.clipseg.config.extract_layers
                 extract = torch.stack([outputs[layer - start][rows, text["eos"]] for layer in layers], dim=1)
-        feature = self._adapt("conditional", self.clipseg.clip.text_projection(pooled))
+        feature = self._adapt("conditional", self.clipseg.clip.text_projection(model.final_layer_norm(pooled)))
         if extract is not None:
             # VLSM-Adapter's shallow variant: raw states of the encoder, added after the conditional adapter.
             for index in range(extract.shape[1]):
@@ -282,6 +396,26 @@ class Segmenter(nn.Module):
         states = [self._adapt(f"vision_extract_{index}", state) for index, state in enumerate(vision)]
         logits = self.decode(states, self.conditional_embedding(text), size)
         return self._adapt("refinement", logits)
+
+
+class _Behind:
+    """A forward hook that maps a module's output by an adapter; a copy of both refers to the copied adapter."""
+
+    def __init__(self, adapter: nn.Module):
+        self.adapter = adapter
+
+    def __call__(self, module: nn.Module, inputs: tuple, output: Tensor) -> Tensor:
+        return self.adapter(output)
+
+
+def _insert(x: Tensor, tokens: Tensor) -> Tensor:
+    """``x`` (batch, tokens, features) with ``tokens`` behind its first one."""
+    return torch.cat([x[:, :1], tokens, x[:, 1:]], dim=1)
+
+
+def _leave_out(x: Tensor, count: int) -> Tensor:
+    """``x`` (batch, tokens, features) without the ``count`` tokens behind its first one."""
+    return torch.cat([x[:, :1], x[:, 1 + count :]], dim=1) if count else x
 
 
 def _causal_mask(x: Tensor) -> Tensor:

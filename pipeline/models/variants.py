@@ -35,5 +35,5 @@ def build_segmenter(
         variant = _NAMED.get(variant, {"kind": variant})
     settings = variant if isinstance(variant, VariantSettings) else parse_variant(dict(variant))
     segmenter = Segmenter(backbone)
-    settings.attach(segmenter)
+    settings.build(segmenter)
     return segmenter

@@ -3,11 +3,15 @@
 Every trained tensor gets a gradient and moves; everything else stays as it is, bit for bit.
 """
 
+import copy
+import re
+
 import pytest
 import torch
 from model_support import VARIANTS, inputs, scaled_backbone, tiny, trained_start
 from torch import nn
 
+from pipeline.models.adapters import PromptTokens
 from pipeline.models.backbone import full_size_config
 from pipeline.models.preprocessing import crop_to_longest
 from pipeline.models.segmenter import Segmenter
@@ -288,19 +292,127 @@ def test_an_adapter_stands_where_it_can_be_trained():
 
 
 def test_every_place_changes_the_mask(batch):
-    """An adapter at any place is applied: the logits depend on it."""
+    """A module at any place is applied: the logits depend on it."""
 
     class Double(nn.Module):
         def forward(self, x):
             return 2 * x
 
-    segmenter = Segmenter(tiny()).eval()
+    # The ends of both encoders, which stand for the layers between them.
+    between = re.compile("vision_[2-9]_|text_([2-9]|10|11)_")
+    batch = {name: value[:1] for name, value in batch.items()} | {"input_ids": crop_to_longest(batch["input_ids"][:1])}
+    batch["pixel_values"] = batch["pixel_values"].double()
+    clipseg, changes = tiny().double(), {}
     with torch.no_grad():
-        expected = segmenter(**batch)
-        # Extracted text states are added to the feature, all three of them or none.
-        places = [place for place in segmenter.places() if not place.startswith("text_extract_")]
-        assert len(places) == 2 * 10 + 2 * 12 + 3 + 2
+        expected = Segmenter(clipseg).eval()(**batch)
+        places = Segmenter(clipseg).places()
+        assert len(places) == 22 * (2 + 2 + 8) + 21 + 3 * 8 + 2 + 3 + 2 + 1 + 6 + 2
         for place in places:
-            segmenter.adapters.clear()
-            segmenter.add_adapter(place, Double())
-            assert (segmenter(**batch) - expected).abs().max() > 1e-3, place
+            # Extracted text states are added to the feature, all three of them or none.
+            if between.match(place) or place.startswith("text_extract_"):
+                continue
+            segmenter = Segmenter(copy.deepcopy(clipseg)).eval()
+            features = segmenter.features().text if place.startswith("text") else segmenter.features().vision
+            tokens = place.endswith(("_prompt", "_context"))
+            segmenter.add_adapter(place, PromptTokens(3, features, bound=1.0) if tokens else Double())
+            changes[place] = (segmenter(**batch) - expected).abs().max()
+    assert {place: change for place, change in changes.items() if not change > 1e-9} == {}
+
+
+def test_beside_a_sub_layer_stands_what_maps_its_input(batch):
+    """The negated input beside layer 10's attention leaves the attention's output alone."""
+
+    class Negated(nn.Module):
+        def forward(self, x):
+            return -x
+
+    segmenter, plain = Segmenter(tiny()).eval(), Segmenter(tiny()).eval()
+    segmenter.add_adapter("vision_10_attention_beside", Negated())
+    attended = []
+    layer = segmenter.clipseg.clip.vision_model.encoder.layers[9]
+    layer.self_attn.register_forward_hook(lambda *call: attended.append(call[2][0]))
+    with torch.no_grad():
+        x = segmenter.vision_states(batch["pixel_values"])[-1]
+        expected = attended[0] + layer.mlp(layer.layer_norm2(attended[0]))
+        others = zip(
+            segmenter.vision_states(batch["pixel_values"]), plain.vision_states(batch["pixel_values"]), strict=True
+        )
+    assert (x - expected).abs().max() <= 1e-5
+    assert [torch.equal(*pair) for pair in others] == [True, True, False]
+
+
+def test_prompt_tokens_are_ordinary_tokens_that_nobody_reads(batch):
+    """Copies of the image's own patches as prompts: self-attention does not tell tokens apart by place."""
+
+    class Copies(nn.Module):
+        def forward(self, x):
+            return x[:, 1:]
+
+    segmenter, plain = Segmenter(tiny()).eval(), Segmenter(tiny()).eval()
+    segmenter.add_adapter("vision_10_prompt", Copies())
+    layer = plain.clipseg.clip.vision_model.encoder.layers[9]
+    inputs_of_layer = []
+    layer.layer_norm1.register_forward_hook(lambda *call: inputs_of_layer.append(call[1][0]))
+    with torch.no_grad():
+        plain.vision_states(batch["pixel_values"])
+        x = inputs_of_layer[0]
+        expected = plain._layer("vision", 9, torch.cat([x, x[:, 1:]], dim=1))[:, : x.shape[1]]
+        assert (segmenter.vision_states(batch["pixel_values"])[-1] - expected).abs().max() <= 1e-5
+
+
+def test_later_prompt_tokens_take_the_place_of_earlier_ones(batch):
+    lengths = []
+    segmenter = Segmenter(tiny()).eval()
+    for layer, count in ((1, 5), (4, 2)):
+        segmenter.add_adapter(f"vision_{layer}_prompt", PromptTokens(count, segmenter.features().vision))
+    for layer in segmenter.clipseg.clip.vision_model.encoder.layers:
+        layer.layer_norm1.register_forward_hook(lambda *call: lengths.append(call[2].shape[1]))
+    states = segmenter.vision_states(batch["pixel_values"])
+    assert lengths == [37 + 5] * 3 + [37 + 2] * 7
+    assert {state.shape[1] for state in states} == {37}
+
+
+def test_learned_context_stands_where_words_would(batch):
+    """Embeddings of words as context give what these words in the prompt give."""
+    words = torch.tensor([11, 12, 13])
+    segmenter, plain = Segmenter(tiny()).eval(), Segmenter(tiny()).eval()
+    segmenter.add_adapter("text_context", PromptTokens(3, segmenter.features().text))
+    with torch.no_grad():
+        embeddings = segmenter.clipseg.clip.text_model.embeddings
+        segmenter.adapters["text_context"].tokens.copy_(embeddings.token_embedding(words))
+        ids = batch["input_ids"]
+        longer = torch.cat([ids[:, :1], words.expand(len(ids), -1), ids[:, 1:-3]], dim=1)
+        feature = segmenter.conditional_embedding(segmenter.text_prefix(ids))
+        expected = plain.conditional_embedding(plain.text_prefix(longer))
+        assert (feature - expected).abs().max() <= 1e-5
+        # A prompt that fills all positions loses its last words, not its EOS.
+        full = torch.randint(1, 50, ids.shape, generator=torch.Generator().manual_seed(0))
+        full[:, -1] = ids.max()
+        shorter = torch.cat([full[:, :1], words.expand(len(ids), -1), full[:, 1:-4], full[:, -1:]], dim=1)
+        feature = segmenter.conditional_embedding(segmenter.text_prefix(full))
+        expected = plain.conditional_embedding(plain.text_prefix(shorter))
+        assert (feature - expected).abs().max() <= 1e-5
+
+
+def test_what_is_unfrozen_by_pattern():
+    segmenter = Segmenter(tiny())
+    segmenter.unfreeze(r"clip\.(vision|text)_model\.final_layer_norm\.bias")
+    assert segmenter.trainable_parameters().keys() == {"clipseg.clip.text_model.final_layer_norm.bias"}
+    assert segmenter.first_trained_layer("text") == 12
+    for pattern in (r"clip\.vision_model\.post_layernorm\..*", "nothing"):
+        with pytest.raises(ValueError, match="matches no parameter of CLIPSeg that can influence the mask"):
+            segmenter.unfreeze(pattern)
+
+
+def test_any_kind_trains_further_parameters():
+    """Also those of modules that peft puts others around."""
+    names = {
+        "clipseg.decoder.film_mul.bias",
+        "clipseg.clip.vision_model.encoder.layers.0.self_attn.q_proj.base_layer.bias",
+    }
+    unfreeze = [r"decoder\.film_mul\.bias", r"clip\.vision_model\.encoder\.layers\.0\.self_attn\.q_proj\.bias"]
+    lora = build_segmenter("lora", tiny()).trainable_parameters().keys()
+    both = build_segmenter({"kind": "lora", "unfreeze": unfreeze}, tiny()).trainable_parameters().keys()
+    assert both - lora == names and lora < both
+    with pytest.raises(ValueError, match="no regular expression"):
+        build_segmenter({"kind": "lora", "unfreeze": ["("]}, tiny())

@@ -5,6 +5,7 @@ A kind is one module in this folder with a registered settings class; it is disc
 
 import importlib
 import pkgutil
+import re
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -19,6 +20,14 @@ def _each_once(values: list) -> list:
     if len(set(values)) != len(values):
         raise ValueError(f"{values}: an entry is listed more than once")
     return values
+
+
+def _pattern(value: str) -> str:
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise ValueError(f"{value!r} is no regular expression: {error}") from None
+    return value
 
 
 # What kinds choose from. Layers are counted from 1; the vision layers after the tenth never reach CLIPSeg's decoder.
@@ -38,6 +47,19 @@ class VariantSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: str
+    unfreeze: list[Annotated[str, AfterValidator(_pattern)]] = Field(
+        [],
+        description="Parameters of CLIPSeg that are trained as well, as regular expressions for whole names, such as "
+        "decoder\\..* [studied]",
+    )
+
+    def build(self, segmenter: "Segmenter") -> None:
+        """Attach this kind's modules, and unfreeze what the settings name."""
+        # By the names before attaching: peft puts its modules around CLIPSeg's.
+        chosen = [value for pattern in self.unfreeze for value in segmenter.matching(pattern)]
+        self.attach(segmenter)
+        for value in chosen:
+            value.requires_grad_(True)
 
     def attach(self, segmenter: "Segmenter") -> None:
         """Add this kind's modules to ``segmenter`` and mark what training updates. All else stays frozen."""
