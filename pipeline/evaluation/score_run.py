@@ -15,6 +15,7 @@ from transformers import PreTrainedTokenizerBase
 from pipeline.data.conventions import CONVENTIONS
 from pipeline.data.prompts import EVALUATION, draw_prompt
 from pipeline.data.tensors import PreparedSplit, load_split
+from pipeline.evaluation import kept
 from pipeline.evaluation.metrics import Target, upsample_probability
 from pipeline.evaluation.per_case import COLUMNS, EMPTY, SCORED, over_prompts
 from pipeline.evaluation.probability_maps import maps_by_prompt_type
@@ -152,7 +153,25 @@ def score_dataset(
     return scores, by_prompt_type(types, tables)
 
 
-def main() -> None:
+def score(
+    segmenter: Segmenter, tokenizer: PreTrainedTokenizerBase, options: argparse.Namespace
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """per_case.csv and per_prompt.csv of a run on all datasets that ``options`` name.
+
+    Args:
+        segmenter: In evaluation mode, on its device.
+    """
+    tables, by_type = [], []
+    for folder in options.tensors:
+        scores, per_prompt = score_dataset(segmenter, tokenizer, load_split(folder, "test"), options)
+        tables.append(scores.assign(**{DATASET: folder.name}))
+        by_type.append(per_prompt)
+    columns = [*([options.by] if options.by else []), *COLUMNS]
+    return pd.concat(tables, ignore_index=True)[columns], pd.concat(by_type, ignore_index=True)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tensors", type=Path, nargs="+", required=True, help="folders of prepared tensors")
     parser.add_argument("--prompt-type", default=RANDOM, help="p0, p1, ..., or random: the mean over p1 and up")
@@ -164,21 +183,23 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--threads", type=int, default=4, help="CPU threads")
     parser.add_argument("--per-prompt", type=Path, help="write scores by prompt type, the empty prompt included, too")
+    parser.add_argument("--state", type=Path, help="the run's state; scores that its training has kept there are taken")
     parser.add_argument("--output", type=Path, required=True, help="the CSV to write")
-    options = parser.parse_args()
-    tables, by_type = [], []
+    return parser
+
+
+def main() -> None:
+    options = parser().parse_args()
+    if options.state and kept.take(options.state, options):
+        log("scored by the process that trained the run")
+        return
     with compute_device() as device:
         set_mode(device, deterministic=True, threads=options.threads)
         segmenter = load_weights(options.weights, load_backbone(options.backbone)).to(device)
-        tokenizer = load_tokenizer(options.backbone)
-        for folder in options.tensors:
-            scores, per_prompt = score_dataset(segmenter, tokenizer, load_split(folder, "test"), options)
-            tables.append(scores.assign(**{DATASET: folder.name}))
-            by_type.append(per_prompt)
+        per_case, per_prompt = score(segmenter, load_tokenizer(options.backbone), options)
     if options.per_prompt:
-        write_csv(options.per_prompt, pd.concat(by_type, ignore_index=True))
-    columns = [*([options.by] if options.by else []), *COLUMNS]
-    write_csv(options.output, pd.concat(tables, ignore_index=True)[columns])
+        write_csv(options.per_prompt, per_prompt)
+    write_csv(options.output, per_case)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,9 @@ def set_mode(device: str, deterministic: bool, threads: int) -> str:
     # cuBLAS is deterministic only with a fixed workspace; it reads this when the first handle is made.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
+    # A run is scored in the process that trained it, maybe in the other mode.
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.benchmark = False
     return "deterministic"
 

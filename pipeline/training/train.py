@@ -5,7 +5,9 @@ import contextlib
 import hashlib
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -83,7 +85,7 @@ def make_trainer(
 
 def train_run(
     tensors: Path, backbone: Path, variant: dict, settings: TrainingSettings, seed: int, threads: int, state: Path,
-    output: Path, name: str,
+    output: Path, name: str, then: Callable[[Segmenter, str], None] | None = None,
 ) -> None:  # fmt: skip
     """Train, resuming from ``state`` if it fits, and write the run's files into ``output``.
 
@@ -93,6 +95,8 @@ def train_run(
         variant: settings of the variant's kind, JSON-ready.
         threads: CPU threads; part of the result's identity on a CPU.
         name: what log lines and errors call this run.
+        then: called with the trained segmenter and its device once the run's files are written; the state is kept until
+            it returns.
     """
     began = time.monotonic()
     hashes = {
@@ -119,6 +123,7 @@ def train_run(
                 resumed_from = trainer.progress.epoch
                 log(f"{name}: resuming after epoch {resumed_from}")
             progress = fit_or_explain(trainer, state, fingerprint)
+            del trainer  # and with it the training data on the device
         output.mkdir(parents=True, exist_ok=True)
         with atomic_path(output / "weights.safetensors") as path:
             size = load_split(tensors, "train").images.shape[1]
@@ -143,8 +148,10 @@ def train_run(
             peak_memory=peak_memory_mib(device),
         )
         write_json(output / "manifest.json", record)
+        log(f"{name}: {progress.epoch} epochs in {duration(seconds)}, best in epoch {progress.best_epoch}")
+        if then:
+            then(segmenter, device)
     remove_state(state)
-    log(f"{name}: {progress.epoch} epochs in {duration(seconds)}, best in epoch {progress.best_epoch}")
 
 
 def fit_or_explain(trainer: Trainer, state: Path, fingerprint: str) -> Progress:
@@ -171,8 +178,8 @@ def fit_or_explain(trainer: Trainer, state: Path, fingerprint: str) -> Progress:
     raise PipelineError(f"{trainer.name}: out of memory with {images} images at a time; {fix}")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The command line's options: what :func:`checked` makes the arguments of :func:`train_run`."""
     parser.add_argument("--tensors", type=Path, required=True, help="folder of prepared tensors")
     parser.add_argument("--backbone", type=Path, required=True, help="folder of the pretrained CLIPSeg")
     parser.add_argument(
@@ -185,7 +192,14 @@ def main() -> None:
     parser.add_argument("--state", type=Path, required=True, help="folder for what a resumed run needs")
     parser.add_argument("--name", required=True, help="what log lines call this run")
     parser.add_argument("--output", type=Path, required=True, help="folder of the run")
-    options = vars(parser.parse_args())
+
+
+def checked(options: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of :func:`train_run` from those of the command line.
+
+    Raises:
+        PipelineError: settings of the variant or of its training are not valid.
+    """
     widths = options.pop("widths")
     if widths:
         options["variant"] |= read_json(widths, dict, "run the rule learn_widths again")
@@ -194,7 +208,13 @@ def main() -> None:
         options["settings"] = TrainingSettings.model_validate(options.pop("training"))
     except ValueError as error:
         raise PipelineError(f"--variant, --training: {error}") from None
-    train_run(**options)
+    return options
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_options(parser)
+    train_run(**checked(vars(parser.parse_args())))
 
 
 if __name__ == "__main__":

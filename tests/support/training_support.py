@@ -2,11 +2,15 @@
 
 import functools
 import tempfile
+from pathlib import Path
 
 import numpy as np
 import torch
-from model_support import VARIANTS, tiny
+from data_support import make_clinicdb
+from model_support import VARIANTS, save_tiny, tiny
 
+from pipeline.data.standardise import standardise
+from pipeline.data.tensors import prepare
 from pipeline.demo.tiny import write_tokenizer
 from pipeline.models.preprocessing import load_tokenizer
 from pipeline.models.textcache import TextCache
@@ -25,6 +29,14 @@ def tiny_tokenizer():
     with tempfile.TemporaryDirectory() as folder:
         write_tokenizer(folder)
         return load_tokenizer(folder)
+
+
+def write_prepared(folder: Path) -> tuple[Path, Path]:
+    """Folders of prepared tensors (9, 2 and 3 cases) and of a tiny backbone, written into ``folder``."""
+    archives, annotations = make_clinicdb(("train",) * 9 + ("val",) * 2 + ("test",) * 3).write(folder)
+    standardise("clinicdb", archives, annotations, "published", 0, 2, folder / "dataset")
+    prepare(folder / "dataset", SIDE, 2, folder / "tensors")
+    return folder / "tensors", save_tiny(folder / "backbone")
 
 
 def make_trainer(

@@ -169,6 +169,23 @@ def test_a_setting_trains_its_own_variant_and_a_label_none(changeable, change, t
 
 
 @pytest.mark.slow
+def test_another_threshold_scores_again_and_trains_nothing(changeable):
+    folder, plan = changeable
+    overlay = yaml.safe_load((folder / "small.yaml").read_text())
+    (folder / "small.yaml").write_text(yaml.safe_dump(overlay | {"evaluation": {"threshold": 0.4}}))
+    jobs = plan()
+    assert (jobs["evaluate"], jobs.get("train", 0)) == (4, 0)
+
+
+@pytest.mark.slow
+def test_runs_are_scored_in_the_process_that_trained_them(small_study):
+    results = small_study.finished / small_study.results
+    logs = list((results / "logs/evaluate").rglob("seed*.log"))
+    assert len(logs) == 4
+    assert all("scored by the process that trained the run" in log.read_text() for log in logs)
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(not SHARED.is_dir(), reason="needs the real images in ../shared/data")
 def test_real_images_over_http(checkout):
     """BUSI's images from a web server, through every step to the main table."""

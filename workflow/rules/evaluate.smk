@@ -18,7 +18,9 @@ rule evaluate:
     params:
         code=code("pipeline.evaluation.score_run"),
         prompts=lambda wildcards: options(prompt_type=STUDY.training_of(wildcards.variant).prompt_type),
-        more=lambda wildcards, output: options(per_prompt=output.per_prompt),
+        more=lambda wildcards, output: options(
+            per_prompt=output.per_prompt, state=f"{R}/state/{RUN}".format(**wildcards)
+        ),
         threshold=STUDY.evaluation.threshold,
         batch_size=STUDY.evaluation.batch_size,
         threads=STUDY.jobs.threads,

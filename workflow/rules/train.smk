@@ -64,6 +64,10 @@ if PLAN.learned:
             " --output {output:q} > {log:q} 2>&1"
 
 
+# How the process that trained a run scores it. No parameter of the rule: a change of it scores again, and trains nothing.
+SCORING = compact(STUDY.evaluation.model_dump(include={"threshold", "batch_size"}))
+
+
 # Beside a GPU the loop keeps one core busy: with --cores 8 eight GPUs train.
 rule train:
     input:
@@ -92,8 +96,8 @@ rule train:
         threads=STUDY.jobs.threads,
         folder=subpath(output[0], parent=True),
     shell:
-        "python -m pipeline.runtime.start --gpus {resources.gpu} pipeline.training.train"
+        "python -m pipeline.runtime.start --gpus {resources.gpu} pipeline.evaluation.train_and_score"
         " --name {wildcards.dataset}/{wildcards.variant}/seed{wildcards.seed}"
         " --tensors {input.tensors:q} --backbone {input.backbone:q} --variant {params.variant:q} {params.widths}"
         " --training {params.training:q} --seed {wildcards.seed} --threads {params.threads} --state {params.state:q}"
-        " --output {params.folder:q} > {log:q} 2>&1"
+        " --scoring {SCORING:q} --output {params.folder:q} > {log:q} 2>&1"
