@@ -80,7 +80,7 @@ class Segmenter(nn.Module):
         self.adapters[place] = module.to(reference.device, reference.dtype)
         operation = self.operations().get(place)
         if operation is not None:
-            operation.register_forward_hook(_Behind(self.adapters[place]))
+            operation.register_forward_hook(_Behind(self.adapters, place))
 
     def places(self) -> list[str]:
         """Every place at which the forward applies an adapter."""
@@ -399,13 +399,16 @@ class Segmenter(nn.Module):
 
 
 class _Behind:
-    """A forward hook that maps a module's output by an adapter; a copy of both refers to the copied adapter."""
+    """A forward hook that maps a module's output by the adapter at a place, as long as there is one.
 
-    def __init__(self, adapter: nn.Module):
-        self.adapter = adapter
+    A class, so that a copy of the segmenter refers to the copied adapters.
+    """
+
+    def __init__(self, adapters: nn.ModuleDict, place: str):
+        self.adapters, self.place = adapters, place
 
     def __call__(self, module: nn.Module, inputs: tuple, output: Tensor) -> Tensor:
-        return self.adapter(output)
+        return self.adapters[self.place](output) if self.place in self.adapters else output
 
 
 def _insert(x: Tensor, tokens: Tensor) -> Tensor:
