@@ -149,6 +149,7 @@ class Plan:
         self.families = {name: self._family(name, entry) for name, entry in study.ablations.items()}
         self.further = {group.name: group for group in self._further_groups()}
         self.groups = (self.main, *self.families.values(), *self.further.values())
+        self.variants = list(dict.fromkeys(name for group in self.groups for name in group.variants))
         # All that are made: the study's, and those that further families derive from them.
         self.datasets = list(dict.fromkeys(name for group in self.groups for name in group.datasets))
         self.data = self._apart(Group("data", "", {}, self.datasets))
