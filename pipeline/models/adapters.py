@@ -28,7 +28,9 @@ class TelescopicAdapter(nn.Module):
             self.register_buffer("scale", scale)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.scale * self.up(self.dropout(nn.functional.silu(self.norm(self.down(x)))))
+        hidden = self.dropout(nn.functional.silu(self.norm(self.down(x))))
+        # The scale on the small matrix: on the output it would be a kernel more, and one more tensor kept.
+        return x + nn.functional.linear(hidden, self.scale * self.up.weight)
 
 
 class VlsmAdapter(nn.Module):

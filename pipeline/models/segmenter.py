@@ -200,9 +200,9 @@ class Segmenter(nn.Module):
         causal = encoder == "text"
         # For sdpa the flag is enough; the eager implementation needs the mask itself.
         mask = _causal_mask(x) if causal and layer.self_attn.config._attn_implementation == "eager" else None
-        attended = layer.self_attn(layer.layer_norm1(x), attention_mask=mask, is_causal=causal)[0]
+        attended = layer.self_attn(_for_products(layer.layer_norm1(x)), attention_mask=mask, is_causal=causal)[0]
         x = self._add(f"{place}_attention", x, attended)
-        return self._add(f"{place}_mlp", x, layer.mlp(layer.layer_norm2(x)))
+        return self._add(f"{place}_mlp", x, layer.mlp(_for_products(layer.layer_norm2(x))))
 
     def _tower(self, encoder: str) -> nn.Module:
         return self.clipseg.clip.vision_model if encoder == "vision" else self.clipseg.clip.text_model
@@ -419,6 +419,12 @@ def _insert(x: Tensor, tokens: Tensor) -> Tensor:
 def _leave_out(x: Tensor, count: int) -> Tensor:
     """``x`` (batch, tokens, features) without the ``count`` tokens behind its first one."""
     return torch.cat([x[:, :1], x[:, 1 + count :]], dim=1) if count else x
+
+
+def _for_products(x: Tensor) -> Tensor:
+    """``x`` in the type of autocast's products: converted once, not by each product that reads it."""
+    kind = x.device.type
+    return x.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else x
 
 
 def _causal_mask(x: Tensor) -> Tensor:
