@@ -23,12 +23,14 @@ onstart:
     written = (file for job in workflow.dag.needrun_jobs() for file in (*job.output, *job.log))
     try:
         check_writable(R, {os.path.dirname(file) for file in written})
+        if workflow.local_exec and not workflow.touch:
+            start.belong_to_this_process()
+            if STUDY.jobs.warm_start:
+                warm.start_server()
+        if not workflow.touch:
+            check_before_jobs(PLAN)
     except PipelineError as error:
         raise WorkflowError(str(error)) from None
-    if workflow.local_exec and not workflow.touch:
-        start.belong_to_this_process()
-        if STUDY.jobs.warm_start:
-            warm.start_server()
 
 
 rule all:

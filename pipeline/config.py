@@ -1,6 +1,5 @@
 """The typed configuration: one source for defaults, validation and the JSON schema.
 
-python -m pipeline.config check config.yaml [overlay.yaml ...]     says whether the study is valid
 python -m pipeline.config schema workflow/schemas/config.schema.json   writes the schema
 """
 
@@ -419,16 +418,9 @@ def read_study(*paths: str | Path) -> Study:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    check = commands.add_parser("check", help="validate a configuration")
-    check.add_argument("files", nargs="+", help="config.yaml, then overlays")
     write = commands.add_parser("schema", help="write the JSON schema")
     write.add_argument("output")
-    arguments = parser.parse_args()
-    if arguments.command == "schema":
-        write_json(arguments.output, schema())
-        return
-    study = read_study(*arguments.files)
-    print(f"valid: {len(study.datasets)} datasets, {len(study.variants)} variants, {len(study.seeds)} seeds")
+    write_json(parser.parse_args().output, schema())
 
 
 if __name__ == "__main__":

@@ -58,8 +58,8 @@ def numbers(study: Study) -> dict[str, Any]:
     """
     settings = study.model_dump(mode="json", exclude={"variants"})
     settings["variants"] = {
-        name: variant.settings.model_dump(mode="json", exclude_defaults=True)
-        | {"kind": variant.settings.kind, "training": variant.training.model_dump(mode="json", exclude_none=True)}
+        name: variant.settings.changes()
+        | {"training": variant.training.model_dump(mode="json", exclude_none=True)}
         | {"widths_from": variant.widths_from}
         for name, variant in study.variants.items()
     }

@@ -18,7 +18,7 @@ from pipeline.models.variants import build_segmenter
 from pipeline.runtime.atomic import write_csv
 from pipeline.runtime.errors import PipelineError, run_command
 from pipeline.runtime.options import json_value
-from pipeline.runtime.progress import track
+from pipeline.runtime.progress import log, track
 
 CONFIGS = {"full": full_size_config, "tiny": tiny_config}
 
@@ -40,23 +40,27 @@ def count_costs(variants: Mapping[str, Mapping[str, Any]], config: CLIPSegConfig
         image_size: side of the input, pixels.
 
     Returns:
-        One row per variant, the columns of cost.csv.
+        One row per variant, the columns of cost.csv. A variant that cannot be counted is logged and has no row.
 
     Raises:
-        PipelineError: settings that do not validate.
+        PipelineError: no variant can be counted.
     """
-    rows, costs = [], {}
+    rows, costs, reasons = [], {}, []
     for name, value in track(variants.items(), "cost: counting", len(variants)):
         try:
             settings = parse_variant(dict(value))
             segmenter = build_segmenter(settings, empty_backbone(config, "eager"))
-        except ValueError as error:
-            raise PipelineError(f"variants.{name}: {error}") from None
-        # Variants that differ only in how they are trained cost the same.
-        key = settings.model_dump_json()
-        if key not in costs:
-            costs[key] = count_flops(segmenter, image_size)
-        rows.append({"variant": name, **_row(settings, segmenter, costs[key])})
+            # Variants that differ only in how they are trained cost the same.
+            key = settings.model_dump_json()
+            if key not in costs:
+                costs[key] = count_flops(segmenter, image_size)
+            rows.append({"variant": name, **_row(settings, segmenter, costs[key])})
+        except Exception as error:
+            # A kind may be anyone's and raise anything: the others are counted all the same.
+            reasons.append(f"variants.{name}: {error if isinstance(error, ValueError) else repr(error)}")
+            log(f"cost: left out {reasons[-1]}")
+    if not rows:
+        raise PipelineError(f"no variant can be counted: {'; '.join(reasons)}")
     return pd.DataFrame(rows)
 
 

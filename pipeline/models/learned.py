@@ -54,7 +54,9 @@ def learn_widths(weights: Path, variant: Telescopic) -> list[int]:
             f"{weights}: no run of the kind telescopic with the schedule uniform in vision layers {layers}; "
             "let widths_from name such a variant"
         )
-    return apportion(layer_use(load_file(weights), layers, first.placement), sum(variant.vision_widths()))
+    state = load_file(weights)
+    most = min(len(state[f"adapters.vision_{layer}_{first.placement[0]}.up.weight"]) for layer in layers) // 4
+    return apportion(layer_use(state, layers, first.placement), sum(variant.vision_widths()), most)
 
 
 def main() -> None:

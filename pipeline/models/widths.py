@@ -2,9 +2,12 @@
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pipeline.runtime.atomic import read_json
 
 SMALLEST_WIDTH = 8
 SCHEDULES = ("telescopic", "uniform", "reversed", "hump", "permuted_1", "permuted_2", "permuted_3")
@@ -26,6 +29,31 @@ FEATURES = {"full": Features(768, 512, 512), "tiny": Features(128, 64, 64)}
 """Of clipseg-rd64-refined and of the demo's tiny CLIPSeg."""
 
 
+def features_of(backbone: str) -> Features:
+    """The sizes of a backbone's states.
+
+    Args:
+        backbone: a key of :data:`FEATURES`, or a folder with CLIPSeg's config.json.
+
+    Raises:
+        PipelineError: config.json cannot be read.
+    """
+    if backbone in FEATURES:
+        return FEATURES[backbone]
+    config = read_json(Path(backbone) / "config.json", dict, "let backbone.folder name a CLIPSeg's folder")
+
+    def size(entry: Any, key: str, default: int) -> int:
+        return entry.get(key, default) if isinstance(entry, Mapping) else default
+
+    # transformers leaves out what is as in its defaults.
+    vision, text, projected = FEATURES["full"]
+    return Features(
+        size(config.get("vision_config"), "hidden_size", vision),
+        size(config.get("text_config"), "hidden_size", text),
+        size(config, "projection_dim", projected),
+    )
+
+
 def telescopic_widths(layers: int, base_dimension: int = 64) -> list[int]:
     """Widths that grow with depth, ``max(8, floor(D * 0.5 * l / L))`` for l = 1..L (authors' released module).
 
@@ -34,32 +62,36 @@ def telescopic_widths(layers: int, base_dimension: int = 64) -> list[int]:
     return [max(SMALLEST_WIDTH, math.floor(base_dimension * 0.5 * layer / layers)) for layer in range(1, layers + 1)]
 
 
-def apportion(shape: Sequence[float], total: int) -> list[int]:
-    """Widths in proportion to ``shape``, none below :data:`SMALLEST_WIDTH`, whose sum is ``total`` exactly.
+def apportion(shape: Sequence[float], total: int, most: int | None = None) -> list[int]:
+    """Widths in proportion to ``shape``, between :data:`SMALLEST_WIDTH` and ``most``, whose sum is ``total`` exactly.
 
-    What would be too small gets the smallest width, and the others share the rest by largest remainders.
+    What would lie outside gets the bound, and the others share the rest by largest remainders.
 
     Raises:
-        ValueError: ``total`` is too small for that, or ``shape`` has a value that is not positive.
+        ValueError: ``total`` is too small or too large for that, or ``shape`` has a value that is not positive.
     """
-    if total < SMALLEST_WIDTH * len(shape) or min(shape) <= 0:
+    least, most = SMALLEST_WIDTH, most or max(total, SMALLEST_WIDTH)
+    if not least * len(shape) <= total <= most * len(shape) or min(shape) <= 0:
         raise ValueError(f"{total} cannot be shared among {len(shape)} layers in proportion to {list(shape)}")
     # Exactly, so that rounding errors do not decide who gets a unit.
     shape = [Fraction(value) for value in shape]
-    large, rest = list(range(len(shape))), total
-    while True:
-        unit = rest / sum(shape[index] for index in large)
-        enough = [index for index in large if shape[index] * unit >= SMALLEST_WIDTH]
-        if len(enough) == len(large):
-            break
-        rest -= SMALLEST_WIDTH * (len(large) - len(enough))
-        large = enough
-    widths = [SMALLEST_WIDTH] * len(shape)
-    for index in large:
-        widths[index] = math.floor(shape[index] * unit)
-    remainders = sorted(large, key=lambda index: widths[index] - shape[index] * unit)
-    for index in remainders[: total - sum(widths)]:
-        widths[index] += 1
+
+    def widths_at(unit: Fraction) -> list[Fraction]:
+        return [min(max(value * unit, Fraction(least)), Fraction(most)) for value in shape]
+
+    # Between two neighbours of these the same widths are at a bound, and the sum grows linearly.
+    bends = {bound / value for value in shape for bound in (least, most)}
+    start = max(unit for unit in bends if sum(widths_at(unit)) <= total)
+    free = [index for index, value in enumerate(shape) if least <= value * start < most]
+    widths = [math.floor(width) for width in widths_at(start)]
+    if free:
+        rest = total - sum(width for index, width in enumerate(widths) if index not in free)
+        unit = rest / sum(shape[index] for index in free)
+        for index in free:
+            widths[index] = math.floor(shape[index] * unit)
+        remainders = sorted(free, key=lambda index: widths[index] - shape[index] * unit)
+        for index in remainders[: total - sum(widths)]:
+            widths[index] += 1
     return widths
 
 
@@ -102,6 +134,23 @@ def resolve_widths(
     return _rearranged(widths, schedule) if rearranged else widths
 
 
-def clamp_width(width: int, features: int) -> int:
-    """``width`` within [8, features // 4], the bounds of the authors' module; one below 8 stays as it is."""
-    return max(min(SMALLEST_WIDTH, width), min(width, features // 4))
+def check_widths(widths: Mapping[str, int], features: Features) -> None:
+    """Refuse widths above a quarter of the state's size, to which the authors' module reduces them in silence.
+
+    Args:
+        widths: by place.
+
+    Raises:
+        ValueError: names the places, their widths and the largest ones that can be built.
+    """
+    most = {place: features.at(place) // 4 for place in widths}
+    wide: dict[str, str] = {}
+    for place, width in sorted(widths.items(), key=lambda item: item[1]):
+        if width > most[place]:
+            branch = place.partition("_")[0]
+            wide[branch] = f"{width} in {place} ({branch}: at most {most[place]})"
+    if wide:
+        raise ValueError(
+            f"width {', '.join(wide.values())}: more than a quarter of the state's features, which is not "
+            "built; lower schedule, width_sum, base_dimension, text_width or conditional_width"
+        )

@@ -7,7 +7,6 @@ from typing import Any
 
 from pipeline.data.conventions import CONVENTIONS
 from pipeline.evaluation.readers import AVERAGE, OVERALL
-from pipeline.models.widths import FEATURES
 from pipeline.runtime.options import json_value
 
 REPORTED_ONLY = {"cris": "CRIS", "san": "SAN", "imedsam_lora": "I-MedSAM (LoRA)"}
@@ -46,7 +45,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "side": {"type": int, "help": "side of the model's input, pixels"},
     "masks": {"choices": CONVENTIONS, "help": "which levels of masks are foreground"},
     "title": {"default": "", "help": "heading"},
-    "backbone": {"choices": FEATURES, "help": "CLIPSeg whose states the adapters act on"},
+    "backbone": {"help": "CLIPSeg whose states the adapters act on: full, tiny, or a folder"},
     "settings": _json(dict, "settings of each variant"),
     "names": _json(list, "what is compared, before and after"),
     "learned": _json(list, "variants whose runs have a widths.json", default=[]),

@@ -50,6 +50,14 @@ def test_which_backbone_is_counted(tmp_path):
         backbone_config("huge")
 
 
-def test_invalid_settings_are_named():
-    with pytest.raises(PipelineError, match=r"variants\.broken: "):
-        count_costs({"broken": {"kind": "telescopic", "schedule": [8, 8]}}, tiny_config(), 96)
+def test_the_cost_of_each_variant_stands_alone(capsys):
+    variants = {
+        "broken": {"kind": "telescopic", "schedule": [8, 8]},
+        "too_wide": {"kind": "telescopic", "text_width": 99},
+    }
+    table = count_costs(variants | {"zero_shot": {"kind": "zero_shot"}}, tiny_config(), 64)
+    assert list(table["variant"]) == ["zero_shot"]
+    log = capsys.readouterr().err
+    assert "left out variants.broken: " in log and "left out variants.too_wide: width 99 in text_12_mlp" in log
+    with pytest.raises(PipelineError, match=r"no variant can be counted: variants\.broken: "):
+        count_costs(variants, tiny_config(), 64)

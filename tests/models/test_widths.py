@@ -5,11 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from model_support import telescopic_settings
+from transformers import CLIPSegConfig
 
 from pipeline.models.backbone import empty_backbone, full_size_config, tiny_config
 from pipeline.models.kinds import parse_variant
 from pipeline.models.variants import build_segmenter
-from pipeline.models.widths import FEATURES, SCHEDULES, apportion, resolve_widths, telescopic_widths
+from pipeline.models.widths import FEATURES, SCHEDULES, apportion, features_of, resolve_widths, telescopic_widths
 
 
 def test_widths_of_the_schedules():
@@ -63,6 +64,21 @@ def test_widths_that_cannot_be_shared_out_are_refused():
         apportion([1] * 9, 71)
     with pytest.raises(ValueError, match="in proportion to"):
         apportion([1, 0], 100)
+    with pytest.raises(ValueError, match="33 cannot be shared among 2 layers"):
+        apportion([1, 2], 33, most=16)
+
+
+def test_a_layer_that_reaches_the_bound_leaves_the_rest_to_the_others():
+    assert apportion([1, 1, 9, 1, 1], 100, most=32) == [17, 17, 32, 17, 17]
+    assert apportion([1, 100, 9], 72, most=32) == [8, 32, 32]
+    assert apportion([3, 1], 64, most=32) == [32, 32]
+
+
+def test_the_sizes_of_a_backbone_in_a_folder(tmp_path):
+    tiny_config().save_pretrained(tmp_path)
+    assert features_of(str(tmp_path)) == FEATURES["tiny"]
+    CLIPSegConfig().save_pretrained(tmp_path)
+    assert features_of(str(tmp_path)) == FEATURES["full"] == features_of("full")
 
 
 @given(st.integers(8, 2048))
@@ -81,8 +97,9 @@ def test_adapters_by_place():
     assert widths["conditional"] == 16 and len(widths) == 18 + 6 + 1
     part = {"kind": "telescopic", "branches": ["vision"], "vision_layers": [7], "schedule": [99], "placement": ["mlp"]}
     assert parse_variant(part).adapter_widths(FEATURES["full"]) == {"vision_7_mlp": 99}
-    # At most a quarter of the state: 128 / 4 in the demo's CLIPSeg.
-    assert parse_variant(part).adapter_widths(FEATURES["tiny"]) == {"vision_7_mlp": 32}
+    # At most a quarter of the state: 128 / 4 in the demo's CLIPSeg. The authors' module would build less in silence.
+    with pytest.raises(ValueError, match=r"width 99 in vision_7_mlp \(vision: at most 32\): more than a quarter"):
+        parse_variant(part).adapter_widths(FEATURES["tiny"])
     # Below the smallest only where it is asked for.
     narrow = {"kind": "telescopic", "branches": ["text"], "text_layers": [3], "text_width": 4, "placement": ["mlp"]}
     assert parse_variant(narrow).adapter_widths(FEATURES["full"]) == {"text_3_mlp": 4}

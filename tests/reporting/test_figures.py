@@ -309,10 +309,9 @@ def test_places_of_adapters():
     assert parse_place("vision_3_mlp") == Place("vision", "mlp", 3)
     assert parse_place("conditional") == Place("conditional", "conditional", 0)
     assert parse_place("refinement") is None
-    widths = adapter_widths(DEPTH, ["base_256", "lora"], FEATURES["tiny"])
+    widths = adapter_widths(DEPTH, ["base_256", "lora"], FEATURES["full"])
     assert widths["lora"] == {}
-    # A quarter of the tiny backbone's 128 features bounds what would be 128 in layer 9.
-    assert widths["base_256"][Place("vision", "mlp", 9)] == 32
+    assert widths["base_256"][Place("vision", "mlp", 9)] == 128
 
 
 def test_widths_are_drawn_as_built():

@@ -135,15 +135,16 @@ def _some(values, smallest=1):
 @st.composite
 def telescopic_settings(draw):
     layers = draw(_some(range(1, 11)))
-    widths = st.lists(st.integers(8, 300), min_size=len(layers), max_size=len(layers))
+    # As wide as the tiny model's states allow.
+    widths = st.lists(st.integers(8, 32), min_size=len(layers), max_size=len(layers))
     return {
         "kind": "telescopic",
         "vision_layers": layers,
         "schedule": draw(st.sampled_from(SCHEDULES) | widths),
-        "base_dimension": draw(st.integers(8, 512)),
+        "base_dimension": draw(st.integers(8, 65)),
         "text_layers": draw(_some(range(1, 13))),
-        "text_width": draw(st.none() | st.integers(8, 200)),
-        "conditional_width": draw(st.none() | st.integers(8, 200)),
+        "text_width": draw(st.none() | st.integers(8, 16)),
+        "conditional_width": draw(st.none() | st.integers(8, 16)),
         "branches": draw(_some(["vision", "text", "conditional"])),
         "placement": draw(_some(["attention", "mlp"])),
         "alpha_learned": draw(st.booleans()),

@@ -5,11 +5,12 @@ import http.server
 import shutil
 import threading
 import time
+import zipfile
 
 import pandas as pd
 import pytest
 import yaml
-from workflow_support import ROOT, SMALL, planned, snakemake
+from workflow_support import FAMILY, ROOT, SMALL, planned, snakemake
 
 from pipeline.config import read_study
 from pipeline.plan import Plan
@@ -66,6 +67,7 @@ def test_a_published_checkpoint_is_scored_without_training():
         ("trainig={}", "trainig: no such key"),
         ("main=[telescopik]", "variant 'telescopik' is unknown; allowed: zero_shot, decoder_only"),
         ("variants={telescopic: {text_width: 0}}", "text_width: Input should be greater than or equal to 2"),
+        ("variants={telescopic: {width_sum: 2000}}", "telescopic: width 395 in vision_9_mlp (vision: at most 192)"),
     ],
 )
 def test_mistakes_are_refused_before_any_job(option, words):
@@ -166,6 +168,44 @@ def test_a_setting_trains_its_own_variant_and_a_label_none(changeable, change, t
     jobs = plan()
     assert jobs.get("train", 0) == trained
     assert jobs["table_main"] == 1
+
+
+@pytest.mark.slow
+def test_a_variant_under_another_key_is_taken_up_with_its_folders(changeable):
+    folder, plan = changeable
+    overlay = yaml.safe_load((folder / "small.yaml").read_text())
+    flat = {"flat": {"kind": "telescopic", "label": "Uniform", "schedule": "uniform"}}
+    overlay |= {"variants": flat, "ablations": {"depth": FAMILY | {"variants": ["telescopic", "flat"]}}}
+    (folder / "small.yaml").write_text(yaml.safe_dump(overlay))
+    assert plan()["train"] == 1
+    for path in (folder / "results/small/runs").glob("*/uniform"):
+        path.rename(path.with_name("flat"))
+    assert not {"train", "evaluate"} & plan().keys()
+
+
+@pytest.mark.slow
+def test_a_report_of_a_part_shows_what_there_is(changeable, tmp_path):
+    folder, _ = changeable
+    (folder / "results/small/pages/tables/main.html").unlink()
+    (folder / "results/small/pareto.png").unlink()
+    result = snakemake(folder, "--report", str(tmp_path / "report.zip"), "--configfile", "small.yaml")
+    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
+    shown = str(zipfile.ZipFile(tmp_path / "report.zip").namelist())
+    assert "overview" in shown and "pareto" not in shown
+
+
+@pytest.mark.slow
+def test_a_variant_that_cannot_be_built_stops_the_study_before_its_first_job(changeable):
+    folder, _ = changeable
+    kind = folder / "pipeline/models/kinds/end_to_end.py"
+    kind.write_text(
+        kind.read_text().replace("for parameter in", "raise KeyError('layer 13')\n        for parameter in")
+    )
+    result = snakemake(folder, "all", "--configfile", "small.yaml", "--quiet", "rules")
+    output = result.stdout + result.stderr
+    assert result.returncode == 1 and "Traceback" not in output
+    assert "variants.end_to_end: KeyError('layer 13') (end_to_end.py, line " in output
+    assert "Error in rule" not in output
 
 
 @pytest.mark.slow

@@ -38,17 +38,24 @@ def python(folder: Path, *arguments: str) -> str:
     return result.stdout
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
-def test_files_and_modules_that_are_named_exist(name):
-    text = (ROOT / name).read_text(encoding="utf-8")
-    names = set(re.findall(r"`((?:pipeline|workflow|tests|envs)/[\w./-]+)`|\]\(([\w./-]+)\)", text))
+def test_files_and_modules_that_the_readme_names_exist():
+    names = set(re.findall(r"`((?:pipeline|workflow|tests|envs)/[\w./-]+)`|\]\(([\w./-]+)\)", TEXT))
     paths = {path for pair in names for path in pair if path}
-    assert len(paths) > 8
+    assert len(paths) > 15
     missing = [path for path in paths if not (ROOT / path).exists() and not path.endswith("kinds/shift.py")]
     assert not missing
-    for module in set(re.findall(r"python -m (pipeline[\w.]*)", text)):
+    for module in set(re.findall(r"python -m (pipeline[\w.]*)", TEXT)):
         place = ROOT / module.replace(".", "/")
         assert place.with_suffix(".py").exists() or (place / "__main__.py").exists(), module
+
+
+def test_targets_stand_before_the_configuration_files():
+    """``--configfile`` takes all words that follow it."""
+    texts = [TEXT, *(path.read_text() for path in (ROOT / "workflow/config").glob("*.yaml"))]
+    texts += [(ROOT / "config.yaml").read_text(), (ROOT / "Makefile").read_text()]
+    lists = re.findall(r"snakemake [^\n`]*--configfile((?: +[^\s-]\S*)+)", "\n".join(texts))
+    assert len(lists) > 4
+    assert all(word.endswith(".yaml") for words in lists for word in words.replace("\\", "").split())
 
 
 def test_a_variant_and_an_ablation(own_copy):

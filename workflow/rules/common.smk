@@ -1,4 +1,3 @@
-import functools
 import os
 import shlex
 import sys
@@ -8,6 +7,7 @@ from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, str(Path(workflow.basedir)))
 
+from pipeline.check import check_before_jobs, check_widths
 from pipeline.config import load_study
 from pipeline.data.archives import own_archives
 from pipeline.data.conventions import CONVENTIONS
@@ -23,10 +23,11 @@ from pipeline.runtime.gpus import visible_gpus
 
 try:
     STUDY = load_study(config)
+    PLAN = Plan(STUDY)
+    check_widths(PLAN)
 except PipelineError as error:
     raise WorkflowError(str(error)) from None
 
-PLAN = Plan(STUDY)
 R = STUDY.results
 RUN = "{dataset}/{variant}/seed{seed}"
 ENVIRONMENT = "../../envs/environment.yaml"
@@ -54,7 +55,6 @@ wildcard_constraints:
     key="|".join(PLAN.released) or "none",
 
 
-@functools.cache
 def gpus():
     """GPUs for this invocation: as configured, else as many as this machine has."""
     return visible_gpus() if STUDY.jobs.gpus is None else STUDY.jobs.gpus
@@ -115,9 +115,13 @@ def source(files, folder, url):
     return options(folder=f"{R}/phantoms/{files}" if STUDY.archives.phantoms else folder, base_url=bare)
 
 
+# A report of a part of the study shows what there is; Snakemake's own stops at the first file that was not made.
+REPORTING = any(word.split("=")[0] == "--report" for word in sys.argv)
+
+
 def shown(step, path):
     """``path``, marked for the report if it is what the report shows of ``step``."""
-    if step.entry is None or path.endswith(".pdf"):
+    if step.entry is None or path.endswith(".pdf") or (REPORTING and not Path(path).exists()):
         return path
     caption = Path(workflow.basedir, f"workflow/report/{step.entry.caption}.rst")
     place = {"category": step.entry.category, "subcategory": step.entry.subcategory}

@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 _KINDS: dict[str, type["VariantSettings"]] = {}
 
 
-def each_once(values: list) -> list:
-    """``values``, of which none may be repeated; for validation."""
+def _each_once(values: list) -> list:
     if len(set(values)) != len(values):
         raise ValueError(f"{values}: an entry is listed more than once")
     return values
@@ -32,11 +31,11 @@ def _pattern(value: str) -> str:
 
 
 # What kinds choose from. Layers are counted from 1; the vision layers after the tenth never reach CLIPSeg's decoder.
-VisionLayers = Annotated[list[Annotated[int, Field(ge=1, le=10)]], AfterValidator(each_once)]
-TextLayers = Annotated[list[Annotated[int, Field(ge=1, le=12)]], AfterValidator(each_once)]
-Branches = Annotated[list[Literal["vision", "text", "conditional"]], AfterValidator(each_once)]
-SubLayers = Annotated[list[Literal["attention", "mlp"]], AfterValidator(each_once)]
-Parts = Annotated[list[Literal["vision", "text", "decoder"]], AfterValidator(each_once)]
+VisionLayers = Annotated[list[Annotated[int, Field(ge=1, le=10)]], AfterValidator(_each_once)]
+TextLayers = Annotated[list[Annotated[int, Field(ge=1, le=12)]], AfterValidator(_each_once)]
+Branches = Annotated[list[Literal["vision", "text", "conditional"]], AfterValidator(_each_once)]
+SubLayers = Annotated[list[Literal["attention", "mlp"]], AfterValidator(_each_once)]
+Projections = Annotated[list[Literal["q_proj", "k_proj", "v_proj", "out_proj"]], AfterValidator(_each_once)]
 
 
 class VariantSettings(BaseModel):
@@ -62,6 +61,10 @@ class VariantSettings(BaseModel):
         for value in chosen:
             value.requires_grad_(True)
 
+    def changes(self) -> dict[str, Any]:
+        """The kind and those settings that differ from its defaults, JSON-ready."""
+        return self.model_dump(mode="json", exclude_defaults=True) | {"kind": self.kind}
+
     def attach(self, segmenter: "Segmenter") -> None:
         """Add this kind's modules to ``segmenter`` and mark what training updates. All else stays frozen."""
         raise NotImplementedError
@@ -69,17 +72,6 @@ class VariantSettings(BaseModel):
     def trainable_parameters(self, segmenter: "Segmenter") -> int:
         """How many parameters a table calls trainable: as a rule all that training updates."""
         return sum(value.numel() for value in segmenter.trainable_parameters().values())
-
-
-class LayerSettings(VariantSettings):
-    """Settings of kinds that change the layers which Telescopic Adapters adapt, unless told otherwise."""
-
-    vision_layers: VisionLayers = Field(list(range(1, 10)), description="Adapted vision layers [studied]")
-    text_layers: TextLayers = Field([10, 11, 12], description="Adapted text layers [studied]")
-
-    def layers(self) -> list[str]:
-        """The adapted layers as places name them: ``vision_1``, ..., ``text_12``."""
-        return [*(f"vision_{layer}" for layer in self.vision_layers), *(f"text_{layer}" for layer in self.text_layers)]
 
 
 def register(kind: str):

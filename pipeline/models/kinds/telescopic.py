@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from pipeline.models.kinds import Branches, SubLayers, TextLayers, VariantSettings, VisionLayers, register
-from pipeline.models.widths import SCHEDULES, Features, clamp_width, resolve_widths
+from pipeline.models.widths import SCHEDULES, Features, check_widths, resolve_widths
 
 Width = Annotated[int, Field(ge=8, le=8192)]
 
@@ -48,28 +48,32 @@ class Telescopic(VariantSettings):
         return self
 
     def vision_widths(self) -> list[int]:
-        """Width of each adapted vision layer, in the order of ``vision_layers``, not yet bounded."""
+        """Width of each adapted vision layer, in the order of ``vision_layers``."""
         return resolve_widths(self.schedule, len(self.vision_layers), self.base_dimension, self.width_sum)
 
     def adapter_widths(self, features: Features) -> dict[str, int]:
         """Bottleneck width, as built, of each adapter by its place (``vision_3_mlp``, ``text_12_attention``, ...).
 
         Args:
-            features: sizes of the backbone's states; a width is at most a quarter of its state's (authors' module).
+            features: sizes of the backbone's states.
 
         Returns:
             Places in the order in which their adapters are initialised: vision by layer, text by layer, conditional.
+
+        Raises:
+            ValueError: a width is more than a quarter of its state's, which the authors' module does not build.
         """
-        requested = {}
+        widths = {}
         if "vision" in self.branches:
             for layer, width in zip(self.vision_layers, self.vision_widths(), strict=True):
-                requested |= {f"vision_{layer}_{part}": width for part in self.placement}
+                widths |= {f"vision_{layer}_{part}": width for part in self.placement}
         if "text" in self.branches:
             width = self.text_width or max(8, self.base_dimension // 4)
-            requested |= {f"text_{layer}_{part}": width for layer in self.text_layers for part in self.placement}
+            widths |= {f"text_{layer}_{part}": width for layer in self.text_layers for part in self.placement}
         if "conditional" in self.branches:
-            requested["conditional"] = self.conditional_width or max(16, self.base_dimension // 8)
-        return {place: clamp_width(width, features.at(place)) for place, width in requested.items()}
+            widths["conditional"] = self.conditional_width or max(16, self.base_dimension // 8)
+        check_widths(widths, features)
+        return widths
 
     def attach(self, segmenter) -> None:
         # torch stays out of this module's import: Snakemake reads the settings each time it parses the workflow.

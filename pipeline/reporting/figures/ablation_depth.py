@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from matplotlib.axes import Axes
 
 from pipeline.evaluation.runs import Run
-from pipeline.models.widths import FEATURES
+from pipeline.models.widths import features_of
 from pipeline.reporting.figures.ablation import FAMILY_OPTIONS, Side, render
 from pipeline.reporting.figures.chosen import runs_of
 from pipeline.reporting.figures.places import LAYERS, Place, adapter_widths
@@ -73,7 +73,7 @@ def main() -> None:
     options = parse_options(__doc__, *FAMILY_OPTIONS, "settings", "backbone", "learned")
     for variant in options.learned:
         options.settings[variant] |= {"schedule": learned_schedule(runs_of(options, [variant])), "width_sum": None}
-    widths = adapter_widths(options.settings, options.variants, FEATURES[options.backbone])
+    widths = adapter_widths(options.settings, options.variants, features_of(options.backbone))
     render(options, schedule_column(widths))
 
 

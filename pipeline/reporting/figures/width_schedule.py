@@ -8,7 +8,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from pipeline.models.widths import FEATURES
+from pipeline.models.widths import features_of
 from pipeline.reporting.figures.panels import panel_grid, wrapped_labels
 from pipeline.reporting.figures.places import LAYERS, READ_LAYERS, Place, adapter_widths
 from pipeline.reporting.lettering import line_count
@@ -83,7 +83,7 @@ def width_schedule(widths: Mapping[str, Mapping[Place, int]], labels: Mapping[st
 
 def main() -> None:
     options = parse_options(__doc__, "settings", "backbone", "variants")
-    widths = adapter_widths(options.settings, options.variants, FEATURES[options.backbone])
+    widths = adapter_widths(options.settings, options.variants, features_of(options.backbone))
     save(width_schedule(widths, options.labels, options.note), options.output)
 
 
