@@ -44,7 +44,7 @@ def check_widths(plan: Plan) -> None:
         PipelineError: names variants, places and widths.
     """
     problems, features = [], features_of(plan.backbone())
-    for name in plan.variants():
+    for name in plan.variants:
         settings = plan.study.variants[name].settings
         try:
             if settings.kind == "telescopic":
@@ -112,8 +112,8 @@ def check_before_jobs(plan: Plan) -> None:
     Raises:
         PipelineError: the same.
     """
-    modules = sorted({plan.study.variants[name].module for name in plan.variants()})
-    variants = {name: plan.settings(name) for name in plan.variants()}
+    modules = sorted({plan.study.variants[name].module for name in plan.variants})
+    variants = {name: plan.settings(name) for name in plan.variants}
     content = json.dumps([variants, plan.backbone(), digest("pipeline.check", "pipeline.models.variants", *modules)])
     note, passed = Path(plan.study.results, NOTE), hashlib.sha256(content.encode()).hexdigest()
     if find_spec("torch") is None or (note.is_file() and note.read_text() == passed):
@@ -136,7 +136,7 @@ def main() -> None:
     study = read_study(*arguments.files)
     plan = Plan(study)
     check_widths(plan)
-    variants = {name: plan.settings(name) for name in plan.variants()}
+    variants = {name: plan.settings(name) for name in plan.variants}
     check_variants(variants, plan.backbone())
     print(f"valid: {len(study.datasets)} datasets, {len(variants)} variants, {len(study.seeds)} seeds")
 

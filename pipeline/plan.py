@@ -149,6 +149,7 @@ class Plan:
         self.families = {name: self._family(name, entry) for name, entry in study.ablations.items()}
         self.further = {group.name: group for group in self._further_groups()}
         self.groups = (self.main, *self.families.values(), *self.further.values())
+        self.variants = list(dict.fromkeys(name for group in self.groups for name in group.variants))
         # All that are made: the study's, and those that further families derive from them.
         self.datasets = list(dict.fromkeys(name for group in self.groups for name in group.datasets))
         self.data = self._apart(Group("data", "", {}, self.datasets))
@@ -226,11 +227,6 @@ class Plan:
     def training(self, variant: str) -> dict[str, Any]:
         """What determines how ``variant`` is trained; not what only decides how a run is saved."""
         return self.study.training_of(variant).model_dump(mode="json", exclude={"save_every"})
-
-    def variants(self) -> list[str]:
-        """All variants that are trained or widths learned from, in the configuration's order."""
-        used = {variant for group in self.groups for _, variant, _ in self.trainings(group)}
-        return [name for name in self.study.variants if name in used]
 
     def backbone(self) -> str:
         """The size of the backbone: of the demo's, of clipseg-rd64-refined, or of the one in a folder."""

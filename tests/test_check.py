@@ -68,7 +68,7 @@ def test_every_variant_that_cannot_be_trained_is_named_with_its_reason(broken, b
     assert "no place 'vision_11_mlp' that influences the mask" in named["nowhere"]
     assert "RuntimeError" in named["wrong_size"]
     assert "does not depend on what is trained: clipseg.clip.logit_scale" in named["idle"]
-    assert named["bug"].endswith("KeyError('hidden')")
+    assert "KeyError('hidden')" in named["bug"]
 
 
 def test_widths_that_the_backbone_does_not_build_are_refused():

@@ -79,7 +79,7 @@ def test_overlays_are_valid(overlay):
         ("image_size", 350, ["image_size", "multiple of 16", "350"]),
         ("training/batch_size", 0, ["training.batch_size", "greater than or equal to 1", "0"]),
         ("training/precision", "fp8", ["training.precision", "'fp16', 'bf16' or 'fp32'", "fp8"]),
-        ("variants/telescopic/kind", "telescope", ["variants.telescopic", "'telescope'", "allowed: decoder_only"]),
+        ("variants/telescopic/kind", "telescope", ["variants.telescopic", "'telescope'", "allowed: adaptformer"]),
         ("variants/telescopic/text_width", 0, ["variants.telescopic.text_width", "greater than or equal to 2", "0"]),
         ("variants/telescopic/schedule", [8] * 8, ["variants.telescopic", "8 widths for 9 vision layers"]),
         ("variants/telescopic/schedule", [0] * 9, ["variants.telescopic.schedule", "greater than or equal to 8"]),

@@ -28,7 +28,9 @@ class TelescopicAdapter(nn.Module):
             self.register_buffer("scale", scale)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.scale * self.up(self.dropout(nn.functional.silu(self.norm(self.down(x)))))
+        hidden = self.dropout(nn.functional.silu(self.norm(self.down(x))))
+        # The scale on the small matrix: on the output it would be a kernel more, and one more tensor kept.
+        return x + nn.functional.linear(hidden, self.scale * self.up.weight)
 
 
 class VlsmAdapter(nn.Module):
@@ -91,3 +93,81 @@ class ScaleShift(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.scale * x + self.shift
+
+
+class Bottleneck(nn.Module):
+    """``[x +] scale * up(activation(down(x)))`` with biases.
+
+    Args:
+        features: size of the last axis of the input.
+        width: bottleneck width.
+        activation: ``relu`` or ``gelu``.
+        residual: whether the input is added.
+        start: standard deviation of both matrices at the start; if absent, ``up`` is zero, so that the sum is too.
+    """
+
+    def __init__(
+        self,
+        features: int,
+        width: int,
+        activation: str = "relu",
+        scale: float = 1.0,
+        residual: bool = True,
+        start: float | None = None,
+    ):
+        super().__init__()
+        self.down, self.up = nn.Linear(features, width), nn.Linear(width, features)
+        self.activation, self.scale, self.residual = getattr(nn.functional, activation), scale, residual
+        for layer in (self.down, self.up):
+            nn.init.zeros_(layer.bias)
+            if start is not None:
+                nn.init.trunc_normal_(layer.weight, std=start, a=-2 * start, b=2 * start)
+        if start is None:
+            nn.init.zeros_(self.up.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        change = self.scale * self.up(self.activation(self.down(x)))
+        return x + change if self.residual else change
+
+
+class KroneckerRules(nn.Module):
+    """The first factors of Kronecker products, (products, products, products), which many weights share."""
+
+    def __init__(self, products: int):
+        super().__init__()
+        self.matrices = nn.Parameter(torch.randn(products, products, products) / products)
+
+
+class KroneckerLinear(nn.Module):
+    """``x @ weight + bias``, the weight being the sum over i of kron(rules[i], left[i] @ right[i])."""
+
+    def __init__(self, inputs: int, outputs: int, rules: KroneckerRules, rank: int):
+        super().__init__()
+        products = len(rules.matrices)
+        if inputs % products or outputs % products:
+            raise ValueError(f"{inputs} to {outputs} features cannot be divided by {products} Kronecker products")
+        self.rules = rules
+        self.left = nn.Parameter(torch.empty(products, inputs // products, rank))
+        self.right = nn.Parameter(torch.empty(products, rank, outputs // products))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        # As many terms as an output sums: it starts with the input's variance.
+        nn.init.normal_(self.left, std=(products / inputs) ** 0.5)
+        nn.init.normal_(self.right, std=rank**-0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        factors = (self.rules.matrices, self.left, self.right)
+        weight = torch.einsum("iab,ipr,irq->apbq", *factors).flatten(2).flatten(0, 1)
+        return x @ weight + self.bias
+
+
+class KroneckerBottleneck(nn.Module):
+    """``x + up(gelu(down(x)))`` of :class:`KroneckerLinear`; starts as the identity."""
+
+    def __init__(self, features: int, width: int, rules: KroneckerRules, rank: int = 1):
+        super().__init__()
+        self.down = KroneckerLinear(features, width, rules, rank)
+        self.up = KroneckerLinear(width, features, rules, rank)
+        nn.init.zeros_(self.up.right)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.up(nn.functional.gelu(self.down(x)))

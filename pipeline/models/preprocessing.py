@@ -1,5 +1,6 @@
 """What goes into the model: normalised images and token ids."""
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,9 +32,15 @@ def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerBase:
 
 def normalise(images: Tensor) -> Tensor:
     """uint8 (batch, height, width, 3) to float32 (batch, 3, height, width) with ImageNet's mean and deviation."""
-    mean = torch.tensor(IMAGE_MEAN, device=images.device) * 255
-    scale = 1 / (torch.tensor(IMAGE_STD, device=images.device) * 255)
-    return ((images.float() - mean) * scale).permute(0, 3, 1, 2).contiguous()
+    mean, scale = _statistics(images.device)
+    return ((images - mean) * scale).permute(0, 3, 1, 2).contiguous()
+
+
+@functools.cache
+def _statistics(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Mean and reciprocal deviation of uint8 values, (3,) each. Copied to ``device`` once: a copy waits for it."""
+    with torch.inference_mode(False):
+        return torch.tensor(IMAGE_MEAN, device=device) * 255, 1 / (torch.tensor(IMAGE_STD, device=device) * 255)
 
 
 def tokenise(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], context: int = 77) -> tuple[Tensor, Tensor]:

@@ -80,7 +80,7 @@ class Segmenter(nn.Module):
         self.adapters[place] = module.to(reference.device, reference.dtype)
         operation = self.operations().get(place)
         if operation is not None:
-            operation.register_forward_hook(_Behind(self.adapters[place]))
+            operation.register_forward_hook(_Behind(self.adapters, place))
 
     def places(self) -> list[str]:
         """Every place at which the forward applies an adapter."""
@@ -200,9 +200,9 @@ class Segmenter(nn.Module):
         causal = encoder == "text"
         # For sdpa the flag is enough; the eager implementation needs the mask itself.
         mask = _causal_mask(x) if causal and layer.self_attn.config._attn_implementation == "eager" else None
-        attended = layer.self_attn(layer.layer_norm1(x), attention_mask=mask, is_causal=causal)[0]
+        attended = layer.self_attn(_for_products(layer.layer_norm1(x)), attention_mask=mask, is_causal=causal)[0]
         x = self._add(f"{place}_attention", x, attended)
-        return self._add(f"{place}_mlp", x, layer.mlp(layer.layer_norm2(x)))
+        return self._add(f"{place}_mlp", x, layer.mlp(_for_products(layer.layer_norm2(x))))
 
     def _tower(self, encoder: str) -> nn.Module:
         return self.clipseg.clip.vision_model if encoder == "vision" else self.clipseg.clip.text_model
@@ -399,13 +399,16 @@ class Segmenter(nn.Module):
 
 
 class _Behind:
-    """A forward hook that maps a module's output by an adapter; a copy of both refers to the copied adapter."""
+    """A forward hook that maps a module's output by the adapter at a place, as long as there is one.
 
-    def __init__(self, adapter: nn.Module):
-        self.adapter = adapter
+    A class, so that a copy of the segmenter refers to the copied adapters.
+    """
+
+    def __init__(self, adapters: nn.ModuleDict, place: str):
+        self.adapters, self.place = adapters, place
 
     def __call__(self, module: nn.Module, inputs: tuple, output: Tensor) -> Tensor:
-        return self.adapter(output)
+        return self.adapters[self.place](output) if self.place in self.adapters else output
 
 
 def _insert(x: Tensor, tokens: Tensor) -> Tensor:
@@ -416,6 +419,14 @@ def _insert(x: Tensor, tokens: Tensor) -> Tensor:
 def _leave_out(x: Tensor, count: int) -> Tensor:
     """``x`` (batch, tokens, features) without the ``count`` tokens behind its first one."""
     return torch.cat([x[:, :1], x[:, 1 + count :]], dim=1) if count else x
+
+
+def _for_products(x: Tensor) -> Tensor:
+    """``x`` in the type of autocast's products: converted once, not by each product that reads it."""
+    kind = x.device.type
+    # Empty models are counted on the meta device, of which autocast does not know.
+    mixed = kind != "meta" and torch.is_autocast_enabled(kind)
+    return x.to(torch.get_autocast_dtype(kind)) if mixed else x
 
 
 def _causal_mask(x: Tensor) -> Tensor:

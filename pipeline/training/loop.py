@@ -16,6 +16,7 @@ import psutil
 import torch
 from torch import Tensor
 
+from pipeline.models.frozen import prepare_frozen
 from pipeline.models.preprocessing import normalise
 from pipeline.models.segmenter import Segmenter
 from pipeline.models.textcache import TextCache
@@ -156,6 +157,7 @@ class Trainer:
         self.scaler = torch.amp.GradScaler(self.device, enabled=self.precision == "fp16")
         self.progress = Progress()
         self.best = self._snapshot()
+        prepare_frozen(segmenter, AUTOCAST.get(self.precision, torch.float32))
         cache_vision(segmenter, (train, val), settings.batch_size, self.autocast)
 
     def autocast(self) -> contextlib.AbstractContextManager:

@@ -11,7 +11,7 @@ from pipeline.training.settings import TrainingSettings
 
 def part_of(name: str) -> str:
     """The part of the model, ``encoders``, ``decoder`` or ``adapters``, that a segmenter's parameter belongs to."""
-    if name.startswith("adapters.") or ".lora_" in name:
+    if name.startswith("adapters.") or ".lora_" in name or ".ia3_" in name:
         return "adapters"
     return "decoder" if name.startswith("clipseg.decoder.") else "encoders"
 

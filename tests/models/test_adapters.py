@@ -15,6 +15,18 @@ def test_how_far_an_adapter_starts_from_the_identity():
         assert 0.01 < moved <= 0.1 * width**0.5
 
 
+def test_an_adapter_is_the_authors_formula():
+    """In float64: values and all gradients."""
+    torch.manual_seed(0)
+    adapter = TelescopicAdapter(24, 8).double().eval()
+    x = torch.randn(5, 24, dtype=torch.float64, requires_grad=True)
+    formula = x + adapter.scale * adapter.up(torch.nn.functional.silu(adapter.norm(adapter.down(x))))
+    inputs = [x, *adapter.parameters()]
+    torch.testing.assert_close(adapter(x), formula, rtol=1e-12, atol=1e-12)
+    gradients = (torch.autograd.grad(value.square().sum(), inputs) for value in (adapter(x), formula))
+    torch.testing.assert_close(*gradients, rtol=1e-12, atol=1e-12)
+
+
 def test_how_far_refinement_starts_from_the_identity():
     """It scales a logit by 1 to 2 and so never changes its sign: the mask at 0.5 stays the same."""
     torch.manual_seed(0)

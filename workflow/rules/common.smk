@@ -1,3 +1,4 @@
+import functools
 import os
 import shlex
 import sys
@@ -55,6 +56,7 @@ wildcard_constraints:
     key="|".join(PLAN.released) or "none",
 
 
+@functools.cache
 def gpus():
     """GPUs for this invocation: as configured, else as many as this machine has."""
     return visible_gpus() if STUDY.jobs.gpus is None else STUDY.jobs.gpus

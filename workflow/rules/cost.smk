@@ -9,9 +9,9 @@ rule cost:
         mem_mb=memory(6000),
         runtime=30,
     params:
-        code=code("pipeline.cost.count", PLAN.variants()),
+        code=code("pipeline.cost.count", PLAN.variants),
         options=lambda wildcards: options(
-            variants=compact({name: STUDY.variants[name].settings.changes() for name in PLAN.variants()}),
+            variants=compact({name: STUDY.variants[name].settings.changes() for name in PLAN.variants}),
             backbone=PLAN.backbone(),
             image_size=STUDY.image_size,
         ),

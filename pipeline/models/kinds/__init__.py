@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 _KINDS: dict[str, type["VariantSettings"]] = {}
 
 
-def _each_once(values: list) -> list:
+def each_once(values: list) -> list:
+    """``values``, of which none may be repeated; for validation."""
     if len(set(values)) != len(values):
         raise ValueError(f"{values}: an entry is listed more than once")
     return values
@@ -31,11 +32,11 @@ def _pattern(value: str) -> str:
 
 
 # What kinds choose from. Layers are counted from 1; the vision layers after the tenth never reach CLIPSeg's decoder.
-VisionLayers = Annotated[list[Annotated[int, Field(ge=1, le=10)]], AfterValidator(_each_once)]
-TextLayers = Annotated[list[Annotated[int, Field(ge=1, le=12)]], AfterValidator(_each_once)]
-Branches = Annotated[list[Literal["vision", "text", "conditional"]], AfterValidator(_each_once)]
-SubLayers = Annotated[list[Literal["attention", "mlp"]], AfterValidator(_each_once)]
-Projections = Annotated[list[Literal["q_proj", "k_proj", "v_proj", "out_proj"]], AfterValidator(_each_once)]
+VisionLayers = Annotated[list[Annotated[int, Field(ge=1, le=10)]], AfterValidator(each_once)]
+TextLayers = Annotated[list[Annotated[int, Field(ge=1, le=12)]], AfterValidator(each_once)]
+Branches = Annotated[list[Literal["vision", "text", "conditional"]], AfterValidator(each_once)]
+SubLayers = Annotated[list[Literal["attention", "mlp"]], AfterValidator(each_once)]
+Parts = Annotated[list[Literal["vision", "text", "decoder"]], AfterValidator(each_once)]
 
 
 class VariantSettings(BaseModel):
@@ -72,6 +73,17 @@ class VariantSettings(BaseModel):
     def trainable_parameters(self, segmenter: "Segmenter") -> int:
         """How many parameters a table calls trainable: as a rule all that training updates."""
         return sum(value.numel() for value in segmenter.trainable_parameters().values())
+
+
+class LayerSettings(VariantSettings):
+    """Settings of kinds that change the layers which Telescopic Adapters adapt, unless told otherwise."""
+
+    vision_layers: VisionLayers = Field(list(range(1, 10)), description="Adapted vision layers [studied]")
+    text_layers: TextLayers = Field([10, 11, 12], description="Adapted text layers [studied]")
+
+    def layers(self) -> list[str]:
+        """The adapted layers as places name them: ``vision_1``, ..., ``text_12``."""
+        return [*(f"vision_{layer}" for layer in self.vision_layers), *(f"text_{layer}" for layer in self.text_layers)]
 
 
 def register(kind: str):

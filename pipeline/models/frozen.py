@@ -1,0 +1,56 @@
+"""What no training changes, made ready for one run: the same function in fewer operations."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+from transformers.activations import QuickGELUActivation
+from transformers.models.clipseg.modeling_clipseg import CLIPSegMLP
+
+from pipeline.models.segmenter import Segmenter
+
+QUICK_GELU = 1.702
+PRODUCTS = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
+
+
+@torch.no_grad()
+def prepare_frozen(segmenter: Segmenter, dtype: torch.dtype) -> None:
+    """Rewrite the frozen weights that the forward uses each time; what a run stores has none of them.
+
+    - quick_gelu(x) = x sigmoid(1.702 x) = silu(1.702 x) / 1.702: where an MLP is frozen, its first matrix takes the
+      factor and its second the divisor, and one kernel is left that keeps one tensor for the gradient.
+    - Weights and biases of products are kept in ``dtype``: autocast would convert them in each step.
+
+    What :meth:`Segmenter.text_prefix` computes once stays in float32. A second call changes nothing.
+
+    Args:
+        dtype: what autocast multiplies in; float32 without autocast.
+    """
+    mapped = {module for place, module in segmenter.operations().items() if place in segmenter.adapters}
+    for module in _used_each_time(segmenter):
+        if isinstance(module, CLIPSegMLP) and _foldable(module) and module.fc1 not in mapped:
+            module.activation_fn = nn.SiLU()
+            module.fc1.weight.mul_(QUICK_GELU)
+            module.fc1.bias.mul_(QUICK_GELU)
+            module.fc2.weight.div_(QUICK_GELU)
+        if _frozen(module) and dtype != torch.float32:
+            for name, value in list(module.named_parameters()):
+                setattr(module, name, nn.Parameter(value.to(dtype), requires_grad=False))
+
+
+def _used_each_time(segmenter: Segmenter) -> Iterator[nn.Module]:
+    """Every module of the backbone that :meth:`Segmenter.forward` calls with a cached text prefix, parents first."""
+    clip = segmenter.clipseg.clip
+    text = clip.text_model.encoder.layers[max(segmenter.first_trained_layer("text"), 0) :]
+    vision = clip.vision_model.encoder.layers[: segmenter.vision_depth]
+    for root in (clip.vision_model.embeddings, *vision, *text, clip.text_projection, segmenter.clipseg.decoder):
+        yield from root.modules()
+
+
+def _foldable(mlp: CLIPSegMLP) -> bool:
+    return isinstance(mlp.activation_fn, QuickGELUActivation) and _frozen(mlp.fc1) and _frozen(mlp.fc2)
+
+
+def _frozen(module: nn.Module) -> bool:
+    """Whether this is a plain product, not one inside LoRA, none of whose tensors is trained."""
+    return type(module) in PRODUCTS and not any(value.requires_grad for value in module.parameters())
