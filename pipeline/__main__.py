@@ -9,6 +9,10 @@ from pipeline.runtime.errors import run_command
 # Command: its module, imported when it is called (--help of this table needs no torch), and what it is for.
 COMMANDS = {
     "predict": ("pipeline.inference.predict", "segment images of your own with a trained run or a released checkpoint"),
+    "export": (
+        "pipeline.inference.export",
+        "write a trained run for the Hugging Face hub, with a model card",
+    ),
 }
 
 
