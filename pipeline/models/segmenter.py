@@ -424,7 +424,9 @@ def _leave_out(x: Tensor, count: int) -> Tensor:
 def _for_products(x: Tensor) -> Tensor:
     """``x`` in the type of autocast's products: converted once, not by each product that reads it."""
     kind = x.device.type
-    return x.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else x
+    # The meta device, on which cost is counted, knows no autocast.
+    autocast = kind != "meta" and torch.is_autocast_enabled(kind)
+    return x.to(torch.get_autocast_dtype(kind)) if autocast else x
 
 
 def _causal_mask(x: Tensor) -> Tensor:
