@@ -56,6 +56,9 @@ class Segmenter(nn.Module):
 
     Args:
         clipseg: the backbone. It is taken over, not copied.
+
+    Attributes:
+        precision: fp32, fp16 or bf16: what a run was trained in, and is used in where the device computes it.
     """
 
     def __init__(self, clipseg: CLIPSegForImageSegmentation):
@@ -63,6 +66,7 @@ class Segmenter(nn.Module):
         self.clipseg = clipseg.requires_grad_(False)
         self.adapters = nn.ModuleDict()
         self.gradient_checkpointing = False
+        self.precision = "fp32"
 
     # ---------------------------------------------------------------- what is trained
 
