@@ -10,6 +10,10 @@ from pipeline.runtime.errors import run_command
 COMMANDS = {
     "check": ("pipeline.check", "check a configuration, and that each of its variants can be built"),
     "predict": ("pipeline.inference.predict", "segment images of your own with a trained run or a released checkpoint"),
+    "export": (
+        "pipeline.inference.export",
+        "write a trained run for the Hugging Face hub, with a model card",
+    ),
 }
 
 

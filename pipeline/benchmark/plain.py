@@ -16,9 +16,9 @@ from torch.utils.data import DataLoader, Dataset
 from transformers import CLIPSegForImageSegmentation, PreTrainedTokenizerBase
 
 from pipeline.models.kinds import parse_variant
+from pipeline.models.precision import AUTOCAST
 from pipeline.models.preprocessing import IMAGE_MEAN, IMAGE_STD, tokenise
 from pipeline.models.segmenter import Segmenter
-from pipeline.training.loop import AUTOCAST
 from pipeline.training.loss import dice_bce_loss
 from pipeline.training.settings import TrainingSettings
 

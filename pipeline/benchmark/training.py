@@ -31,6 +31,7 @@ from pipeline.config import read_study
 from pipeline.cost.count import CONFIGS, count_costs
 from pipeline.demo.tiny import write_tokenizer
 from pipeline.models.backbone import random_backbone
+from pipeline.models.precision import AUTOCAST
 from pipeline.models.preprocessing import load_tokenizer
 from pipeline.models.textcache import TextCache
 from pipeline.models.variants import build_segmenter
@@ -40,7 +41,7 @@ from pipeline.runtime.lease import compute_device
 from pipeline.runtime.manifest import device_name, peak_memory_mib
 from pipeline.runtime.progress import log
 from pipeline.training.determinism import set_mode
-from pipeline.training.loop import AUTOCAST, Trainer, to_device
+from pipeline.training.loop import Trainer, to_device
 from pipeline.training.settings import TrainingSettings
 
 FILE_SIZE = (622, 529)  # Kvasir-SEG's median width and height

@@ -14,7 +14,7 @@ GREY_TOLERANCE = 16
 MIDDLE, MIDDLE_SHARE = (32, 224), 0.25
 # A class needs this share of the foreground: chroma subsampling mixes red and green where they touch.
 CLASS_SHARE = 0.01
-EIGHT_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")
+MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")
 LISTED = 6
 
 MaskReader = Callable[[Image.Image], tuple[np.ndarray, str]]
@@ -118,8 +118,8 @@ def read_mask(image: Image.Image, kind: str) -> tuple[np.ndarray, str]:
     """
     if kind not in KINDS:
         raise PipelineError(f"mask_kind {kind!r} is unknown; correct datasets.yaml: {', '.join(KINDS)}")
-    if image.mode not in EIGHT_BIT_MODES:
-        raise ValueError(f"of Pillow mode {image.mode} where 8 bits a channel are expected")
+    if image.mode not in MODES:
+        raise ValueError(f"of Pillow mode {image.mode} where grey, a palette or RGB is expected")
     if image.has_transparency_data:
         low, high = image.convert("RGBA").getchannel("A").getextrema()
         if low != high:

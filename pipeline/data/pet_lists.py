@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from pipeline.data.archives import find_archives, match_members
 from pipeline.data.descriptions import place_word, size_word
-from pipeline.data.images import decode
+from pipeline.data.images import ImageError, decode
 from pipeline.data.masks import read_mask
 from pipeline.data.members import ArchiveError
 from pipeline.data.sources import SPLITS, dataset_facts
@@ -90,6 +90,8 @@ def _entry(pet: Pet, trimap: Path) -> dict[str, Any]:
     try:
         with decode(trimap) as image:
             mask, _ = read_mask(image, dataset_facts(DATASET).mask_kind)
+    except ImageError as error:
+        raise ArchiveError(f"the mask {trimap.name} {error}") from None
     except ValueError as error:
         raise ArchiveError(f"the mask {trimap.name} is {error}") from None
     if not mask.any():

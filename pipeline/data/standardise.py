@@ -17,7 +17,7 @@ from PIL import Image, ImageOps
 from pipeline.data.archives import Match, archive_sha256, find_archives, match_members
 from pipeline.data.cases import Case, examples, write_cases
 from pipeline.data.fingerprints import Fingerprint, fingerprint
-from pipeline.data.images import decode
+from pipeline.data.images import ImageError, decode
 from pipeline.data.leak_free import related, separate
 from pipeline.data.masks import READ_AS_REFERENCE, read_as_reference, read_mask
 from pipeline.data.members import ArchiveError
@@ -33,7 +33,6 @@ ORIENTATION = 0x0112
 # Every reader reads files of these formats and modes as the same 8-bit image, so their bytes stay as they are.
 KEPT_FORMATS = {"JPEG": (".jpg", ".jpeg"), "PNG": (".png",), "TIFF": (".tif", ".tiff")}
 KEPT_MODES = ("RGB", "L")
-CONVERTIBLE_MODES = ("RGB", "L", "1", "LA", "P", "PA", "RGBA", "CMYK", "YCbCr")
 
 
 # zlib's strategy for run lengths is the fastest, and makes the smallest files of masks and photographs.
@@ -70,8 +69,8 @@ class CaseError(Exception):
 def _open(path: Path, what: str, luma: bool = False) -> Image.Image:
     try:
         return decode(path, luma)
-    except ValueError as error:
-        raise CaseError(f"the {what} {path.name} does not decode ({error})") from None
+    except ImageError as error:
+        raise CaseError(f"the {what} {path.name} {error}") from None
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -86,15 +85,12 @@ def _standardise_image(source: Path, mask: Path, folder: Path, case: str) -> tup
     It is turned as its EXIF data say, unless ``mask`` was drawn on it as it is stored.
     """
     with _open(source, "image") as image:
-        if image.mode not in CONVERTIBLE_MODES:
-            raise CaseError(f"the image {source.name} has Pillow mode {image.mode}, not 8 bits a channel")
         pixels, suffix = _upright(image), source.suffix.lower()
         if pixels.size != image.size:
             with _open(mask, "mask") as drawn:
                 pixels = image if _upright(drawn).size == image.size else pixels
         turned, grey = pixels is not image, image.mode in ("L", "1")
-        single = getattr(image, "n_frames", 1) == 1
-        kept = not turned and single and image.mode in KEPT_MODES and suffix in KEPT_FORMATS.get(image.format, ())
+        kept = not turned and image.mode in KEPT_MODES and suffix in KEPT_FORMATS.get(image.format, ())
         target = folder / f"{case}{suffix if kept else '.png'}"
         if kept:
             source.replace(target)
@@ -270,7 +266,7 @@ def _standardise_cases(
     if wrong:
         raise PipelineError(
             f"{dataset}: {len(wrong)} of {len(names)} cases cannot be used: {examples(wrong, '; ')}. "
-            "Fetch the official archives again"
+            "Correct these files, or fetch the official archives again"
         )
     if names and not any(result.columns["foreground"] for result in results):
         raise PipelineError(f"{dataset}: all {len(names)} masks are empty. Fetch the official archives again")

@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from pipeline.models.frozen import prepare_frozen
+from pipeline.models.precision import autocast, computes
 from pipeline.models.preprocessing import normalise
 from pipeline.models.segmenter import Segmenter
 from pipeline.models.textcache import TextCache
@@ -30,14 +32,19 @@ def maps_by_prompt_type(
     """
     segmenter.eval()
     device = segmenter.clipseg.clip.text_projection.weight.device
+    precision = segmenter.precision if computes(device.type, segmenter.precision) else "fp32"
+    # As its training did: a run is scored by the function that was trained, to the last bit.
+    prepare_frozen(segmenter, precision)
     text = TextCache(segmenter, tokenizer, sorted({prompt for row in prompts for prompt in row}))
     indices = [text.index(row).to(device) for row in prompts]
     for start in range(0, len(images), batch_size):
         batch = torch.from_numpy(np.array(images[start : start + batch_size])).to(device)
-        vision = segmenter.vision_states(normalise(batch))
+        with autocast(device.type, precision):
+            vision = segmenter.vision_states(normalise(batch))
         for row, index in enumerate(indices):
-            logits = segmenter(text=text.take(index[start : start + batch_size]), vision=vision)
-            maps = torch.sigmoid(logits[:, 0]).float().cpu().numpy()
+            with autocast(device.type, precision):
+                logits = segmenter(text=text.take(index[start : start + batch_size]), vision=vision)
+            maps = torch.sigmoid(logits[:, 0].float()).cpu().numpy()
             yield from ((row, start + at, probability) for at, probability in enumerate(maps))
 
 

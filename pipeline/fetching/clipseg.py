@@ -57,6 +57,11 @@ def known_files(repository: str, revision: str, facts: Path) -> list[KnownFile]:
     return known
 
 
+def known_weights(sha256: str, facts: Path) -> KnownFile | None:
+    """The file with this checksum according to the table of facts."""
+    return next((file for file in _read_facts(facts) if file.sha256 == sha256), None)
+
+
 def _mismatch(path: Path, file: KnownFile) -> str | None:
     size = path.stat().st_size
     if size != file.size:
@@ -121,8 +126,9 @@ def copy_from_folder(folder: Path, output: Path, facts: Path) -> None:
         for name in track([name for name in present if (folder / name).is_file()], f"backbone: copying {folder}"):
             shutil.copyfile(folder / name, temporary / name)
         digest = file_sha256(temporary / WEIGHTS)
-    known = {file.sha256: f"{file.repository} at {file.revision}" for file in _read_facts(facts)}
-    log(f"backbone: the weights are {known.get(digest, f'unknown to {facts.name}, SHA-256 {digest}')}")
+    known = known_weights(digest, facts)
+    found = f"{known.repository} at {known.revision}" if known else f"unknown to {facts.name}, SHA-256 {digest}"
+    log(f"backbone: the weights are {found}")
 
 
 def check_folder(folder: Path) -> None:

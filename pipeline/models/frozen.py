@@ -7,6 +7,7 @@ from torch import nn
 from transformers.activations import QuickGELUActivation
 from transformers.models.clipseg.modeling_clipseg import CLIPSegMLP
 
+from pipeline.models.precision import AUTOCAST
 from pipeline.models.segmenter import Segmenter
 
 QUICK_GELU = 1.702
@@ -14,18 +15,20 @@ PRODUCTS = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 
 
 @torch.no_grad()
-def prepare_frozen(segmenter: Segmenter, dtype: torch.dtype) -> None:
+def prepare_frozen(segmenter: Segmenter, precision: str) -> None:
     """Rewrite the frozen weights that the forward uses each time; what a run stores has none of them.
 
     - quick_gelu(x) = x sigmoid(1.702 x) = silu(1.702 x) / 1.702: where an MLP is frozen, its first matrix takes the
       factor and its second the divisor, and one kernel is left that keeps one tensor for the gradient.
-    - Weights and biases of products are kept in ``dtype``: autocast would convert them in each step.
+    - Weights and biases of products are kept in the type of ``precision``: autocast would convert them in each step.
 
-    What :meth:`Segmenter.text_prefix` computes once stays in float32. A second call changes nothing.
+    What :meth:`Segmenter.text_prefix` computes once stays in float32. A second call changes nothing. Afterwards the
+    forward needs autocast as :attr:`Segmenter.precision` says.
 
     Args:
-        dtype: what autocast multiplies in; float32 without autocast.
+        precision: fp32, fp16 or bf16.
     """
+    segmenter.precision, dtype = precision, AUTOCAST.get(precision, torch.float32)
     mapped = {module for place, module in segmenter.operations().items() if place in segmenter.adapters}
     for module in _used_each_time(segmenter):
         if isinstance(module, CLIPSegMLP) and _foldable(module) and module.fc1 not in mapped:

@@ -56,6 +56,9 @@ class Segmenter(nn.Module):
 
     Args:
         clipseg: the backbone. It is taken over, not copied.
+
+    Attributes:
+        precision: fp32, fp16 or bf16: what a run was trained in, and is used in where the device computes it.
     """
 
     def __init__(self, clipseg: CLIPSegForImageSegmentation):
@@ -63,6 +66,7 @@ class Segmenter(nn.Module):
         self.clipseg = clipseg.requires_grad_(False)
         self.adapters = nn.ModuleDict()
         self.gradient_checkpointing = False
+        self.precision = "fp32"
 
     # ---------------------------------------------------------------- what is trained
 
@@ -424,9 +428,9 @@ def _leave_out(x: Tensor, count: int) -> Tensor:
 def _for_products(x: Tensor) -> Tensor:
     """``x`` in the type of autocast's products: converted once, not by each product that reads it."""
     kind = x.device.type
-    # Empty models are counted on the meta device, of which autocast does not know.
-    mixed = kind != "meta" and torch.is_autocast_enabled(kind)
-    return x.to(torch.get_autocast_dtype(kind)) if mixed else x
+    # The meta device, on which cost is counted, knows no autocast.
+    autocast = kind != "meta" and torch.is_autocast_enabled(kind)
+    return x.to(torch.get_autocast_dtype(kind)) if autocast else x
 
 
 def _causal_mask(x: Tensor) -> Tensor:

@@ -19,14 +19,15 @@ from pipeline.runtime.errors import PipelineError
 def save_weights(
     path: str | Path, segmenter: Segmenter, variant_settings: Mapping[str, Any], extra: Mapping[str, str]
 ) -> None:
-    """Write :meth:`Segmenter.trained_state` and the variant's settings; the same content gives the same bytes.
+    """Write :meth:`Segmenter.trained_state`, the variant's settings and the precision; equal content gives equal bytes.
 
     Args:
         path: written in place; wrap it in :func:`pipeline.runtime.atomic.atomic_path`.
         variant_settings: the entry of ``variants`` that built ``segmenter``, JSON-ready.
         extra: further metadata, such as the seed and the hashes of data and backbone.
     """
-    metadata = {**extra, "variant": json.dumps(dict(variant_settings), sort_keys=True)}
+    settings = json.dumps(dict(variant_settings), sort_keys=True)
+    metadata = {**extra, "variant": settings, "precision": segmenter.precision}
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in segmenter.trained_state().items()}
     save_file(state, path, metadata=metadata)
     _sort_metadata(Path(path))
@@ -74,6 +75,7 @@ def load_weights(path: str | Path, backbone: CLIPSegForImageSegmentation) -> Seg
         segmenter.load_trained_state(load_file(path))
     except (ValueError, RuntimeError) as error:
         raise PipelineError(f"{path}: {error}; was it trained on this backbone and with this version?") from None
+    segmenter.precision = read_metadata(path).get("precision", "fp32")
     return segmenter.eval()
 
 

@@ -4,8 +4,10 @@ import os
 
 import torch
 
+from pipeline.models.precision import computes
 from pipeline.runtime import portable
 from pipeline.runtime.errors import PipelineError
+from pipeline.runtime.progress import log
 
 
 def set_mode(device: str, deterministic: bool, threads: int) -> str:
@@ -35,16 +37,20 @@ def set_mode(device: str, deterministic: bool, threads: int) -> str:
 
 
 def precision_on(device: str, wanted: str) -> str:
-    """The precision to train in on ``device``: ``wanted`` (fp16, bf16 or fp32) on a GPU, fp32 on a CPU.
+    """The precision to train in on ``device``: ``wanted`` (fp16, bf16 or fp32) on a GPU.
+
+    A CPU computes in fp32, in bf16 if that is wanted and it has instructions for it.
 
     Raises:
         PipelineError: bf16 on a GPU that computes it only in emulation.
     """
-    if device == "cpu":
-        return "fp32"
-    if wanted == "bf16" and not torch.cuda.is_bf16_supported(including_emulation=False):
+    if computes(device, wanted):
+        return wanted
+    if device == "cuda":
         raise PipelineError(
             f"training.precision: {torch.cuda.get_device_name()} has no bfloat16; set fp16 or fp32, "
             "or use an NVIDIA GPU of compute capability 8.0 or more"
         )
-    return wanted
+    if wanted == "bf16":
+        log("training.precision: bf16 needs a CPU with AVX512-BF16 or AMX, and jobs.portable off; computing in fp32")
+    return "fp32"

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from pipeline.models.frozen import prepare_frozen
+from pipeline.models.precision import autocast
 from pipeline.models.preprocessing import normalise
 from pipeline.models.segmenter import Segmenter
 from pipeline.models.textcache import TextCache
@@ -29,7 +30,6 @@ from pipeline.training.settings import TrainingSettings
 
 # Share of the free memory that the vision states of a frozen encoder may take.
 CACHE_SHARE = 0.3
-AUTOCAST = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 @dataclass
@@ -157,14 +157,12 @@ class Trainer:
         self.scaler = torch.amp.GradScaler(self.device, enabled=self.precision == "fp16")
         self.progress = Progress()
         self.best = self._snapshot()
-        prepare_frozen(segmenter, AUTOCAST.get(self.precision, torch.float32))
+        prepare_frozen(segmenter, self.precision)
         cache_vision(segmenter, (train, val), settings.batch_size, self.autocast)
 
     def autocast(self) -> contextlib.AbstractContextManager:
-        """Mixed precision as configured; on a CPU none."""
-        if self.precision == "fp32":
-            return contextlib.nullcontext()
-        return torch.autocast(self.device, dtype=AUTOCAST[self.precision])
+        """Mixed precision as configured."""
+        return autocast(self.device, self.precision)
 
     def _snapshot(self) -> dict[str, Tensor]:
         return {name: value.detach().clone() for name, value in self.segmenter.trained_state().items()}

@@ -40,7 +40,9 @@ class TrainingSettings(BaseModel):
         False, description="Compute each encoder layer once more in the backward pass, to save memory"
     )
     precision: Literal["fp16", "bf16", "fp32"] = Field(
-        "fp16", description="Autocast type on a GPU [fixed]; bf16 needs one that has it. A CPU always computes in fp32"
+        "fp16",
+        description="Autocast type in training and scoring [fixed]; bf16 needs a GPU that has it. A CPU computes in "
+        "fp32, or in bf16 if that is set and it has AVX512-BF16 or AMX",
     )
     max_consecutive_skips: int = Field(
         40,

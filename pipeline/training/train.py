@@ -28,7 +28,7 @@ from pipeline.runtime.lease import compute_device
 from pipeline.runtime.manifest import file_sha256, manifest, peak_memory_mib
 from pipeline.runtime.options import json_value
 from pipeline.runtime.progress import duration, log
-from pipeline.training.determinism import set_mode
+from pipeline.training.determinism import precision_on, set_mode
 from pipeline.training.loop import CaseTensors, Progress, Trainer, to_device
 from pipeline.training.settings import TrainingSettings
 from pipeline.training.state import load_state, remove_state, save_state
@@ -113,10 +113,9 @@ def train_run(
         torch.manual_seed(seed)
         segmenter = build_segmenter(variant, load_backbone(backbone)).to(device)
         trained = sum(value.numel() for value in segmenter.trainable_parameters().values())
-        progress, resumed_from, precision = Progress(), 0, None
+        progress, resumed_from = Progress(), 0
         if trained:
             trainer = make_trainer(segmenter, tensors, backbone, settings, seed, name)
-            precision = trainer.precision
             saved = load_state(state, fingerprint)
             if saved:
                 trainer.resume(saved)
@@ -124,6 +123,8 @@ def train_run(
                 log(f"{name}: resuming after epoch {resumed_from}")
             progress = fit_or_explain(trainer, state, fingerprint)
             del trainer  # and with it the training data on the device
+        else:
+            segmenter.precision = precision_on(device, settings.precision)
         output.mkdir(parents=True, exist_ok=True)
         with atomic_path(output / "weights.safetensors") as path:
             size = load_split(tensors, "train").images.shape[1]
@@ -142,7 +143,7 @@ def train_run(
             best_val_dsc=progress.best_dsc if trained else None,
             resumed_from_epoch=resumed_from,
             mode=mode,
-            precision=precision,
+            precision=segmenter.precision,
             wall_seconds=round(seconds, 2),
             training_seconds=round(sum(row["seconds"] for row in progress.history), 2),
             peak_memory=peak_memory_mib(device),

@@ -7,7 +7,7 @@ import shutil
 import data_support
 import numpy as np
 import pytest
-from data_support import MAKERS, encode, grey, standardised, verified
+from data_support import MAKERS, deep_png, encode, grey, standardised, two_pages, verified
 from PIL import Image
 
 from pipeline.data import standardise as module
@@ -113,14 +113,6 @@ def test_other_modes_become_png_of_the_same_pixels(tmp_path, mode, kept):
         assert file.mode == kept
         assert (np.asarray(file) == np.asarray(source.convert(kept))).all()
     assert json.loads((output / "provenance.json").read_text())["encoded_anew"] == 1
-
-
-def test_of_a_tiff_with_two_pages_the_first_is_used(tmp_path):
-    made = data_support.make_clinicdb()
-    pages = [Image.fromarray(data_support.scene(np.random.default_rng(seed))) for seed in (1, 2)]
-    made.members[made.path("Original/1.tif")] = encode(pages[0], "TIFF", save_all=True, append_images=pages[1:])
-    with Image.open(standardised(made, tmp_path) / "images" / "1.png") as file:
-        assert (np.asarray(file) == np.asarray(pages[0])).all()
 
 
 def test_a_mask_that_is_just_as_masks_are_kept_keeps_its_bytes(tmp_path):
@@ -338,9 +330,12 @@ def with_a_bomb():
          r"3_normal: the image normal \(3\)\.png does not decode"),
         (lambda: changed("clinicdb", "Original/1.tif", lambda content: content[:9] + b"\xff" * 40 + content[49:]),
          r"the image 1\.tif does not decode"),
-        (with_a_bomb, "does not decode .10000x10000 pixels are more than 64 million"),
+        (with_a_bomb, "has 10000x10000 pixels, more than 64 million"),
         (lambda: changed("busi", "(2).png", encode(np.zeros(data_support.SIZE[::-1], dtype=np.uint16))),
-         "Pillow mode I;16, not 8 bits a channel"),
+         r"the image malignant \(2\)\.png has more than 8 bits a channel .*; scale it .* Correct these files"),
+        (lambda: changed("busi", "(2)_mask.png", deep_png(np.full((*data_support.SIZE[::-1], 3), 255))),
+         r"the mask malignant \(2\)_mask\.png has more than 8 bits a channel"),
+        (lambda: changed("clinicdb", "Original/1.tif", two_pages()), r"the image 1\.tif has 2 pages or frames; save"),
         (lambda: changed("kvasir_seg", "masks/cju0.jpg", encode(data_support.scene(np.random.default_rng(0)), "JPEG")),
          r"cju0: the mask cju0\.jpg is in colour where a black and white mask is expected"),
         (lambda: changed("busi", "(2)_mask.png", lambda content: encode(

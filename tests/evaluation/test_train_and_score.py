@@ -3,7 +3,9 @@
 import json
 
 import pytest
+import torch
 from evaluation_support import call
+from torch.utils._python_dispatch import TorchDispatchMode
 from training_support import write_prepared
 
 from pipeline.evaluation import score_run, train_and_score
@@ -32,8 +34,9 @@ def rule(prepared, tmp_path):
     return score
 
 
-def train(prepared, folder, kind: str) -> None:
-    settings = {"variant": json.dumps({"kind": kind}), "training": json.dumps(TRAINING), "seed": 41, "threads": 1}
+def train(prepared, folder, kind: str, **changes) -> None:
+    training = json.dumps(TRAINING | changes)
+    settings = {"variant": json.dumps({"kind": kind}), "training": training, "seed": 41, "threads": 1}
     paths = {"tensors": prepared[0], "backbone": prepared[1], "state": folder / "state", "output": folder / "run"}
     call(train_and_score.main, **paths, **settings, name="a run", scoring=json.dumps(SCORING))
 
@@ -48,6 +51,27 @@ def test_the_rule_takes_what_it_would_compute(prepared, tmp_path, rule, kind, ca
     computed = rule("computed", state=tmp_path / "state")
     assert "scored by the process" not in capsys.readouterr().err
     assert taken == computed
+
+
+@pytest.mark.parametrize("kind", ["zero_shot", "telescopic"])
+def test_a_run_is_scored_in_the_precision_of_its_training(prepared, tmp_path, rule, kind, monkeypatch):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    train(prepared, tmp_path, kind, precision="bf16")
+    assert json.loads((tmp_path / "run/manifest.json").read_text())["precision"] == "bf16"
+    products = []
+
+    class Types(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, arguments=(), named=None):
+            if function is torch.ops.aten.linear.default:  # whole, without gradients
+                products.append(arguments[0].dtype)
+            return function(*arguments, **named or {})
+
+    with Types():
+        computed = rule("computed")
+    # The frozen part of the text branch stays in fp32.
+    assert products.count(torch.bfloat16) > products.count(torch.float32)
+    assert rule("taken", state=tmp_path / "state") == computed
 
 
 @pytest.mark.parametrize("changed", ["threshold", "prompts", "weights"])

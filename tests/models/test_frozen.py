@@ -36,7 +36,7 @@ def test_folded_activations_give_the_same_logits_and_gradients(variant):
     stored = {name: value.clone() for name, value in folded.trained_state().items()}
     # Once or twice, which is the same.
     for _ in range(2):
-        prepare_frozen(folded, torch.float32)
+        prepare_frozen(folded, "fp32")
     same(results(folded, batch), results(plain, batch))
     now = folded.state_dict()
     changed = {name for name, value in plain.state_dict().items() if not torch.equal(value, now[name])}
@@ -51,7 +51,7 @@ def test_what_an_adapter_sees_within_an_mlp_is_not_scaled():
         module = ScaleShift(plain.clipseg.config.vision_config.intermediate_size)
         torch.nn.init.normal_(module.shift, generator=torch.Generator().manual_seed(0))
         segmenter.add_adapter("vision_3_fc1", module)
-    prepare_frozen(folded, torch.float32)
+    prepare_frozen(folded, "fp32")
     same(results(folded, batch), results(plain, batch))
 
 
@@ -60,8 +60,8 @@ def test_weights_kept_in_half_precision_give_autocasts_numbers(variant):
     """Bit for bit: autocast converts the same weights to the same numbers in each step."""
     plain, kept = (trained_start(VARIANTS[variant], tiny()) for _ in range(2))
     for segmenter in (plain, kept):
-        prepare_frozen(segmenter, torch.float32)
-    prepare_frozen(kept, torch.bfloat16)
+        prepare_frozen(segmenter, "fp32")
+    prepare_frozen(kept, "bf16")
     batch = inputs(plain.clipseg.config, batch=2)
     text = [segmenter.text_prefix(batch["input_ids"]) for segmenter in (plain, kept)]
     assert all(

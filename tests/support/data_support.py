@@ -4,8 +4,10 @@ import contextlib
 import http.server
 import io
 import json
+import struct
 import threading
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +32,24 @@ def encode(pixels: np.ndarray | Image.Image, encoding: str = "PNG", **options) -
     buffer = io.BytesIO()
     image.save(buffer, encoding, **options)
     return buffer.getvalue()
+
+
+def deep_png(levels: np.ndarray) -> bytes:
+    """A PNG of 16 bits a channel; Pillow writes none in colour. ``levels``: (H, W, 3), 0..65535."""
+    rows = levels.astype(">u2").reshape(len(levels), -1).view(np.uint8)
+    pixels = zlib.compress(np.pad(rows, ((0, 0), (1, 0))).tobytes())
+    header = struct.pack(">IIBBBBB", levels.shape[1], levels.shape[0], 16, 2, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", pixels), (b"IEND", b"")]
+    parts = [
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def two_pages(mode: str = "RGB") -> bytes:
+    """A TIFF with two pages, the first black, the second white."""
+    pages = [Image.new(mode, SIZE, colour) for colour in ("black", "white")]
+    return encode(pages[0], "TIFF", save_all=True, append_images=pages[1:])
 
 
 def scene(rng: np.random.Generator, size: tuple[int, int] = SIZE) -> np.ndarray:

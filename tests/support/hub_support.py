@@ -13,7 +13,7 @@ REVISION = "0123456789abcdef0123456789abcdef01234567"
 
 
 class _Hub(BaseHTTPRequestHandler):
-    """One repository: its list of files, and /{repository}/resolve/{revision}/{file}."""
+    """One repository: its lists of files, and /{repository}/resolve/{revision}/{file}."""
 
     def do_HEAD(self):
         self._answer(body=False)
@@ -29,6 +29,12 @@ class _Hub(BaseHTTPRequestHandler):
             siblings = [{"rfilename": name} for name in server.files]
             content = json.dumps({"id": server.repository, "sha": REVISION, "siblings": siblings}).encode()
             return self._send(content, body, {"Content-Type": "application/json"})
+        if self.path.startswith(f"{api}/tree/{REVISION}?"):
+            files = [
+                {"type": "file", "path": name, "size": len(content), "oid": hashlib.sha1(content).hexdigest()}
+                for name, content in server.files.items()
+            ]
+            return self._send(json.dumps(files).encode(), body, {"Content-Type": "application/json"})
         name = self.path.removeprefix(prefix) if self.path.startswith(prefix) else None
         if body and name:
             server.fetched.append(name)

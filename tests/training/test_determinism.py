@@ -37,11 +37,29 @@ def test_bf16_needs_a_device_that_has_it(monkeypatch):
     for offered in (True, False):
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: offered)  # noqa: B023
         assert [precision_on("cuda", name) for name in ("fp16", "fp32")] == ["fp16", "fp32"]
-        assert {precision_on("cpu", name) for name in ("fp16", "bf16", "fp32")} == {"fp32"}
         if offered:
             assert precision_on("cuda", "bf16") == "bf16"
     with pytest.raises(PipelineError, match=r"training\.precision: Tesla T4 has no bfloat16; set fp16 or fp32"):
         precision_on("cuda", "bf16")
+
+
+@pytest.mark.parametrize(
+    ("level", "instructions", "expected"),
+    [
+        ("AVX512", {"avx512_bf16": True, "amx_bf16": False}, "bf16"),
+        ("AVX512", {"avx512_bf16": False, "amx_bf16": True}, "bf16"),
+        ("AVX512", {"avx512_bf16": False, "amx_bf16": False}, "fp32"),
+        # jobs.portable
+        ("DEFAULT", {"avx512_bf16": True, "amx_bf16": True}, "fp32"),
+    ],
+)
+def test_a_cpu_computes_in_bf16_if_it_can_and_is_told_to(monkeypatch, capsys, level, instructions, expected):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: level)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: instructions)
+    assert [precision_on("cpu", name) for name in ("fp16", "fp32")] == ["fp32", "fp32"]
+    assert not capsys.readouterr().err
+    assert precision_on("cpu", "bf16") == expected
+    assert ("bf16 needs a CPU with AVX512-BF16 or AMX" in capsys.readouterr().err) == (expected == "fp32")
 
 
 @pytest.mark.slow

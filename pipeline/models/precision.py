@@ -1,0 +1,28 @@
+"""The number format of products: float32, or half precision by autocast."""
+
+import contextlib
+
+import torch
+
+AUTOCAST = {"fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+def computes(device: str, precision: str) -> bool:
+    """Whether ``device`` (``cuda`` or ``cpu``) has instructions for ``precision``: emulated, it is slower than fp32.
+
+    A CPU has bf16 with AVX512-BF16 or AMX, unless libraries are kept from such instructions (``jobs.portable``).
+    """
+    if precision == "fp32":
+        return True
+    if device == "cuda":
+        return precision == "fp16" or torch.cuda.is_bf16_supported(including_emulation=False)
+    found = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    wide = torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+    return precision == "bf16" and wide and bool(found.get("avx512_bf16") or found.get("amx_bf16"))
+
+
+def autocast(device: str, precision: str) -> contextlib.AbstractContextManager:
+    """Mixed precision; nothing in fp32."""
+    if precision == "fp32":
+        return contextlib.nullcontext()
+    return torch.autocast(device, dtype=AUTOCAST[precision])
