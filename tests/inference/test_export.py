@@ -20,25 +20,18 @@ from pipeline.inference.models import find_runs, load_runs
 from pipeline.models.weights import load_weights
 from pipeline.runtime.atomic import write_csv
 from pipeline.runtime.errors import PipelineError
-from pipeline.runtime.manifest import manifest
 
 SCORES = {"dsc": [0.5, 0.75], "iou": [0.4, 0.6], "hd95": [10, 20], "target_pixels": [5, 5], "missed": [0, 1]}
 
 
 @pytest.fixture(scope="module")
 def run(study, tmp_path_factory) -> Path:
-    """The study's run with a manifest and scores, in a results folder of its own."""
+    """The study's run with scores, in a results folder of its own."""
     results = tmp_path_factory.mktemp("results")
     linked(study.results / "backbone", results / "backbone")
     folder = results / RUN
     folder.parent.mkdir(parents=True)
     linked(study.results / RUN, folder)
-    training = {"learning_rate": 1e-3, "max_epochs": 7}
-    configuration = {"variant": {"kind": "telescopic"}, "training": training, "seed": 41, "threads": 1}
-    hashes = {f"{name}_sha256": name[0] * 64 for name in ("data", "backbone", "code")}
-    record = {"trained_parameters": 98225, "epochs": 7, "best_epoch": 5, "best_val_dsc": 0.51239, "precision": "fp32"}
-    record |= {"run": RUN.removeprefix("runs/"), "configuration": configuration, **hashes}
-    (folder / "manifest.json").write_text(json.dumps(manifest("cpu", **record)))
     rows = pd.DataFrame({column: SCORES.get(column, [0.5, 0.5]) for column in COLUMNS})
     write_csv(folder / "per_case.csv", rows.assign(case=["a", "b"], prompt="p1 p2"))
     return folder

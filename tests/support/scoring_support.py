@@ -14,7 +14,8 @@ from pipeline.demo.tiny import write_tokenizer
 from pipeline.models.backbone import load_backbone, random_backbone, tiny_config
 from pipeline.models.preprocessing import load_tokenizer, normalise, tokenise
 from pipeline.models.weights import load_weights, save_weights
-from pipeline.runtime.manifest import file_sha256
+from pipeline.runtime.atomic import write_json
+from pipeline.runtime.manifest import file_sha256, manifest
 
 SIZE, SEED = 64, 41
 RUN = f"runs/busi/telescopic/seed{SEED}"
@@ -67,6 +68,11 @@ def write_study(results: Path) -> None:
     extra = {"backbone_sha256": file_sha256(results / "backbone/model.safetensors")}
     segmenter = trained_start(variant, random_backbone(config, 0))
     save_weights(results / RUN / "weights.safetensors", segmenter, variant, extra)
+    settings = {"learning_rate": 1e-3, "max_epochs": 7}
+    record = {"run": RUN.removeprefix("runs/"), "trained_parameters": 98225, "epochs": 7, "best_epoch": 5}
+    record |= {"configuration": {"variant": variant, "training": settings, "seed": SEED, "threads": 1}}
+    record |= {"best_val_dsc": 0.51239, "precision": "fp32", **extra, "data_sha256": "d" * 64, "code_sha256": "c" * 64}
+    write_json(results / RUN / "manifest.json", manifest("cpu", **record))
     numbers = np.random.default_rng(3)
     _write_dataset(results, "busi", numbers, 5)
     _write_dataset(results, "bkai", numbers, 3)

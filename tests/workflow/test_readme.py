@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -11,8 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from evaluation_support import call
 from PIL import Image
 from workflow_support import ROOT, snakemake
+
+import pipeline.__main__
+from pipeline.config import read_study
+from pipeline.plan import Plan
 
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -58,6 +64,30 @@ def test_targets_stand_before_the_configuration_files():
     lists = re.findall(r"snakemake [^\n`]*--configfile((?: +[^\s-]\S*)+)", "\n".join(texts))
     assert len(lists) > 4
     assert all(word.endswith(".yaml") for words in lists for word in words.replace("\\", "").split())
+
+
+def test_own_images(study, tmp_path, monkeypatch):
+    """The commands find what the demo makes, here a run that was not trained in it."""
+    lines = example("sh", "pipeline export").replace("\\\n", " ").splitlines()
+    plan = Plan(read_study(ROOT / "config.yaml", ROOT / "workflow/config/demo.yaml"))
+    made = {plan.run_folder(*run) for run in plan.main.runs()}
+    made |= {str(Path(folder).parent) for folder in made}
+    made |= {f"{plan.study.results}/datasets/{dataset}/images" for dataset in plan.study.datasets}
+    demo = tmp_path / plan.study.results
+    shutil.copytree(study.results, demo)
+    for kind in ("runs", "datasets"):
+        (demo / kind / "busi").rename(demo / kind / "kvasir_seg")
+    monkeypatch.chdir(tmp_path)
+    for line in lines:
+        words = shlex.split(line)
+        assert words[:3] == ["python", "-m", "pipeline"]
+        given = [word for word in words if word.startswith("results/") and words[words.index(word) - 1] != "--output"]
+        assert all(path in made for path in given)
+        call(pipeline.__main__.main, *words[3:])
+        made.add(words[-1])
+    images = {path.name for path in (demo / "datasets/kvasir_seg/images").iterdir()}
+    for output in (words[-1], shlex.split(lines[0])[-1]):
+        assert {path.name.removesuffix("_overlay.png") for path in Path(output).glob("*_overlay.png")} == images
 
 
 def test_a_variant_and_an_ablation(own_copy):
