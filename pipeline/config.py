@@ -29,6 +29,8 @@ from pipeline.runtime.atomic import write_json
 from pipeline.runtime.errors import PipelineError, run_command
 from pipeline.training.settings import TrainingSettings
 
+TUNED = "tuned"
+"""In place of a learning rate: the rates that the family ``tuning`` chooses."""
 Dataset = Literal[DATASETS]
 AnyDataset = Literal[ALL_DATASETS]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
@@ -118,6 +120,30 @@ class Transfer(Further):
     beside: list[AnyDataset] = Field([], description="Datasets to train and test on beside the study's")
 
 
+class Tuning(Further):
+    """The family that tries the same number of rates for each method, and trains each again with the best of them.
+
+    ``seeds`` and ``datasets`` are those of the runs with the chosen rates.
+    """
+
+    variants: list[Name] = Field(min_length=1, description="Keys of `variants`: the methods")
+    tried_on: list[Dataset] = Field(
+        min_length=1,
+        description="Datasets whose validation DSC decides, in the mean; those that the study does not have are left "
+        "out",
+    )
+    factors: list[Annotated[float, Field(gt=0)]] = Field(
+        [0.1, 0.3, 1.0, 3.0, 10.0],
+        min_length=2,
+        description="Learning rates to try, as multiples of the method's own (1, which must be among them); rates by "
+        "part of the model are multiplied alike",
+    )
+    weight_decays: list[Annotated[float, Field(ge=0)]] | None = Field(
+        None, min_length=1, description="Weight decays to try with each of these rates; the method's own if absent"
+    )
+    seed: int | None = Field(None, ge=0, description="Seed of the trials; the study's first if absent")
+
+
 class Ablation(_Settings):
     """A family of variants that are compared; runs that another family shares are trained once."""
 
@@ -177,15 +203,18 @@ def _constrained(field: FieldInfo) -> Any:
     return Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
 
 
+_OVERRIDES = {
+    name: (_constrained(field) | None, Field(None, description=field.description))
+    for name, field in TrainingSettings.model_fields.items()
+}
+_RATE = "AdamW's learning rate [tuned]; or `tuned`: the rates and weight decay that the family `tuning` chooses"
+_OVERRIDES["learning_rate"] = (_OVERRIDES["learning_rate"][0] | Literal[TUNED], Field(None, description=_RATE))
 # Every field of the training settings, each optional: what a variant does not set comes from the study.
 TrainingOverrides: type[BaseModel] = create_model(
     "TrainingOverrides",
     __config__=ConfigDict(extra="forbid", frozen=True),
     __doc__="Training settings of one variant that differ from the study's.",
-    **{
-        name: (_constrained(field) | None, Field(None, description=field.description))
-        for name, field in TrainingSettings.model_fields.items()
-    },
+    **_OVERRIDES,
 )
 
 
@@ -216,6 +245,10 @@ class Variant(_Settings):
     def module(self) -> str:
         """The module that defines the variant's kind."""
         return type(self.settings).__module__
+
+
+_MODEL = ("settings", "widths_from")
+"""What a variant is, beside how it is trained."""
 
 
 def _given(entries: dict) -> dict:
@@ -258,6 +291,7 @@ class Study(_Settings):
     transfer: Transfer | None = Field(None, description="The family of training on one dataset and testing on all")
     joint: Further | None = Field(None, description="The family of one training on all datasets against one on each")
     leaks: Further | None = Field(None, description="The family that compares the study's split with leak_free")
+    tuning: Tuning | None = Field(None, description="The family that tunes the rates of all methods alike")
     evaluation: Evaluation = Field(default_factory=Evaluation)
     regression: Regression = Field(default_factory=Regression)
     jobs: Jobs = Field(default_factory=Jobs)
@@ -288,7 +322,7 @@ class Study(_Settings):
         if self.transfer:
             places["transfer.variants"] = self.transfer.variants or []
             _unique("transfer.beside", self.transfer.beside)
-        for family in ("joint", "leaks"):
+        for family in ("joint", "leaks", "tuning"):
             places[f"{family}.variants"] = getattr(getattr(self, family), "variants", None) or []
         if self.leaks and self.split == "leak_free":
             raise ValueError("leaks: the study's own split is leak_free; set leaks to null")
@@ -306,6 +340,7 @@ class Study(_Settings):
                     f"variants.{name}.widths_from: {variant.widths_from!r} must be a variant with schedule uniform, "
                     f"and {name!r} of kind telescopic"
                 )
+        self._check_tuning()
         if self.evaluation.comparisons_reference not in self.main:
             raise ValueError(
                 f"evaluation.comparisons_reference: {self.evaluation.comparisons_reference!r} is not in main; "
@@ -317,9 +352,50 @@ class Study(_Settings):
             )
         return self
 
+    def _check_tuning(self) -> None:
+        tuning = self.tuning
+        if tuning:
+            _unique("tuning.variants", tuning.variants)
+            _unique("tuning.factors", tuning.factors)
+            if 1 not in tuning.factors:
+                raise ValueError("tuning.factors: 1, the method's own rate, must be among them")
+            for method in tuning.variants:
+                training = self.training_of(method)
+                if self.is_tuned(method):
+                    raise ValueError(f"tuning.variants: {method!r} has the rates that this family chooses")
+                if tuning.weight_decays and training.weight_decay not in tuning.weight_decays:
+                    own = f"{training.weight_decay:g}, the own one of {method!r}"
+                    raise ValueError(f"tuning.weight_decays: {own}, must be among them")
+        for name in self.variants:
+            if self.is_tuned(name) and self.method_of(name) is None:
+                raise ValueError(
+                    f"variants.{name}.training.learning_rate: tuned needs the family tuning with this model among its "
+                    "variants and one of the study's datasets in tried_on"
+                )
+
+    def is_tuned(self, variant: str) -> bool:
+        """Whether ``variant`` is trained with rates that the family ``tuning`` chooses."""
+        return self.variants[variant].training.learning_rate == TUNED
+
+    def method_of(self, variant: str) -> str | None:
+        """The method of the family ``tuning`` that is the same model as ``variant``; None if there is none.
+
+        Of several the one whose name it has, else the first.
+        """
+        if self.tuning is None or not set(self.tuning.tried_on) & set(self.datasets):
+            return None
+        model = {name: [getattr(entry, key) for key in _MODEL] for name, entry in self.variants.items()}
+        same = [name for name in self.tuning.variants if model[name] == model[variant]]
+        return next((name for name in same if variant == f"{name}_{TUNED}"), same[0] if same else None)
+
     def training_of(self, variant: str) -> TrainingSettings:
-        """The training settings of ``variant``: the study's, with the variant's own on top."""
+        """The training settings of ``variant``: the study's, with the variant's own on top.
+
+        Where its rates are tuned, those that are not known yet are as of the study.
+        """
         overrides = self.variants[variant].training.model_dump(exclude_none=True)
+        if self.is_tuned(variant):
+            del overrides["learning_rate"]
         return TrainingSettings.model_validate(merge(self.training.model_dump(), overrides))
 
     def seeds_of(self, variant: str) -> list[int]:

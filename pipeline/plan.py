@@ -20,6 +20,7 @@ from pipeline.data.released import released_checkpoint, released_checkpoints
 from pipeline.data.sources import JOINT, LEAK_FREE, dataset_facts, origin
 from pipeline.runtime.errors import run_command
 from pipeline.shipped import changes
+from pipeline.trials import expand, trials, tuned
 
 REPORTED = "workflow/resources/reported.csv"
 FIGURES, TABLES = "pipeline.reporting.figures", "pipeline.reporting.tables"
@@ -131,8 +132,9 @@ class Plan:
 
     def __init__(self, study: Study):
         root = study.results
-        self.study = study
         self.changes = changes(study)
+        self.trials, listed = trials(study), study.variants
+        self.study = study = expand(study)
         self.reference = study.evaluation.comparisons_reference
         # By variant whose widths are learned: the variant from whose run they are.
         self.learned = {name: entry.widths_from for name, entry in study.variants.items() if entry.widths_from}
@@ -147,9 +149,12 @@ class Plan:
         # Published weights fit neither phantoms nor the demo's backbone: there runs of the study's own are scored.
         self.own_checkpoints = bool(study.archives.phantoms) or study.backbone.source == "phantom"
         self.families = {name: self._family(name, entry) for name, entry in study.ablations.items()}
+        self.tried = self._tried()
         self.further = {group.name: group for group in self._further_groups()}
-        self.groups = (self.main, *self.families.values(), *self.further.values())
-        self.variants = list(dict.fromkeys(name for group in self.groups for name in group.variants))
+        self.groups = (self.main, *self.families.values(), self.tried, *self.further.values())
+        # Those that the family tuning derives cost what their methods cost.
+        shown = dict.fromkeys(name for group in self.groups for name in group.variants)
+        self.variants = [name for name in shown if name in listed]
         # All that are made: the study's, and those that further families derive from them.
         self.datasets = list(dict.fromkeys(name for group in self.groups for name in group.datasets))
         self.data = self._apart(Group("data", "", {}, self.datasets))
@@ -196,6 +201,20 @@ class Plan:
             yield from group("joint", study.joint, lambda names: [*names, JOINT] if len(names) > 1 else [])
         if study.leaks:
             yield from group("leaks", study.leaks, on_both_splits)
+        if self.trials:
+            entry = study.tuning
+            if datasets := [name for name in study.datasets if name in (entry.datasets or study.datasets)]:
+                variants = [*self.trials, *map(tuned, self.trials)]
+                table, seeds = f"{study.results}/tuned.csv", entry.seeds or study.seeds
+                yield self._group("tuned", table, variants, datasets, seeds)
+
+    def _tried(self) -> Group:
+        """The trials of the family tuning: their validation DSC counts, and they are not scored."""
+        tuning = self.study.tuning
+        variants = [trial.variant for points in self.trials.values() for trial in points]
+        datasets = [name for name in self.study.datasets if name in tuning.tried_on] if variants else []
+        seeds = {variant: [self.study.seeds[0] if tuning.seed is None else tuning.seed] for variant in variants}
+        return Group("tuning", "", seeds, datasets)
 
     # ---------------------------------------------------------------- names and settings
 
@@ -219,6 +238,23 @@ class Plan:
     def first_run(self, dataset: str, variant: str, seed: int) -> str:
         """The folder of the run from which ``variant``'s widths are learned."""
         return self.run_folder(dataset, self.learned[variant], seed)
+
+    def alike(self, dataset: str, variant: str, seed: int) -> list[str]:
+        """The runs of which one is the same as this, which has tuned rates, if theirs are chosen."""
+        points = next((points for name, points in self.trials.items() if variant == tuned(name)), ())
+        planned = {*self.tried.runs(), *self.further["tuned"].runs()} if points else ()
+        runs = [(dataset, trial.variant, int(seed)) for trial in points]
+        return [self.run_folder(*run) for run in runs if run in planned]
+
+    def tuning_options(self, dataset: str, variant: str, seed: int) -> dict[str, str]:
+        """Options of a training with the rates that the family tuning chooses; none of another."""
+        if not self.study.is_tuned(variant):
+            return {}
+        return {"method": self.study.method_of(variant), "alike": compact(self.alike(dataset, variant, seed))}
+
+    def is_trial(self, variant: str) -> bool:
+        """Whether ``variant`` is trained for the family tuning alone."""
+        return variant in self.tried.seeds and variant not in self.trials
 
     def settings(self, variant: str) -> dict[str, Any]:
         """What determines the model of ``variant``; neither its label nor how it is trained."""
@@ -379,7 +415,8 @@ class Plan:
 
     def _collected(self) -> Iterator[Step]:
         """The tables of runs: dsc.csv and those of the families."""
-        for group in map(self._apart, (*self.groups, self.alone)):
+        scored = (group for group in (*self.groups, self.alone) if group.table)
+        for group in map(self._apart, scored):
             seeds = {variant: list(numbers) for variant, numbers in group.seeds.items()}
             options = {"results": self.study.results, "datasets": list(group.datasets), "seeds": seeds}
             source = Source({}, files(self.folders(group), "per_case.csv", "per_prompt.csv"), options)
@@ -428,6 +465,20 @@ class Plan:
             source |= Source(options={"reference": self._reference_of(transfer), "margin": study.evaluation.margin})
             source |= Source(options={"beside": beside})
             yield from self._table("transfer_outcomes", "Transfer: methods compared", source)
+        if self.trials:
+            points = {method: [trial._asdict() for trial in found] for method, found in self.trials.items()}
+            (seed,) = set().union(*self.tried.seeds.values())
+            options = {"results": study.results, "trials": points, "seed": seed}
+            source = Source({}, files(self.folders(self.tried), "history.csv", "manifest.json"), options)
+            output = f"{study.results}/tuning.json"
+            source |= self._in_order(self.tried)
+            yield Step("tuning", "pipeline.evaluation.tuning", source, {"json": output}, output)
+        if group := self.further.get("tuned"):
+            methods = {method: tuned(method) for method in self.trials}
+            source = self._runs(group, "per_case.csv", "manifest.json") | Source({"dsc": group.table})
+            source |= self._file(tuning="tuning.json") | self._in_order(group) | Source(options={"methods": methods})
+            source |= self._against(self.reference if self.reference in methods else list(methods)[-1])
+            yield from self._table("tuned", "DSC with tuned rates", source | self._names(group))
         choices = runs | Source(options={"side": study.image_size, "masks": study.masks}) | self._names(main)
         yield from self._table("evaluation_choices", "DSC by choices of the evaluation", choices)
         prompts = self._runs(main, "per_prompt.csv", "manifest.json") | self._names(main)
@@ -522,6 +573,10 @@ class Plan:
             yield self._figure(
                 "leaks", "Published against leak-free splits", source | self._rows(leaks), "before_after"
             )
+        if self.trials:
+            shown = Group("", "", dict.fromkeys(self.trials, ()), self.tried.datasets)
+            source = self._file(tuning="tuning.json") | self._rows(shown)
+            yield self._figure("tuning", "Validation DSC by learning rate", source)
         if getattr(study.variants[self.reference].settings, "alpha_learned", False):
             scales = self._runs(alone, "weights.safetensors") | self._rows(alone)
             yield self._figure("alpha_by_depth", "Learned residual scales", scales)
@@ -570,6 +625,7 @@ class Plan:
             "joint": {"joint": "tables/joint.csv"},
             "leaks": {"leaks": "tables/leaks.csv"},
             "transfer": {"outcomes": "tables/transfer_outcomes.csv"},
+            "tuned": {"tuned": "tables/tuned.csv"},
         }
         for name in self.further:
             source |= self._file(**answers[name])
@@ -601,8 +657,13 @@ class Plan:
     # ---------------------------------------------------------------- the whole
 
     def trainings(self, group: Group) -> set[tuple[str, str, int]]:
-        """Dataset, variant and seed of each run that ``group`` needs, also those that widths are learned from."""
+        """Dataset, variant and seed of each run that ``group`` needs.
+
+        Also of those that widths are learned from, and of the trials that choose its rates.
+        """
         own = set(group.runs())
+        if any(self.study.is_tuned(name) for name in group.variants):
+            own |= set(self.tried.runs())
         return own | {(dataset, self.learned[name], seed) for dataset, name, seed in own if name in self.learned}
 
     def targets(self) -> list[str]:
@@ -620,7 +681,7 @@ class Plan:
             return sum(seed not in self.study.seeds for *_, seed in runs)
 
         lines, planned = [line("", "runs", "shared", "new", "for more seeds")], set()
-        for group in self.groups:
+        for group in (group for group in self.groups if group.variants):
             runs = self.trainings(group)
             lines.append(line(group.name, len(runs), len(runs & planned), len(runs - planned), more(runs - planned)))
             planned |= runs

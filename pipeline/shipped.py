@@ -18,14 +18,16 @@ from pipeline.runtime.errors import run_command
 
 RECORD = Path(__file__).parents[1] / "workflow" / "resources" / "shipped.json"
 # What is run, where from and how, what it is called, and by which rules the numbers are judged. Fewer datasets or
-# variants leave the other rows as they are. What the archives and the backbone are, the plan says in words.
+# variants leave the other rows as they are, and another grid of tuning all but the tuned ones, which tell it. What the
+# archives and the backbone are, the plan says in words.
 _WITHOUT_EFFECT = re.compile(
     r"(results|jobs|datasets|main|archives|regression|backbone"
-    r"|(ablations\.\w+|transfer|joint|leaks)\.(title|reference|variants|datasets|beside)|variants\.\w+\.label"
+    r"|(ablations\.\w+|transfer|joint|leaks|tuning)\.(title|reference|variants|datasets|beside)|variants\.\w+\.label"
+    r"|tuning\.(tried_on|factors|weight_decays)"
     r"|training\.(accumulation|gradient_checkpointing|deterministic|save_every|max_consecutive_skips)"
     r"|evaluation\.(batch_size|bootstrap_samples|margin|comparisons_reference))\."
 )
-_SEEDS = re.compile(r"(more_)?seeds|(ablations\.\w+|transfer|joint|leaks)\.seeds")
+_SEEDS = re.compile(r"(more_)?seeds|(ablations\.\w+|transfer|joint|leaks|tuning)\.seeds?")
 _NAMED = re.compile(r"(variants|ablations)\.(\w+)\.(.+)")
 _FEW = 3
 

@@ -1,11 +1,12 @@
 """The plan: which runs a study has, and what is made of them."""
 
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 
-from pipeline.config import load_study, read_study
+from pipeline.config import load_study, merge, read_study
 from pipeline.plan import Plan
 
 ROOT = Path(__file__).parents[1]
@@ -105,6 +106,43 @@ def test_runs_that_widths_are_learned_from_are_counted(full):
         assert {(dataset, seed) for dataset, _, seed in first} == {(d, s) for d, name, s in runs if name == "learned"}
         assert {variant for _, variant, _ in first} == {"uniform_128"}
     assert counts(full)["order"][0] == counts(alone)["order"][0] == len(runs) + 9
+
+
+def test_trials_are_shared_with_the_main_table_and_never_scored(full):
+    # Seven methods, five rates, two datasets, one seed; the methods' own rates are trained anyway.
+    assert counts(full)["tuning"] == [70, 14, 56, 0]
+    # The tuned runs on five datasets with three seeds; beside them the protocol's and the trials.
+    assert counts(full)["tuned"][2:] == [105, 0]
+    reads = full.steps["tuning"].source.reads
+    assert "results/runs/busi/lora_rate_0_3/seed41/history.csv" in reads and not any("per_case" in x for x in reads)
+    wanted = {path for step in full.steps.values() for path in step.source.reads}
+    assert not any(path.endswith("per_case.csv") and "_rate_" in path for path in wanted)
+    assert full.is_trial("lora_rate_3") and not full.is_trial("lora") and not full.is_trial("lora_tuned")
+    assert "results/runs/busi/lora_tuned/seed43/per_case.csv" in full.steps["table_tuned"].source.reads
+    gone = changed(tuning=None)
+    assert not {"tuning", "table_tuned", "figure_tuning", "collect_tuned"} & gone.steps.keys()
+    assert not any("tun" in path or "_rate_" in path for path in gone.targets())
+
+
+def test_runs_that_may_be_the_same_as_a_tuned_one(full):
+    root = "results/runs/busi"
+    grid = [f"lora_rate_{name}" for name in ("0_1", "0_3")] + ["lora"] + [f"lora_rate_{name}" for name in ("3", "10")]
+    assert full.alike("busi", "lora_tuned", "41") == [f"{root}/{name}/seed41" for name in grid]
+    # With other seeds and on other datasets only the protocol's rates were run.
+    assert full.alike("busi", "lora_tuned", 42) == [f"{root}/lora/seed42"]
+    assert full.alike("bkai", "lora_tuned", 41) == ["results/runs/bkai/lora/seed41"]
+    assert full.alike("busi", "lora", 41) == [] and full.tuning_options("busi", "lora", 41) == {}
+
+
+def test_a_variant_of_the_users_own_can_have_tuned_rates(full):
+    (example,) = re.findall(r"```yaml\n(.*?lora_tuned_p1:.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[-1:]
+    overlay = yaml.safe_load(example.rpartition("```yaml\n")[2])
+    overlay["ablations"] = {"alpha": {"variants": ["telescopic", "lora_tuned_p1"]}}
+    plan = Plan(load_study(merge(yaml.safe_load((ROOT / "config.yaml").read_text()), overlay)))
+    assert plan.study.is_tuned("lora_tuned_p1") and plan.training("lora_tuned_p1")["prompt_type"] == "p1"
+    assert plan.tuning_options("busi", "lora_tuned_p1", 41) == {"method": "lora", "alike": "[]"}
+    assert set(plan.tried.runs()) <= plan.trainings(plan.families["alpha"])
+    assert not set(full.tried.runs()) <= full.trainings(full.families["alpha"])
 
 
 def test_families_that_are_left_out_leave_nothing_behind(full):

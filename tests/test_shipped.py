@@ -57,6 +57,7 @@ def test_what_can_move_a_number_is_named(overlay, words):
         ({"more_seeds": None}, "more_seeds unset"),
         ({"more_seeds": {"seeds": [7]}}, "more_seeds 7 for telescopic uniform reversed"),
         ({"ablations": {"alpha": {"seeds": [41, 42]}}}, "ablations.alpha.seeds 41 42"),
+        ({"tuning": {"seed": 42}}, "tuning.seed 42"),
     ],
 )
 def test_seeds_are_named_apart(overlay, words):
@@ -74,6 +75,7 @@ def test_seeds_are_named_apart(overlay, words):
         {"variants": {"steep": {"kind": "telescopic", "base_dimension": 32}}, "main": ["telescopic", "steep"]},
         {"regression": {"n_theirs": 3, "must_reproduce": []}, "evaluation": {"bootstrap_samples": 500}},
         {"archives": {"folder": "mine"}},
+        {"tuning": {"factors": [1, 2], "tried_on": ["busi"], "variants": ["lora"]}},
     ],
 )
 def test_what_cannot_is_not(overlay):

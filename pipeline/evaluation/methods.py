@@ -7,7 +7,7 @@ Scores are long tables with the columns dataset, variant, seed, case, dsc (0..1)
 import math
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -215,6 +215,15 @@ def outcome(difference: float, p: float, p_equivalence: float) -> str:
     return NOT_RESOLVED
 
 
+def decide(rows: Sequence[dict[str, Any]]) -> None:
+    """Add p-values after Holm's correction over ``rows``, which have those of :func:`tests`, and the outcomes."""
+    for test in _TESTS:
+        for row, adjusted in zip(rows, holm([row[test] for row in rows]), strict=True):
+            row[f"{test}_holm"] = adjusted
+    for row in rows:
+        row["outcome"] = outcome(row["difference"], row["p_holm"], row["p_equivalence_holm"])
+
+
 def compare_methods(scores: pd.DataFrame, reference: str, margin: float = MARGIN) -> pd.DataFrame:
     """Is each variant better than, worse than, or as good as ``reference``?
 
@@ -267,13 +276,10 @@ def compare_methods(scores: pd.DataFrame, reference: str, margin: float = MARGIN
     ]
     for averaged in (False, True):
         family = [row for row in rows if (row["dataset"] == AVERAGE) == averaged]
-        for test in _TESTS:
-            for row, adjusted in zip(family, holm([row[test] for row in family]), strict=True):
-                row[f"{test}_holm"] = adjusted
+        decide(family)
         for row in family:
             sds = seed_sds[row["dataset"], row["variant"]]
             row["seeds_needed"] = seeds_needed(sds, margin, LEVEL / len(family))
-            row["outcome"] = outcome(row["difference"], row["p_holm"], row["p_equivalence_holm"])
     return pd.DataFrame(rows, columns=COLUMNS)
 
 

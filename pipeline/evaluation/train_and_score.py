@@ -49,8 +49,9 @@ def main() -> None:
             return
         kept.keep(arguments["state"], options, *tables)
 
-    # A joint run is scored on each of its datasets, by another rule.
-    train.train_run(**arguments, then=None if arguments["tensors"].name == JOINT else score)
+    # A joint run is scored on each of its datasets, by another rule, and a trial on none.
+    elsewhere = arguments["trial"] or arguments["tensors"].name == JOINT
+    train.train_run(**arguments, then=None if elsewhere else score)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from pipeline.evaluation.methods import MARGIN, holm, outcome, tests, welch
+from pipeline.evaluation.methods import MARGIN, decide, tests, welch
 
 COLUMNS = ("dataset", "variant", "before", "before_sd", "after", "after_sd", "seeds")
 COLUMNS += ("difference", "low", "high", "p", "p_holm", "p_equivalence", "p_equivalence_holm", "outcome")
@@ -45,8 +45,5 @@ def compare_datasets(dsc: pd.DataFrame, pairs: Mapping[str, str], margin: float 
             found = welch(two, one)
             row |= {"before_sd": _spread(one), "after_sd": _spread(two), "seeds": found.seeds}
             rows.append(row | {"difference": found.difference} | tests(found, margin))
-    table = pd.DataFrame(rows, columns=list(COLUMNS))
-    for test in ("p", "p_equivalence"):
-        table[f"{test}_holm"] = holm(table[test])
-    table["outcome"] = [outcome(row.difference, row.p_holm, row.p_equivalence_holm) for row in table.itertuples()]
-    return table
+    decide(rows)
+    return pd.DataFrame(rows, columns=list(COLUMNS))

@@ -9,6 +9,7 @@ from pipeline.evaluation.methods import OUTCOMES
 CHANGES = ["dataset", "variant", "difference", "low", "high", "outcome"]
 """Columns of a table of changes, differences in DSC points."""
 TRANSFERS = ["transfer", "variant", "outcome"]
+TUNED = ["setting", "variant"]
 PROMPTS = ["evaluated", "dataset", "difference", "low", "high", "outcome"]
 GRADIENTS = ["base_dimension", "runs", "ratio", "low", "high", "skipped_percent"]
 EXPLOSION = 10.0
@@ -87,6 +88,31 @@ def family(table: pd.DataFrame, reference: str, names: Callable[[str], str]) -> 
     ]
     place = names(outcome.removesuffix("_outcome"))
     return " ".join([f"Against {names(reference)} ({place}).", *parts]) if parts else "Not run."
+
+
+def tuned(table: pd.DataFrame, reference: str, names: Callable[[str], str]) -> str:
+    """Whether outcomes against ``reference`` are others where all methods are tuned alike, and what tuning itself does.
+
+    Args:
+        table: as tables/tuned.csv: columns :data:`TUNED`, and outcomes for each dataset, the average last.
+        reference: the method that the others are compared with; the table's last one if it has no row.
+        names: display names.
+    """
+    column = [name for name in table.columns if name.endswith("_outcome") and not name.endswith("_change_outcome")][-1]
+    place = names(column.removesuffix("_outcome"))
+    protocol, after = (table[table["setting"] == setting].set_index("variant") for setting in ("protocol", "tuned"))
+    reference = reference if reference in after.index else after.index[-1]
+    before, now = (part[column].drop(reference) for part in (protocol, after))
+    other = [f"{names(name)}, {before[name]} before and {now[name]} after" for name in now.index[before != now]]
+    found = {outcome: [names(name) for name in now.index[now == outcome]] for outcome in OUTCOMES}
+    ranking = "; ".join(f"{outcome}: {'; '.join(shown)}" for outcome, shown in found.items() if shown)
+    change = after[column.replace("_outcome", "_change_outcome")]
+    kept = int((~change.isin(OUTCOMES)).sum())
+    itself = ", ".join(part for part in (_counted(change), f"{kept} with the same rates" if kept else "") if part)
+    return (
+        f"Outcomes against {names(reference)} ({place}) that tuning changes: {'; '.join(other) or 'none'}. With all "
+        f"methods tuned alike, {ranking}. Tuned against the protocol's rates, of {len(change)} methods: {itself}."
+    )
 
 
 def prompts(table: pd.DataFrame, names: Callable[[str], str]) -> str:

@@ -17,11 +17,13 @@ from pipeline.reporting.answers import (
     GRADIENTS,
     PROMPTS,
     TRANSFERS,
+    TUNED,
     changes,
     family,
     gradients,
     prompts,
     transfers,
+    tuned,
     untrained,
 )
 from pipeline.reporting.formats import NOT_AVAILABLE, number
@@ -260,6 +262,7 @@ TRANSFER = "Which methods work best on datasets that they were not trained on?"
 TOGETHER = "Is one training on all datasets together as good as one on each?"
 EXPLODING = "Do gradients explode where the base dimension exceeds 64, as the paper says?"
 PROMPT_TRAINING = "Is training with one type of prompt better than training with all?"
+TUNING = "Does it change the ranking if all methods are tuned alike?"
 LEAKS = "How much of the DSC is owed to related cases on both sides of the published splits?"
 
 
@@ -281,6 +284,7 @@ def paper(
     gradient: pd.DataFrame | None = None,
     prompt_outcomes: pd.DataFrame | None = None,
     families: Mapping[str, tuple[str, str, pd.DataFrame]] = MappingProxyType({}),
+    tuning: pd.DataFrame | None = None,
 ) -> str:
     """The page, as Markdown with links relative to the results folder.
 
@@ -295,6 +299,7 @@ def paper(
             paper's, if they cannot.
         gradient, prompt_outcomes: as tables/gradients.csv and tables/prompt_outcomes.csv.
         families: title, reference and tables/ablation_{family}.csv of each ablation.
+        tuning: as tables/tuned.csv (points).
         leaks, joint: as tables/leaks.csv and tables/joint.csv (points). outcomes: as tables/transfer_outcomes.csv.
     """
 
@@ -343,6 +348,9 @@ def paper(
     if joint is not None:
         setting = "trained on all datasets, against one training for each"
         answers.append((TOGETHER, ["joint.pdf", "tables/joint.md"], changes(joint, METHOD, setting, names)))
+    if tuning is not None:
+        wanted = ["tuning.pdf", "tables/tuned.md"]
+        answers.append((TUNING, wanted, tuned(tuning, METHOD, names)))
     if leaks is not None:
         setting = "on the leak-free split, whose training and test cases are others, against the published one"
         answer = changes(leaks, METHOD, setting, names) + untrained(leaks, "zero_shot", names)
@@ -361,7 +369,7 @@ def paper(
 
 def main() -> None:
     files = ("regression", "dsc", "cost", "reported", "comparison", "components", "leaks", "outcomes", "joint")
-    files += ("gradients", "prompts")
+    files += ("gradients", "prompts", "tuned")
     options = parse_options(__doc__, *files, "families", "figures", "tables", "variants")
     families = {
         name: (entry["title"], entry["reference"], read_table(entry["table"], ["variant"]))
@@ -386,6 +394,7 @@ def main() -> None:
         read_table(options.gradients, GRADIENTS) if options.gradients else None,
         read_table(options.prompts, PROMPTS) if options.prompts else None,
         families,
+        read_table(options.tuned, TUNED) if options.tuned else None,
     )
     write_text(options.output, page)
 

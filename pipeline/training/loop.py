@@ -32,6 +32,10 @@ from pipeline.training.settings import TrainingSettings
 CACHE_SHARE = 0.3
 
 
+class DivergedError(PipelineError):
+    """Too many steps in a row gave no finite loss and gradients."""
+
+
 @dataclass
 class CaseTensors:
     """Images and masks of one split on the device.
@@ -260,7 +264,7 @@ class Trainer:
         for norm in norms:
             progress.skips_in_a_row = 0 if math.isfinite(norm) else progress.skips_in_a_row + 1
             if progress.skips_in_a_row > most:
-                raise PipelineError(
+                raise DivergedError(
                     f"{self.name}: loss or gradients were not finite in {most + 1} steps in a row, the last in epoch "
                     f"{progress.epoch + 1} at learning rate {self.learning_rate():g}; the state of the last saved "
                     "epoch is kept. Lower training.learning_rate of this variant"
@@ -294,7 +298,7 @@ class Trainer:
             save: called with :meth:`state` every ``save_every`` epochs.
 
         Raises:
-            PipelineError: more steps in a row than ``max_consecutive_skips`` were skipped. The last saved state is left
+            DivergedError: more steps in a row than ``max_consecutive_skips`` were skipped. The last saved state is left
                 as it is.
         """
         settings, progress = self.settings, self.progress

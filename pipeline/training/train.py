@@ -5,7 +5,7 @@ import contextlib
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +29,11 @@ from pipeline.runtime.manifest import file_sha256, manifest, peak_memory_mib
 from pipeline.runtime.options import json_value
 from pipeline.runtime.progress import duration, log
 from pipeline.training.determinism import precision_on, set_mode
-from pipeline.training.loop import CaseTensors, Progress, Trainer, to_device
+from pipeline.training.loop import CaseTensors, DivergedError, Progress, Trainer, to_device
 from pipeline.training.settings import TrainingSettings
 from pipeline.training.state import load_state, remove_state, save_state
 from pipeline.training.subsets import nested_subset
+from pipeline.training.tuned import chosen_rates, take_over
 
 # One row an epoch, which is as many optimizer steps as a pass over the full training set, whatever the share of its
 # cases; `steps` is their count so far. Loss and gradient norms (before clipping) are of steps that were not skipped.
@@ -85,7 +86,8 @@ def make_trainer(
 
 def train_run(
     tensors: Path, backbone: Path, variant: dict, settings: TrainingSettings, seed: int, threads: int, state: Path,
-    output: Path, name: str, then: Callable[[Segmenter, str], None] | None = None,
+    output: Path, name: str, then: Callable[[Segmenter, str], None] | None = None, alike: Sequence[str] = (),
+    trial: bool = False,
 ) -> None:  # fmt: skip
     """Train, resuming from ``state`` if it fits, and write the run's files into ``output``.
 
@@ -97,6 +99,8 @@ def train_run(
         name: what log lines and errors call this run.
         then: called with the trained segmenter and its device once the run's files are written; the state is kept until
             it returns.
+        alike: folders of runs that may be the same as this; the one that is, is copied.
+        trial: whether a training that diverges is no error, but a run that ended early and says so.
     """
     began = time.monotonic()
     hashes = {
@@ -105,6 +109,10 @@ def train_run(
     }
     code = digest("pipeline.training.train", type(parse_variant(variant)).__module__)
     configuration = {"variant": variant, "training": settings.model_dump(), "seed": seed, "threads": threads}
+    identity = {"configuration": configuration, "code_sha256": code, **hashes}
+    if copied := take_over(map(Path, alike), output, name, identity):
+        log(f"{name}: the same as {copied}, which is copied")
+        return
     fingerprint = hashlib.sha256(json.dumps([configuration, hashes, code], sort_keys=True).encode()).hexdigest()
     with compute_device() as device:
         mode = set_mode(device, settings.deterministic, threads)
@@ -113,7 +121,7 @@ def train_run(
         torch.manual_seed(seed)
         segmenter = build_segmenter(variant, load_backbone(backbone)).to(device)
         trained = sum(value.numel() for value in segmenter.trainable_parameters().values())
-        progress, resumed_from = Progress(), 0
+        progress, resumed_from, diverged = Progress(), 0, False
         if trained:
             trainer = make_trainer(segmenter, tensors, backbone, settings, seed, name)
             saved = load_state(state, fingerprint)
@@ -121,7 +129,14 @@ def train_run(
                 trainer.resume(saved)
                 resumed_from = trainer.progress.epoch
                 log(f"{name}: resuming after epoch {resumed_from}")
-            progress = fit_or_explain(trainer, state, fingerprint)
+            try:
+                progress = fit_or_explain(trainer, state, fingerprint)
+            except DivergedError as error:
+                if not trial:
+                    raise
+                log(str(error))
+                progress, diverged = trainer.progress, True
+                segmenter.load_trained_state(trainer.best)
             del trainer  # and with it the training data on the device
         else:
             segmenter.precision = precision_on(device, settings.precision)
@@ -140,7 +155,8 @@ def train_run(
             trained_parameters=trained,
             epochs=progress.epoch,
             best_epoch=progress.best_epoch,
-            best_val_dsc=progress.best_dsc if trained else None,
+            best_val_dsc=progress.best_dsc if progress.epoch else None,
+            diverged=diverged,
             resumed_from_epoch=resumed_from,
             mode=mode,
             precision=segmenter.precision,
@@ -188,6 +204,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--widths", type=Path, help="widths.json, which replaces the variant's schedule")
     parser.add_argument("--training", type=json_value("--training", dict), required=True, help="settings, JSON")
+    parser.add_argument("--tuning", type=Path, help="tuning.json, whose chosen rates replace those of --training")
+    parser.add_argument("--method", help="method of tuning.json whose rates are meant")
+    folders = "JSON list: folders of runs, of which one that is the same is copied"
+    parser.add_argument("--alike", type=json_value("--alike", list), default=[], help=folders)
+    trial = "of rates: a training that diverges is a run that ended early, and test cases take no part"
+    parser.add_argument("--trial", action="store_true", help=trial)
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--threads", type=int, required=True, help="CPU threads; part of a CPU result's identity")
     parser.add_argument("--state", type=Path, required=True, help="folder for what a resumed run needs")
@@ -201,7 +223,9 @@ def checked(options: dict[str, Any]) -> dict[str, Any]:
     Raises:
         PipelineError: settings of the variant or of its training are not valid.
     """
-    widths = options.pop("widths")
+    widths, tuning, method = (options.pop(name) for name in ("widths", "tuning", "method"))
+    if tuning:
+        options["training"] |= chosen_rates(tuning, method)
     if widths:
         options["variant"] |= read_json(widths, dict, "run the rule learn_widths again")
     try:

@@ -1,5 +1,6 @@
 """Every figure, with few and many variants: nothing overlaps, nothing is cut off, all is legible, numbers are right."""
 
+import json
 from unittest.mock import patch
 
 import numpy as np
@@ -28,6 +29,7 @@ from reporting_support import (
     write_prompt_types,
     write_runs,
     write_transfer,
+    write_tuning,
 )
 
 from pipeline.evaluation.readers import read_dsc
@@ -52,6 +54,7 @@ from pipeline.reporting.figures import (
     qualitative,
     training_curves,
     transfer_heatmap,
+    tuning,
     width_schedule,
 )
 from pipeline.reporting.figures.places import Place, adapter_widths, parse_place
@@ -80,6 +83,7 @@ def write_study(root, datasets, variants, seeds, cases, epochs, gpu):
     write_comparison(root, variants, datasets)
     write_before_after(root, datasets, variants)
     write_prompt_types(root, datasets, variants)
+    write_tuning(root, datasets, variants)
     return root
 
 
@@ -116,6 +120,7 @@ def options(root, module):
         forest: ["--comparison", root / "comparison.csv", *variants],
         transfer_heatmap: ["--transfer", root / "transfer.csv", *variants],
         prompt_types: ["--table", root / "prompt_sensitivity.csv", *variants, "--own", {"telescopic": "p2"}],
+        tuning: ["--tuning", root / "tuning.json", *variants],
         before_after: [
             "--table",
             root / "before_after.csv",
@@ -174,6 +179,7 @@ MANY = {
     alpha_by_depth: ["Vision encoder", "before training"],
     data_overview: ["Kvasir-SEG", "Cases, %", "Foreground, % of the image", "BKAI-IGH NeoPolyp"],
     data_efficiency: ["Training cases, %", "Average", "BKAI-IGH NeoPolyp"],
+    tuning: ["Validation DSC, %", "Average", "0.1 0.3 1 3 10", "taken", "Telescopic Adapters"],
 }
 FEW = {
     pareto: ["Uniform adapters", "DSC, % (BUSI)"],
@@ -215,6 +221,7 @@ def test_every_command_line_writes_pdf_and_png_the_same_twice(demo, tmp_path):
         (pareto, ["--variants", ["lora"]], "nothing to draw"),
         (width_schedule, ["--variants", ["lora"]], "kind telescopic"),
         (width_schedule, ["--labels", ["x"]], "--labels: must be a JSON object"),
+        (tuning, ["--variants", ["lora"]], "no trials of lora"),
         (qualitative, ["--variants", ["lora"]], "busi: gallery lacks variant lora"),
     ],
 )
@@ -357,6 +364,19 @@ def test_data_efficiency_draws_each_method_by_share(study):
     drawn = [container.lines[0].get_ydata().item() for container in figure.axes[1].containers]
     expected = dsc[dsc["dataset"] == "kvasir_seg"].groupby("variant")["dsc"].mean()
     assert drawn == pytest.approx([100 * expected[variant] for variant in POINTS])
+
+
+def test_tuning_rings_the_trial_that_is_taken(study):
+    figure = draw(tuning, *options(study, tuning), "--labels", LABELS | TITLES)
+    average, *others = figure.axes
+    assert [axes.get_title() for axes in figure.axes] == ["Average", *list(TITLES.values())[:2]]
+    table = json.loads((study / "tuning.json").read_text())["methods"]
+    lines, rings = average.lines[::2], average.lines[1::2]
+    for line, ring, entry in zip(lines, rings, table.values(), strict=True):
+        means = [100 * trial["mean"] for trial in entry["trials"] if trial["mean"]]
+        assert line.get_ydata() == pytest.approx(means) and ring.get_ydata() == pytest.approx([max(means)])
+    # The first method's last trial diverged on one of the datasets.
+    assert [len(axes.lines[0].get_xdata()) for axes in (average, *others)] == [4, 5, 4]
 
 
 def test_alphas_are_read_by_layer_and_branch(tmp_path):

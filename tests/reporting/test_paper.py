@@ -292,6 +292,26 @@ def test_further_questions_are_answered_in_outcomes():
     ) in page
 
 
+def test_whether_tuning_changes_the_ranking_is_answered():
+    def rows(setting, outcomes, changes):
+        variants = zip(["lora", "uniform", "telescopic"], outcomes, changes, strict=True)
+        return [(setting, name, 80.0, outcome, "worse", change) for name, outcome, change in variants]
+
+    columns = ["setting", "variant", "busi", "average_outcome", "busi_change_outcome", "average_change_outcome"]
+    before = rows("protocol", ["worse", "equivalent", None], [None, None, None])
+    after = rows("tuned", ["not resolved", "equivalent", None], ["better", "same rates", "not resolved"])
+    page = _page(tuning=pd.DataFrame(before + after, columns=columns), tables=["main", "tuned"])
+    assert (
+        "**Does it change the ranking if all methods are tuned alike?** Outcomes against Telescopic Adapters (Average) "
+        "that tuning changes: LoRA, worse before and not resolved after. With all methods tuned alike, equivalent: "
+        "Uniform adapters; not resolved: LoRA. Tuned against the protocol's rates, of 3 methods: 1 better, "
+        "1 not resolved, 1 with the same rates. Here: [tables/tuned.md](tables/tuned.md)"
+    ) in page
+    after = rows("tuned", ["worse", "equivalent", None], ["worse"] * 3)
+    page = _page(tuning=pd.DataFrame(before + after, columns=columns))
+    assert "that tuning changes: none. With all" in page and "of 3 methods: 3 worse." in page
+
+
 def test_each_family_is_answered_in_outcomes():
     families = {"components": ("Where adapters stand", "telescopic", _components(1.5, "better"))}
     page = _page(families=families, figures=["ablation_components"], tables=["ablation_components"])

@@ -15,7 +15,7 @@ from pipeline.runtime.code import digest
 from pipeline.runtime.errors import PipelineError
 from pipeline.runtime.manifest import file_sha256
 from pipeline.training import train as module
-from pipeline.training.loop import Trainer
+from pipeline.training.loop import DivergedError, Step, Trainer
 from pipeline.training.settings import TrainingSettings
 from pipeline.training.train import fit_or_explain, train_run
 
@@ -43,11 +43,12 @@ def test_out_of_memory_names_what_fits(tmp_path, room, words):
         assert fit_or_explain(fixed, tmp_path, "fingerprint").epoch == 1
 
 
-def train(prepared, output: Path, variant=None, **settings) -> dict:
+def train(prepared, output: Path, variant=None, trial=False, alike=(), **settings) -> dict:
     """Train through :func:`train_run`; the manifest."""
     tensors, backbone = prepared
-    options = TrainingSettings(batch_size=4, learning_rate=3e-3, **({"max_epochs": 2} | settings))
-    train_run(tensors, backbone, variant or {"kind": "telescopic"}, options, 41, 1, output / "state", output, "a run")
+    options = TrainingSettings(**({"batch_size": 4, "learning_rate": 3e-3, "max_epochs": 2} | settings))
+    run = (tensors, backbone, variant or {"kind": "telescopic"}, options, 41, 1, output / "state", output, "a run")
+    train_run(*run, alike=alike, trial=trial)
     return json.loads((output / "manifest.json").read_text())
 
 
@@ -101,6 +102,38 @@ def test_a_killed_run_resumes_unless_its_code_was_edited(prepared, tmp_path, mon
     assert (record["resumed_from_epoch"], record["code_sha256"]) == (resumed_from, code[1])
     # The training's code and that of its own kind, of no other.
     assert asked == [("pipeline.training.train", "pipeline.models.kinds.telescopic")] * 2
+
+
+def test_a_trial_that_diverges_is_a_run_that_ended_early(prepared, tmp_path, monkeypatch):
+    nothing = torch.tensor(torch.nan)
+    monkeypatch.setattr(Trainer, "step", lambda self, *batch: Step(nothing, nothing))
+    with pytest.raises(DivergedError, match="a run: loss or gradients were not finite in 5 steps in a row"):
+        train(prepared, tmp_path, max_consecutive_skips=4)
+    record = train(prepared, tmp_path, trial=True, max_consecutive_skips=4)
+    # Of three steps an epoch, so the first one was finished.
+    assert record["diverged"] and (record["epochs"], record["best_epoch"]) == (1, 1)
+    assert len(pd.read_csv(tmp_path / "history.csv")) == 1 and (tmp_path / "weights.safetensors").exists()
+
+
+def test_a_run_that_was_trained_with_the_same_settings_is_copied(prepared, tmp_path, monkeypatch):
+    first = train(prepared, tmp_path / "first", max_epochs=1)
+    monkeypatch.setattr(Trainer, "step", None)
+    alike = [tmp_path / "first"]
+    record = train(prepared, tmp_path / "copy", alike=alike, max_epochs=1)
+    assert record == first | {"copied_from": "a run"} and not first["diverged"]
+    assert all(file_sha256(tmp_path / f"{name}/weights.safetensors") for name in ("first", "copy"))
+    with pytest.raises(TypeError):  # another rate, so it is trained
+        train(prepared, tmp_path / "other", alike=alike, max_epochs=1, learning_rate=1e-3)
+
+
+def test_tuned_rates_take_the_place_of_the_settings(tmp_path):
+    rates = {"learning_rate": 2e-3, "learning_rates": {"decoder": 1e-4}, "weight_decay": 0.1}
+    (tmp_path / "tuning.json").write_text(json.dumps({"methods": {"lora": {"chosen": {"rates": rates}}}}))
+    options = {"variant": {"kind": "lora"}, "training": {"batch_size": 4}, "widths": None}
+    options |= {"tuning": tmp_path / "tuning.json", "method": "lora"}
+    settings = module.checked(options)["settings"]
+    assert (settings.batch_size, settings.learning_rate, settings.weight_decay) == (4, 2e-3, 0.1)
+    assert settings.learning_rates.decoder == 1e-4
 
 
 def test_settings_that_are_not_valid_are_named(monkeypatch, tmp_path):

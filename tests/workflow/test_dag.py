@@ -27,7 +27,9 @@ def test_the_full_study_is_planned_quickly():
     plan = Plan(read_study(ROOT / "config.yaml"))
     runs = set().union(*(plan.trainings(group) for group in plan.groups))
     joint = {run for run in runs if run[0] == "joint"}
-    assert jobs["train"] == len(runs) and jobs["evaluate"] == len(runs - joint) < len(runs)
+    trials = {run for run in runs if plan.is_trial(run[1])}
+    assert jobs["train"] == len(runs) and jobs["evaluate"] == len(runs - joint - trials)
+    assert len(joint) > 10 and len(trials) > 10
     assert jobs["evaluate_transfer"] == len(plan.further["transfer"].runs()) + len(joint)
     assert seconds < 60  # 15 s on an idle machine; tests share theirs
 
@@ -39,11 +41,15 @@ def test_one_figure_needs_only_its_family():
     assert not {"figure_pareto", "table_main", "cost"} & jobs.keys()
 
 
-def test_learned_widths_wait_for_the_first_run():
-    run = "results/runs/busi/learned/seed42"
-    result = snakemake(ROOT, f"{run}/weights.safetensors", "--dry-run", "--nolock")
+def test_learned_widths_wait_for_the_first_run_and_tuned_rates_for_the_trials():
+    run, tuned = "results/runs/busi/learned/seed42", "results/runs/isic16/lora_tuned/seed42"
+    result = snakemake(ROOT, *(f"{folder}/weights.safetensors" for folder in (run, tuned)), "--dry-run", "--nolock")
     jobs = planned(result.stdout)
-    assert (jobs["train"], jobs["learn_widths"]) == (2, 1)
+    # All 70 trials; the tuned run, and that of the protocol, which may be the same.
+    assert (jobs["train"], jobs["learn_widths"], jobs["tuning"]) == (2 + 70 + 2, 1, 1)
+    assert "evaluate" not in jobs
+    (line,) = [line for line in result.stdout.splitlines() if "results/tuning.json," in line and "input:" in line]
+    assert "results/runs/isic16/lora/seed42/manifest.json" in line
     first = "results/runs/busi/uniform_128/seed42/weights.safetensors"
     learn, train = (result.stdout.split(f"{name}:\n    input: ")[1:] for name in ("learn_widths", "rule train"))
     assert learn[0].startswith(f"{first}\n    output: {run}/widths.json")

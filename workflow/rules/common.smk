@@ -23,12 +23,12 @@ from pipeline.runtime.folders import check_writable
 from pipeline.runtime.gpus import visible_gpus
 
 try:
-    STUDY = load_study(config)
-    PLAN = Plan(STUDY)
+    PLAN = Plan(load_study(config))
     check_widths(PLAN)
 except PipelineError as error:
     raise WorkflowError(str(error)) from None
 
+STUDY = PLAN.study
 R = STUDY.results
 RUN = "{dataset}/{variant}/seed{seed}"
 ENVIRONMENT = "../../envs/environment.yaml"

@@ -76,6 +76,8 @@ rule train:
         widths=lambda wildcards: (
             files([PLAN.run_folder(**wildcards)], "widths.json") if wildcards.variant in PLAN.learned else []
         ),
+        tuning=lambda wildcards: f"{R}/tuning.json" if STUDY.is_tuned(wildcards.variant) else [],
+        alike=lambda wildcards: files(PLAN.alike(**wildcards), "manifest.json"),
     output:
         multiext(f"{R}/runs/{RUN}/", "weights.safetensors", "history.csv", "manifest.json"),
     log:
@@ -92,12 +94,15 @@ rule train:
         state=f"{R}/state/{RUN}",
         variant=lambda wildcards: compact(PLAN.settings(wildcards.variant)),
         training=lambda wildcards: compact(PLAN.training(wildcards.variant)),
-        widths=lambda wildcards, input: options(widths=input.get("widths") or None),
+        more=lambda wildcards, input: options(
+            widths=input.get("widths") or None, tuning=input.get("tuning") or None, **PLAN.tuning_options(**wildcards)
+        )
+        + " --trial" * PLAN.is_trial(wildcards.variant),
         threads=STUDY.jobs.threads,
         folder=subpath(output[0], parent=True),
     shell:
         "python -m pipeline.runtime.start --gpus {resources.gpu} pipeline.evaluation.train_and_score"
         " --name {wildcards.dataset}/{wildcards.variant}/seed{wildcards.seed}"
-        " --tensors {input.tensors:q} --backbone {input.backbone:q} --variant {params.variant:q} {params.widths}"
+        " --tensors {input.tensors:q} --backbone {input.backbone:q} --variant {params.variant:q} {params.more}"
         " --training {params.training:q} --seed {wildcards.seed} --threads {params.threads} --state {params.state:q}"
         " --scoring {SCORING:q} --output {params.folder:q} > {log:q} 2>&1"
