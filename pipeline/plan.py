@@ -539,14 +539,14 @@ class Plan:
 
     def _figures(self) -> Iterator[Step]:
         study, main, alone = self.study, self.main, self.alone
-        scores, cost, reported = self._file(dsc="dsc.csv"), self._file(cost="cost.csv"), Source({"reported": REPORTED})
+        scores, cost = self._file(dsc="dsc.csv"), self._file(cost="cost.csv")
         rows = self._rows(main)
 
         comparison = self._file(comparison="tables/comparison.csv")
         published = Source({"published": REPORTED}) if self.comparable() else Source()
         shown = Entry(PAPER, {"page": "Overview: all methods on all datasets"}, "overview")
         yield self._figure("overview", shown, scores | comparison | published | self._in_order() | rows)
-        yield self._figure("pareto", "DSC against trained parameters", scores | cost | reported | rows)
+        yield self._figure("pareto", "DSC against trained parameters", scores | cost | published | rows)
         yield self._figure("comparison", "Better, worse or equivalent", comparison | rows, "forest")
         galleries = Source({}, [f"{study.results}/gallery/{dataset}.npz" for dataset in study.datasets])
         galleries |= Source(options={"results": study.results}) | self._in_order()

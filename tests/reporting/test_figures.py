@@ -11,6 +11,7 @@ from reporting_support import (
     DATASETS,
     DEPTH,
     LABELS,
+    PARAMETERS,
     REPORTED,
     TITLES,
     VARIANTS,
@@ -110,7 +111,7 @@ def options(root, module):
     settings = {name: DEPTH.get(name, {"kind": "lora"}) for name in [*variants[1], *DEPTH]}
     widths = ["--settings", settings, "--backbone", "full"]
     return {
-        pareto: ["--dsc", root / "dsc.csv", "--cost", root / "cost.csv", "--reported", REPORTED, *variants],
+        pareto: ["--dsc", root / "dsc.csv", "--cost", root / "cost.csv", "--published", REPORTED, *variants],
         training_curves: [*runs, *variants],
         width_schedule: [*widths, "--variants", list(DEPTH) if len(variants[1]) > 2 else ["telescopic"]],
         qualitative: [*results, *datasets, *variants],
@@ -165,20 +166,28 @@ def check(figure, *expected):
 
 MANY = {
     pareto: ["Telescopic Adapters", "CRIS, reported", "DSC, % (mean over 5 datasets)"],
-    training_curves: ["CVC-ClinicDB", "BKAI-IGH NeoPolyp", "1e-3"],
-    width_schedule: ["read by the decoder", "reversed", "↓ text   vision ↑"],
+    training_curves: ["CVC-ClinicDB", "BKAI-IGH NeoPolyp", "1e-3", "range over seeds"],
+    width_schedule: ["read by the decoder", "reversed", "vision", "text"],
     qualitative: ["median", "target", "BKAI-IGH NeoPolyp"],
     failures: ["prediction", "BKAI-IGH NeoPolyp"],
     ablation: ["Average", "ISIC 2016", "one seed", "Components", "BKAI-IGH NeoPolyp"],
     ablation_depth: ["8–32", "none", "Average", "Depth"],
-    forest: ["−50", "Average", "not resolved", "equivalent", "margin, ±1", "BKAI-IGH NeoPolyp"],
+    forest: [
+        "−50",
+        "Average",
+        "not resolved",
+        "95% interval over seeds",
+        "equivalent",
+        "margin, ±1",
+        "BKAI-IGH NeoPolyp",
+    ],
     transfer_heatmap: ["88", "Tested on", "Uniform adapters", "BKAI-IGH NeoPolyp"],
     before_after: ["leak-free split", "Δ equivalent", "Telescopic Adapters", "BKAI-IGH NeoPolyp"],
     prompt_types: ["p0", "mean", "minus the row's mean", "n/a"],
-    cost_by_variant: ["613k", "151M", "Peak GPU memory", "GMAC per image", "seconds per run"],
+    cost_by_variant: ["613k", "151M", "Peak GPU memory", "GFLOP per image", "seconds per run"],
     alpha_by_depth: ["Vision encoder", "before training"],
     data_overview: ["Kvasir-SEG", "Cases, %", "Foreground, % of the image", "BKAI-IGH NeoPolyp"],
-    data_efficiency: ["Training cases, %", "Average", "BKAI-IGH NeoPolyp"],
+    data_efficiency: ["Training cases, %", "Average", "BKAI-IGH NeoPolyp", "± SD over seeds"],
     tuning: ["Validation DSC, %", "Average", "0.1 0.3 1 3 10", "taken", "Telescopic Adapters"],
 }
 FEW = {
@@ -242,6 +251,21 @@ def test_pareto_leaves_out_what_lacks_a_run_or_its_cost(study, capfd):
     assert "lora left out: no row in cost.csv" in log and "uniform left out: no run on some of" in log
 
 
+def test_hollow_means_reported_and_phantoms_are_not_beside_reported_points(study):
+    command = options(study, pareto)
+    hollow = [line for line in draw(pareto, *command).axes[0].lines if line.get_markerfacecolor() == "white"]
+    assert hollow
+    alone = draw(pareto, *command, "--published", "")
+    assert "reported" not in " ".join(shown(alone))
+    assert not [line for axes in alone.axes for line in axes.lines if line.get_markerfacecolor() == "white"]
+
+
+def test_intervals_are_in_the_legend_only_where_there_are_some(study, demo):
+    for module, words in ((ablation, "95% interval"), (data_efficiency, "± SD"), (training_curves, "range over seeds")):
+        assert words in " ".join(shown(draw(module, *options(study, module))))
+        assert words not in " ".join(shown(draw(module, *options(demo, module))))
+
+
 def test_training_curves_need_a_training(study):
     command = options(study, training_curves)
     with pytest.raises(PipelineError, match="training history"):
@@ -264,20 +288,20 @@ def test_rows_without_a_run_say_so(study):
 
 
 def test_outcomes_look_different(study):
-    """Colour, marker or filling tell the four outcomes and the reference apart, in rows as in the legend."""
+    """Colour and marker tell the four outcomes and the reference apart, in rows as in the legend."""
     dots_shown = [*dots.OUTCOME_DOTS.values(), dots.REFERENCE]
-    assert len({(dot.marker, dot.filled) for dot in dots.OUTCOME_DOTS.values()}) == 4 and len(set(dots_shown)) == 5
+    assert len({dot.marker for dot in dots_shown}) == 5 == len({dot.colour for dot in dots_shown})
     table = pd.read_csv(study / "comparison.csv").query("dataset == 'busi'")
     axes = forest.forest(table, VARIANTS, LABELS).axes[0]
     drawn = {
-        line.get_ydata()[0]: line for line in axes.lines if line.get_marker() in "^vso" and len(line.get_xdata()) == 1
+        line.get_ydata()[0]: line for line in axes.lines if line.get_marker() in "^vsD" and len(line.get_xdata()) == 1
     }
     rows = [variant for variant in VARIANTS if variant != "telescopic"]
     for outcome, dot in dots.OUTCOME_DOTS.items():
         for variant in table.loc[table["outcome"] == outcome, "variant"]:
             line = drawn.get(rows.index(variant))
             if line is not None:  # else off the scale
-                assert line.get_marker() == dot.marker and (line.get_markerfacecolor() == dot.colour) == dot.filled
+                assert line.get_marker() == dot.marker and line.get_markerfacecolor() == dot.colour
 
 
 def test_comparison_shows_what_was_not_tested(study):
@@ -325,7 +349,9 @@ def test_widths_are_drawn_as_built():
     figure = draw(width_schedule, "--settings", DEPTH, "--backbone", "full", "--variants", ["telescopic"])
     heights = [patch.get_height() for patch in figure.axes[0].patches]
     assert heights[:18:2] == heights[1:18:2] == [8, 8, 10, 14, 17, 21, 24, 28, 32]
-    assert heights[18:] == [-16] * 7
+    assert heights[18:] == [16] * 7
+    # Each bar has a place of its own: the adapted text layers stand beside the vision encoder's.
+    assert len({patch.get_x() for patch in figure.axes[0].patches}) == 25
 
 
 def test_ablation_depth_draws_every_schedule(tmp_path):
@@ -413,6 +439,10 @@ def test_cost_of_what_trains_nothing_is_not_available(study):
     figure = draw(cost_by_variant, *options(study, cost_by_variant))
     # Zero-shot has neither memory nor time.
     assert shown(figure).count("n/a") == 2
+    # Nor trained parameters, which a logarithmic axis could not show.
+    parameters = figure.axes[0]
+    drawn = sorted(line.get_xdata()[0] for line in parameters.lines if len(line.get_xdata()) == 1)
+    assert parameters.get_xscale() == "log" and drawn == sorted(PARAMETERS[name] for name in VARIANTS[1:])
     table = pd.read_csv(study / "cost.csv").set_index("variant")[["trainable_parameters"]]
     runs = cost_by_variant.read_manifests([])
     check(cost_by_variant.cost(table, runs, ["uniform", "telescopic"], LABELS), "Trained parameters")

@@ -17,6 +17,7 @@ from pipeline.reporting.figures.chosen import runs_of
 from pipeline.reporting.figures.dots import (
     REFERENCE,
     dot_rows,
+    interval_keys,
     key,
     mark_margin,
     name_rows,
@@ -102,6 +103,7 @@ def ablation(
     handles = [
         key("reference", REFERENCE),
         *outcome_keys(margin),
+        *interval_keys(compared["low"], compared["high"]),
     ]
     if cases["seed"].nunique() > 1:
         handles.append(Line2D([], [], color=GREY, marker="|", linestyle="none", markersize=4, label="one seed"))

@@ -8,7 +8,16 @@ from matplotlib.lines import Line2D
 
 from pipeline.evaluation.readers import dataset_order, read_table
 from pipeline.reporting.figures.chosen import rows_of
-from pipeline.reporting.figures.dots import MARKER_SIZE, OUTCOME_DOTS, dot_rows, key, name_rows, outcome_dots, spans
+from pipeline.reporting.figures.dots import (
+    MARKER_SIZE,
+    OUTCOME_DOTS,
+    dot_rows,
+    interval_keys,
+    key,
+    name_rows,
+    outcome_dots,
+    spans,
+)
 from pipeline.reporting.figures.panels import average_first, title_panels, wrapped_labels
 from pipeline.reporting.lettering import line_count
 from pipeline.reporting.options import parse_options
@@ -42,6 +51,7 @@ def before_after(
         Line2D([], [], color=GREY, marker="o", markersize=MARKER_SIZE, linestyle="none", label=names[0]),
         Line2D([], [], color=BLACK, marker="o", markersize=MARKER_SIZE, linestyle="none", label=names[1]),
         *(key(f"Δ {outcome}", dot) for outcome, dot in OUTCOME_DOTS.items()),
+        *interval_keys(table["low"], table["high"]),
     ]
     legend = legend_height([handle.get_label() for handle in handles], width)
     panel = (0.06 + 0.115 * line_count(rows)) * len(variants) + 0.5

@@ -1,19 +1,19 @@
-"""Figure: what each variant costs: parameters, multiply-adds, training operations, memory, time."""
+"""Figure: what each variant costs: parameters, operations in inference and in training, memory, time."""
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patheffects import withStroke
+from matplotlib.ticker import FuncFormatter, LogLocator
 
 from pipeline.evaluation.readers import read_cost
 from pipeline.evaluation.runs import Run
 from pipeline.reporting.figures.chosen import runs_of
+from pipeline.reporting.figures.dots import name_rows
 from pipeline.reporting.figures.panels import wrapped_labels
 from pipeline.reporting.formats import NOT_AVAILABLE, si
-from pipeline.reporting.lettering import SMALL_FONT_SIZE, line_count, text_width
+from pipeline.reporting.lettering import SMALL_FONT_SIZE, line_count
 from pipeline.reporting.options import parse_options
 from pipeline.reporting.palette import BLACK, GREY, marks
 from pipeline.reporting.style import COLUMN_WIDTH, TEXT_WIDTH, new_figure, save
@@ -21,9 +21,11 @@ from pipeline.runtime.atomic import read_json
 from pipeline.runtime.errors import PipelineError, run_command
 
 LABELS_WIDTH = 1.5
+LEAST_RATIO = 10.0
+"""Each axis spans at least this factor, so that small differences look small."""
 COUNTS = {
     "trainable_parameters": "Trained\nparameters",
-    "inference_gmacs": "Inference,\nGMAC per image",
+    "inference_gflops": "Inference,\nGFLOP per image",
     "training_gflops": "Training step,\nGFLOP per image",
 }
 """Columns of cost.csv that are drawn, and the titles of their panels."""
@@ -72,18 +74,25 @@ def _measures(table: pd.DataFrame, runs: pd.DataFrame, variants: Sequence[str]) 
     return {title: values for title, values in found.items() if values["value"].notna().any()}
 
 
-def _leave_room(axes: Axes, label: float, width: float) -> None:
-    """Leave ``label`` inches of ``width`` free at the right of the longest bar."""
-    transform = axes.xaxis.get_transform()
-    high = float(transform.transform([axes.dataLim.x1])[0]) or 1.0
-    free = min(0.6, (label + 0.08) / width)
-    axes.set_xlim(0, float(transform.inverted().transform([high / (1 - free)])[0]))
+def _log_axis(axes: Axes, values: pd.DataFrame) -> None:
+    """A logarithmic axis that holds all positive ``values``, with ticks at every power of ten, or half of one."""
+    ends = values.to_numpy(float)
+    low, high = ends[ends > 0].min() / 1.5, ends[ends > 0].max() * 1.5
+    widen = max(1.0, LEAST_RATIO * low / high) ** 0.5
+    axes.set(xscale="log", xlim=(low / widen, high * widen))
+    narrow = high / low * widen**2 < 5 * LEAST_RATIO
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 3) if narrow else (1,), numticks=4))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: si(value)))
+    axes.xaxis.set_minor_formatter("")
+    axes.grid(True, axis="x")
 
 
 def cost(
     table: pd.DataFrame, runs: pd.DataFrame, variants: Sequence[str], labels: Mapping[str, str], note: str = ""
 ) -> Figure:
-    """A bar for each variant, one panel a measure that is known; memory and time are means over runs, with their range.
+    """A dot for each variant on a log axis, one panel a measure that is known, with its value beside the panel.
+
+    Memory and time are means over runs, with their range. What is zero has no dot.
 
     Args:
         table: as cost.csv, by variant; columns may be missing.
@@ -100,29 +109,21 @@ def cost(
     mark = marks(variants)
     names = wrapped_labels(labels, variants, 1.25)
     width = min(TEXT_WIDTH, max(COLUMN_WIDTH, LABELS_WIDTH + 1.2 * len(measures)))
-    figure = new_figure(width, 0.75 + (0.08 + 0.115 * line_count(names)) * len(variants), note)
+    figure = new_figure(width, 0.95 + (0.08 + 0.115 * line_count(names)) * len(variants), note)
     panels = figure.subplots(1, len(measures), squeeze=False, sharey=True)[0]
     for axes, (title, values) in zip(panels, measures.items(), strict=True):
-        if title == COUNTS["trainable_parameters"]:
-            positive = values.loc[values["value"] > 0, "value"]
-            axes.set_xscale("symlog", linthresh=float(positive.min()) if len(positive) else 1.0, linscale=0.5)
-        texts = [NOT_AVAILABLE if np.isnan(value) else si(value) for value in values["value"]]
+        name_rows(axes, names)
+        _log_axis(axes, values)
         for at, (variant, value, low, high) in enumerate(values.itertuples(name=None)):
-            end = np.nan_to_num(value)
-            if end:
-                axes.barh(at, end, 0.6, color=mark[variant].colour, linewidth=0)
-            if not np.isnan(high):
-                halo = [withStroke(linewidth=2.2, foreground="white")]
-                axes.plot([low, high], [at, at], color=BLACK, linewidth=0.8, path_effects=halo)
-                end = high
-            offset = {"xytext": (3, 0), "textcoords": "offset points", "size": SMALL_FONT_SIZE, "va": "center"}
-            axes.annotate(texts[at], (end, at), color=GREY if np.isnan(value) else BLACK, **offset)
-        room = max(text_width(text, SMALL_FONT_SIZE) for text in texts)
-        _leave_room(axes, room, (width - LABELS_WIDTH) / len(measures))
-        axes.set_title(title)
-        axes.tick_params(axis="both", which="both", length=0, labelbottom=False)
-        axes.spines["bottom"].set_visible(False)
-    panels[0].set(ylim=(len(variants) - 0.5, -0.5), yticks=range(len(variants)), yticklabels=names)
+            colour, marker = mark[variant]
+            if value > 0:
+                axes.plot([low, high], [at, at], color=colour, linewidth=1, zorder=2)
+                axes.plot(value, at, marker, color=colour, zorder=3)
+            known = not pd.isna(value)
+            place = {"transform": axes.get_yaxis_transform(), "va": "center", "size": SMALL_FONT_SIZE}
+            axes.text(1.03, at, si(value) if known else NOT_AVAILABLE, color=BLACK if known else GREY, **place)
+        axes.set_title(title, loc="left")
+        axes.set_xlabel("log axis", size=SMALL_FONT_SIZE)
     return figure
 
 

@@ -4,9 +4,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from pipeline.evaluation.aggregate import measured
@@ -17,9 +17,6 @@ from pipeline.reporting.options import parse_options
 from pipeline.reporting.palette import marks
 from pipeline.reporting.style import COLUMN_WIDTH, TEXT_WIDTH, legend_height, new_figure, save, top_legend
 from pipeline.runtime.errors import run_command
-
-SPREAD = 0.05
-"""How far apart the methods are drawn at one share, as a part of a factor of e: error bars must not hide each other."""
 
 
 def _methods(points: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[float, str]]:
@@ -33,7 +30,7 @@ def _methods(points: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[float, s
 def data_efficiency(
     dsc: pd.DataFrame, points: Mapping[str, Mapping[str, Any]], labels: Mapping[str, str], note: str = ""
 ) -> Figure:
-    """DSC (%) by share of the training cases (%, log axis): means over seeds with standard deviations.
+    """DSC (%) by share of the training cases (%, log axis): means over seeds with standard deviations, if any.
 
     One panel a dataset; if there are several, the average over them comes first.
 
@@ -57,20 +54,21 @@ def data_efficiency(
     panels = panel_grid(figure, len(shown), columns)
     fractions = sorted({fraction for shares in methods.values() for fraction in shares})
     scores = {variant: measured(dsc, variant, datasets) for variant in points}
+    spread = any(score and score.sd for by_dataset in scores.values() for score in by_dataset.values())
     handles = {}
     for axes, dataset in zip(panels.all, shown, strict=True):
         axes.set_xscale("log")
-        for at, (method, shares) in enumerate(methods.items()):
-            shift = np.exp(SPREAD * (at - (len(methods) - 1) / 2))
+        for method, shares in methods.items():
             found = [(fraction, scores[variant][dataset]) for fraction, variant in shares.items()]
             found = [(fraction, score) for fraction, score in found if score is not None]
             if not found:
                 continue
             colour, marker = mark[shares[max(shares)]]
-            style = {"markersize": 3.5, "linewidth": 1, "elinewidth": 0.8, "capsize": 1.5}
-            x, y = [100 * fraction * shift for fraction, _ in found], [score.mean for _, score in found]
-            sd = [score.sd or 0 for _, score in found]
-            handles[method] = axes.errorbar(x, y, sd, color=colour, marker=marker, label=method, **style)
+            style = {"color": colour, "marker": marker, "markersize": 3.5, "linewidth": 1}
+            x, y = [100 * fraction for fraction, _ in found], [score.mean for _, score in found]
+            sd = [score.sd or float("nan") for _, score in found]
+            axes.errorbar(x, y, sd, elinewidth=0.8, capsize=2, **style)
+            handles[method] = Line2D([], [], label=method, **style)
         axes.grid(True, axis="y")
         axes.set_xticks([100 * fraction for fraction in fractions], [f"{100 * fraction:g}" for fraction in fractions])
         axes.set_xticks([], minor=True)
@@ -79,7 +77,7 @@ def data_efficiency(
     for axes in panels.bottom:
         axes.set_xlabel("Training cases, % (log axis)")
     for axes in panels.left:
-        axes.set_ylabel("DSC, %")
+        axes.set_ylabel("DSC, % (± SD over seeds)" if spread else "DSC, %")
     top_legend(figure, [handles[method] for method in methods if method in handles])
     return figure
 

@@ -25,11 +25,10 @@ Span = tuple[float, float, float]
 
 
 class Dot(NamedTuple):
-    """How a value is marked."""
+    """How a measured value is marked: filled, since hollow markers are reported numbers in every figure."""
 
     colour: str
     marker: str = "o"
-    filled: bool = True
 
 
 REFERENCE = Dot(BLACK)
@@ -37,7 +36,7 @@ OUTCOME_DOTS = {
     BETTER: Dot(BLUE, "^"),
     WORSE: Dot(VERMILLION, "v"),
     EQUIVALENT: Dot(GREEN, "s"),
-    NOT_RESOLVED: Dot(GREY, filled=False),
+    NOT_RESOLVED: Dot(GREY, "D"),
 }
 """By the outcome of a comparison."""
 
@@ -64,15 +63,26 @@ def name_rows(axes: Axes, names: Sequence[str], ticks: int = 3) -> None:
 
 
 def key(text: str, dot: Dot) -> Line2D:
-    """The entry of a legend for a dot with its interval."""
-    style = {"color": dot.colour, "marker": dot.marker, "markerfacecolor": dot.colour if dot.filled else "white"}
-    return Line2D([], [], markersize=MARKER_SIZE, label=text, **style)
+    """The entry of a legend for a dot."""
+    size = _size(dot.marker)
+    return Line2D([], [], color=dot.colour, marker=dot.marker, markersize=size, linestyle="none", label=text)
+
+
+def interval_keys(low: pd.Series, high: pd.Series) -> list[Line2D]:
+    """The entry of a legend for the intervals of :func:`dot_rows`, if any value has one."""
+    style = {"color": GREY, "linewidth": 1, "label": "95% interval over seeds"}
+    return [Line2D([], [], **style)] if (low < high).any() else []
 
 
 def outcome_keys(margin: float) -> list[Line2D]:
     """The entries of a legend for :func:`outcome_dots` and :func:`mark_margin`."""
     limits = Line2D([], [], color=GREY, linewidth=0.7, linestyle=":", label=f"margin, ±{margin:g}")
     return [*(key(outcome, dot) for outcome, dot in OUTCOME_DOTS.items()), limits]
+
+
+def _size(marker: str) -> float:
+    """Points; a diamond looks larger than a dot."""
+    return MARKER_SIZE - 0.8 * (marker == "D")
 
 
 def mark_margin(axes: Axes, margin: float) -> None:
@@ -108,9 +118,8 @@ def _off_scale(axes: Axes, at: int, value: float, colour: str, signed: bool) -> 
 def _dot(axes: Axes, at: int, row: Span, dot: Dot) -> None:
     """The dot of row ``at`` with its interval."""
     value, low, high = row
-    face = dot.colour if dot.filled else "white"
     axes.plot([low, high], [at, at], color=dot.colour, linewidth=1, solid_capstyle="butt", zorder=2)
-    axes.plot(value, at, dot.marker, color=dot.colour, markerfacecolor=face, markersize=MARKER_SIZE, zorder=3)
+    axes.plot(value, at, dot.marker, color=dot.colour, markersize=_size(dot.marker), zorder=3)
 
 
 def dot_rows(

@@ -8,7 +8,15 @@ from matplotlib.lines import Line2D
 
 from pipeline.evaluation.readers import dataset_order, read_table
 from pipeline.reporting.figures.chosen import rows_of
-from pipeline.reporting.figures.dots import dot_rows, mark_margin, name_rows, outcome_dots, outcome_keys, spans
+from pipeline.reporting.figures.dots import (
+    dot_rows,
+    interval_keys,
+    mark_margin,
+    name_rows,
+    outcome_dots,
+    outcome_keys,
+    spans,
+)
 from pipeline.reporting.figures.panels import average_first, title_panels, wrapped_labels
 from pipeline.reporting.lettering import line_count
 from pipeline.reporting.options import label, parse_options
@@ -40,6 +48,7 @@ def forest(table: pd.DataFrame, variants: Sequence[str], labels: Mapping[str, st
     names = wrapped_labels(labels, rows, 1.4 if width == TEXT_WIDTH else 1.0)
     handles = [
         *outcome_keys(margin),
+        *interval_keys(table["low"], table["high"]),
         Line2D([], [], color=BLACK, linewidth=0.8, label=f"{label(labels, reference)} (reference)"),
     ]
     legend = legend_height([handle.get_label() for handle in handles], width)

@@ -18,6 +18,7 @@ from pipeline.reporting.figures.dots import (
     Span,
     dot_rows,
     far_rows,
+    interval_keys,
     key,
     name_rows,
     outcome_dots,
@@ -104,7 +105,9 @@ def overview(
     shares = [FIRST_SHARE, *[1.0] * (len(columns) - 1)]
     titles = wrapped_labels(labels, columns, (width - 1.5) / sum(shares))
     names = wrapped_labels(labels, variants, 1.4 if width == TEXT_WIDTH else 1.0)
+    ends = pd.DataFrame([_span(score) for of in scores.values() for score in of.values() if score])
     handles = [key(f"{label(labels, reference)} (reference)", REFERENCE), *outcome_keys(margin)[:-1]]
+    handles += interval_keys(ends[1], ends[2])
     if published:
         handles.append(Line2D([], [], color=BLACK, marker="|", markersize=7, linestyle="none", label="reported"))
     legend = legend_height([handle.get_label() for handle in handles], width)

@@ -14,6 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from pipeline.evaluation.aggregate import front, measured, reported, reported_parameters
 from pipeline.evaluation.readers import AVERAGE, dataset_order, read_cost, read_dsc, read_reported
 from pipeline.reporting.formats import si
+from pipeline.reporting.lettering import FONT_SIZE
 from pipeline.reporting.options import REPORTED_ONLY, label, parse_options
 from pipeline.reporting.palette import BLACK, GREY, Mark, marks
 from pipeline.reporting.style import TEXT_WIDTH, legend_height, new_figure, save, top_legend
@@ -58,10 +59,10 @@ def _measured_points(
     return points
 
 
-def _reported_points(table: pd.DataFrame, methods: Sequence[str]) -> dict[str, Point]:
+def _reported_points(table: pd.DataFrame | None, methods: Sequence[str]) -> dict[str, Point]:
     """The point of each of ``methods`` whose average DSC and parameters the paper states."""
     points = {}
-    for method in methods:
+    for method in methods if table is not None else ():
         score, parameters = reported(table, method, AVERAGE), reported_parameters(table, method)
         if score is not None and score.source == "paper" and parameters is not None:
             points[method] = Point(float(parameters), score.value)
@@ -69,11 +70,12 @@ def _reported_points(table: pd.DataFrame, methods: Sequence[str]) -> dict[str, P
 
 
 def _keys(
-    ours: Collection[str], published: Collection[str], mark: Mapping[str, Mark], labels: Mapping[str, str]
+    ours: Collection[str], published: Collection[str], spread: bool, mark: Mapping[str, Mark], labels: Mapping[str, str]
 ) -> list[Line2D]:
     """Entries of the legend: both fronts, then the methods; a method that is measured and reported has one."""
     style = {"marker": "o", "linewidth": 0.8}
-    keys = [Line2D([], [], color=BLACK, linestyle="-", label="measured (± sd over seeds) and its front", **style)]
+    text = "measured (± SD over seeds)" if spread else "measured"
+    keys = [Line2D([], [], color=BLACK, linestyle="-", label=f"{text} and its front", **style)]
     if published:
         hollow = {"color": GREY, "markerfacecolor": "white", "linestyle": ":"}
         keys.append(Line2D([], [], label="reported and its front", **hollow, **style))
@@ -102,7 +104,7 @@ def _scale_parameters(panels: Sequence[Axes], values: Sequence[float]) -> float:
 def pareto(
     dsc: pd.DataFrame,
     cost: pd.DataFrame,
-    reported_table: pd.DataFrame,
+    reported_table: pd.DataFrame | None,
     variants: Sequence[str],
     labels: Mapping[str, str],
     note: str = "",
@@ -114,7 +116,7 @@ def pareto(
     Args:
         dsc: as dsc.csv.
         cost: as cost.csv, by variant.
-        reported_table: as reported.csv.
+        reported_table: as reported.csv; without it no reported point is shown.
         variants: measured variants; one that lacks a dataset is left out, which the log says.
         labels: display names of variants and datasets.
 
@@ -128,7 +130,7 @@ def pareto(
     points = [*ours.values(), *published.values()]
     parts = _parts(points)
 
-    handles = _keys(ours, published, mark, labels)
+    handles = _keys(ours, published, any(point.sd for point in ours.values()), mark, labels)
     legend = legend_height([handle.get_label() for handle in handles], TEXT_WIDTH)
     figure = new_figure(TEXT_WIDTH, 3.2 + legend, note)
     spans = [high - low for low, high in parts]
@@ -157,15 +159,16 @@ def pareto(
         lower.plot([0], [1], transform=lower.transAxes, clip_on=False, **slant)
     panels[-1].set_xlabel("Trained parameters (symmetric log axis)")
     over = f"mean over {len(datasets)} datasets" if len(datasets) > 1 else label(labels, datasets[0])
-    panels[0].set_ylabel(f"DSC, % ({over})")
+    figure.supylabel(f"DSC, % ({over})", fontsize=FONT_SIZE)
     top_legend(figure, handles)
     return figure
 
 
 def main() -> None:
-    options = parse_options(__doc__, "dsc", "cost", "reported", "variants")
-    dsc, cost, table = read_dsc(options.dsc), read_cost(options.cost), read_reported(options.reported)
-    save(pareto(dsc, cost, table, options.variants, options.labels, options.note), options.output)
+    options = parse_options(__doc__, "dsc", "cost", "published", "variants")
+    published = read_reported(options.published) if options.published else None
+    dsc, cost = read_dsc(options.dsc), read_cost(options.cost)
+    save(pareto(dsc, cost, published, options.variants, options.labels, options.note), options.output)
 
 
 if __name__ == "__main__":

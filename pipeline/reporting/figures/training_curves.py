@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from pipeline.evaluation.readers import dataset_order, read_table
@@ -16,7 +17,7 @@ from pipeline.reporting.figures.chosen import runs_of
 from pipeline.reporting.figures.panels import title_panels, wrapped_labels
 from pipeline.reporting.lettering import line_count
 from pipeline.reporting.options import label, parse_options
-from pipeline.reporting.palette import marks
+from pipeline.reporting.palette import GREY, marks
 from pipeline.reporting.style import COLUMN_WIDTH, TEXT_WIDTH, legend_height, new_figure, save, top_legend
 from pipeline.runtime.errors import PipelineError, run_command
 
@@ -81,6 +82,11 @@ def training_curves(
     width = TEXT_WIDTH if len(datasets) > 1 else COLUMN_WIDTH
     titles = wrapped_labels(labels, datasets, (width - 0.6) / len(datasets))
     handles = [Line2D([], [], color=mark[variant].colour, label=label(labels, variant)) for variant in drawn]
+    lengths = [{len(history) for history in group} for group in histories.values() if len(group) > 1]
+    if lengths:
+        handles.append(Patch(color=GREY, alpha=0.3, linewidth=0, label="range over seeds"))
+    if any(len(found) > 1 for found in lengths):
+        handles.append(Line2D([], [], color=GREY, linewidth=0.4, label="one seed, where others have stopped"))
     legend = legend_height([handle.get_label() for handle in handles], width)
     figure = new_figure(width, 0.95 * len(QUANTITIES) + 0.23 + 0.12 * line_count(titles) + legend, note)
     panels = figure.subplots(len(QUANTITIES), len(datasets), squeeze=False, sharex="col", sharey="row")

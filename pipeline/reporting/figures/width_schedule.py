@@ -1,4 +1,4 @@
-"""Figure: widths of the adapters by layer, one panel a variant; vision upward, text and conditional downward."""
+"""Figure: widths of the adapters by layer, one panel a variant; vision, text and conditional side by side."""
 
 import math
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
 from pipeline.models.widths import features_of
 from pipeline.reporting.figures.panels import panel_grid, wrapped_labels
@@ -17,21 +17,22 @@ from pipeline.reporting.palette import BLACK, BLUE, GREEN, ORANGE, SKY
 from pipeline.reporting.style import COLUMN_WIDTH, TEXT_WIDTH, legend_height, new_figure, save, top_legend
 from pipeline.runtime.errors import PipelineError, run_command
 
-CONDITIONAL_AT = LAYERS + 1.6
+GAP = 0.8
+"""Between the branches, in layers."""
 DARK_ORANGE = "#B25900"
 BARS = {
     ("vision", "attention"): ("vision, attention", BLUE),
     ("vision", "mlp"): ("vision, MLP", SKY),
     ("text", "attention"): ("text, attention", DARK_ORANGE),
     ("text", "mlp"): ("text, MLP", ORANGE),
-    ("conditional", "conditional"): ("conditional", GREEN),
+    ("conditional", "conditional"): ("conditional (c)", GREEN),
 }
 """Name and colour by branch and sub-layer."""
-OFFSETS = {"attention": -0.2, "mlp": 0.2, "conditional": CONDITIONAL_AT}
+OFFSETS = {"attention": -0.2, "mlp": 0.2, "conditional": 0.0}
 
 
 def width_schedule(widths: Mapping[str, Mapping[Place, int]], labels: Mapping[str, str], note: str = "") -> Figure:
-    """Bottleneck width of each adapter by layer; vision upward from zero, text and conditional downward.
+    """Bottleneck width of each adapter by layer: the vision encoder's, those of adapted text layers, the conditional's.
 
     Args:
         widths: as :func:`pipeline.reporting.figures.places.adapter_widths` gives them, in the order of the panels;
@@ -54,29 +55,35 @@ def width_schedule(widths: Mapping[str, Mapping[Place, int]], labels: Mapping[st
     rows = math.ceil(len(drawn) / columns)
     figure = new_figure(width, 0.6 + legend + rows * (1.25 + 0.13 * line_count(titles)), note)
     panels = panel_grid(figure, len(drawn), columns, sharex=True, sharey=True)
+    adapted = [place.layer for built in drawn.values() for place in built if place.branch == "text"]
+    first = min(adapted, default=LAYERS)
+    # Where layer 0 of each branch would stand.
+    starts = {"vision": 0.0, "text": LAYERS + GAP + 1 - first}
+    starts["conditional"] = starts["text"] + LAYERS + GAP + 1
     for axes, built, title in zip(panels.all, drawn.values(), titles, strict=True):
         axes.grid(True, axis="y")
         for place, size in built.items():
-            sign = 1 if place.branch == "vision" else -1
             thickness = 0.8 if place.branch == "conditional" else 0.4
             _, colour = BARS[place.branch, place.sublayer]
-            at = place.layer + OFFSETS[place.sublayer]
-            axes.bar(at, sign * size, thickness, color=colour, linewidth=0)
-        axes.axhline(0, color=BLACK, linewidth=0.6)
+            at = starts[place.branch] + place.layer + OFFSETS[place.sublayer]
+            axes.bar(at, size, thickness, color=colour, linewidth=0)
         axes.set_title(title)
-    low, high = panels.all[0].get_ylim()
-    high *= 1.12
+    high = 1.12 * panels.all[0].get_ylim()[1]
+    layers = {float(layer): str(layer) for layer in range(1, LAYERS, 3)}
+    layers |= {starts["text"] + layer: str(layer) for layer in range(first, LAYERS + 1, 2)}
+    names = {(1 + LAYERS) / 2: "vision", starts["text"] + (first + LAYERS) / 2: "text"}
     for axes in panels.all:
         axes.plot(READ_LAYERS, [high * 0.97] * len(READ_LAYERS), linestyle="none", clip_on=False, **style)
-        axes.set(xlim=(0.3, CONDITIONAL_AT + 0.8), ylim=(low, high))
-        axes.set_xticks([*range(1, LAYERS, 2), CONDITIONAL_AT], [*map(str, range(1, LAYERS, 2)), "c"])
+        axes.set(xlim=(0.3, starts["conditional"] + 0.8), ylim=(0, high))
+        axes.set_xticks([*layers, starts["conditional"]], [*layers.values(), "c"])
+        axes.set_xticks(list(names), list(names.values()), minor=True)
+        axes.tick_params(axis="x", which="minor", length=0, pad=13, labelbottom=True)
         axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{abs(value):g}"))
         axes.tick_params(labelbottom=True)
     for axes in panels.left:
-        axes.set_ylabel("Width\n↓ text   vision ↑")
+        axes.set_ylabel("Width")
     for axes in panels.bottom:
-        axes.set_xlabel("Layer (c: conditional)")
+        axes.set_xlabel("Layer")
     top_legend(figure, handles, handlelength=1.0)
     return figure
 
