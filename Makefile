@@ -2,6 +2,7 @@
 # make demo      the whole study in miniature: CPU only, nothing downloaded
 # make test      lint and tests but for the long ones
 # make test-all  all of them: also whole studies, faults, kills, SLURM, the report in a browser, the demo's baseline
+# make gpu-check what a GPU does with this, in results/gpu_check.md (CHECK="--device cpu --size tiny" tries it without)
 
 SET ?= cpu
 CORES ?= 2
@@ -11,7 +12,7 @@ RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 READY := $(VENV)/.ready-$(SET)
 DEMO := snakemake all --cores $(CORES) --configfile workflow/config/demo.yaml
 
-.PHONY: setup demo lint test test-all format clean
+.PHONY: setup demo lint test test-all gpu-check format clean
 
 setup: $(READY)
 
@@ -39,6 +40,11 @@ test: lint
 
 test-all: lint
 	$(RUN) python -m pytest
+
+# Without .venv: the machine's own python3, with what .site adds to it; see README, Performance.
+gpu-check:
+	PYTHONPATH="$(CURDIR)/.site$${PYTHONPATH:+:$$PYTHONPATH}" $(or $(wildcard $(VENV)/bin/python),python3) \
+	  -m pipeline.benchmark.check $(CHECK)
 
 format: $(READY)
 	$(RUN) ruff check --fix .

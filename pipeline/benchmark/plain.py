@@ -79,7 +79,13 @@ class PlainTrainer:
         self.device = segmenter.clipseg.device.type
         self.precision = settings.precision if self.device == "cuda" else "fp32"
         self.loader = DataLoader(
-            files, settings.batch_size, shuffle=True, num_workers=workers, pin_memory=self.device == "cuda"
+            files,
+            settings.batch_size,
+            shuffle=True,
+            num_workers=workers,
+            pin_memory=self.device == "cuda",
+            # Linux's default before Python 3.14; a process that was spawned would have its workers import torch anew.
+            multiprocessing_context="fork" if workers else None,
         )
         self.parameters = list(segmenter.trainable_parameters().values())
         self.optimizer = torch.optim.AdamW(

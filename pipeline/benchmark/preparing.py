@@ -24,6 +24,7 @@ from PIL import Image
 from pipeline.data.cases import read_cases
 from pipeline.data.sources import DATASETS, dataset_facts
 from pipeline.data.tensors import load_split
+from pipeline.runtime.errors import PipelineError, run_command
 
 ROOT = Path(__file__).parents[2]
 THREADS = 2
@@ -48,7 +49,11 @@ class Figures(NamedTuple):
 
 
 def run(module: str, **options: object) -> Figures:
-    """Run a step in a process of its own."""
+    """Run a step in a process of its own.
+
+    Raises:
+        PipelineError: it failed; with all that it printed.
+    """
     command = [sys.executable, "-m", f"pipeline.{module}"]
     for name, value in options.items():
         command += [f"--{name.replace('_', '-')}", str(value)]
@@ -59,7 +64,7 @@ def run(module: str, **options: object) -> Figures:
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
             log.seek(0)
-            sys.exit(f"{module} failed: {log.read().decode(errors='replace')}")
+            raise PipelineError(f"{module} failed: {log.read().decode(errors='replace')}")
     # A child's peak is never below its parent's at the start, so this process must stay small until all steps are done.
     return Figures(time.perf_counter() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
@@ -117,7 +122,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=ROOT / "../shared/data", help="folder of archives and annotations")
     data = parser.parse_args().data.resolve()
     if not (data / "archives").is_dir():
-        sys.exit(f"{data} has no folder archives; name one with --data")
+        raise PipelineError(f"{data} has no folder archives; name one with --data")
     totals: dict[str, list[Figures]] = {}
     print(f"{'dataset':12} {'records':>7} {'standardise':>31} {'prepare':>31} {'verify':>31}", flush=True)
     with tempfile.TemporaryDirectory() as name:
@@ -143,4 +148,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -3,20 +3,22 @@
     python -m pipeline.benchmark.training --output benchmark.csv
     python -m pipeline.benchmark.training --variants telescopic lora --batch-sizes 32 --cases 800
 
-MFU is the share of the device's matmul ceiling that the training FLOPs of cost.csv take. These count the vision
-encoder's forward in each step: where its states are computed once and kept, the share can be above 100%.
+MFU is the share of a ceiling that the FLOPs of the step take, matrix products of forward and backward alone, without
+what was computed before and kept. There are two ceilings: what large products reach on this device, and its data sheet.
 
 Synthetic images of the size that Kvasir-SEG's have, a CLIPSeg of full size with random weights. Each measurement is a
 process of its own, so that its peak memory is its own.
 """
 
 import argparse
+import functools
 import itertools
 import multiprocessing
+import os
 import tempfile
 import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +26,16 @@ import numpy as np
 import pandas as pd
 import torch
 from PIL import Image
-from torch.utils.benchmark import Timer
+from torch import Tensor
 
+from pipeline.benchmark.ceilings import data_sheet, matmul_ceiling
 from pipeline.benchmark.plain import ImageFiles, PlainTrainer, build_plain
 from pipeline.config import read_study
-from pipeline.cost.count import CONFIGS, count_costs
+from pipeline.cost.flops import executed_flops
 from pipeline.demo.tiny import write_tokenizer
-from pipeline.models.backbone import random_backbone
-from pipeline.models.precision import AUTOCAST
+from pipeline.models.backbone import empty_backbone, full_size_config, random_backbone, tiny_config
 from pipeline.models.preprocessing import load_tokenizer
+from pipeline.models.segmenter import Segmenter
 from pipeline.models.textcache import TextCache
 from pipeline.models.variants import build_segmenter
 from pipeline.runtime.atomic import write_csv
@@ -52,6 +55,8 @@ PROMPTS = [
     "polyp which is a small lump in the lining of colon",
 ]
 IMAGE_SIZES = {"full": 352, "tiny": 96}
+CONFIGS = {"full": full_size_config, "tiny": tiny_config}
+WAYS = ("plain", "fast")
 
 
 def write_files(folder: Path, cases: int) -> list[tuple[Path, Path]]:
@@ -80,46 +85,50 @@ def prepare(pairs: list[tuple[Path, Path]], size: int) -> tuple[np.ndarray, np.n
     return np.stack(images), np.stack(masks).astype(np.uint8)
 
 
-def matmul_ceiling(device: str, precision: str) -> float:
-    """FLOP/s that large matrix products reach on ``device`` in the type that ``precision`` multiplies in."""
-    side = 8192 if device == "cuda" else 2048
-    dtype = AUTOCAST.get(precision, torch.float32)
-    a, b = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
-    timer = Timer("a @ b", globals={"a": a, "b": b}, num_threads=torch.get_num_threads())
-    return 2 * side**3 / timer.blocked_autorange(min_run_time=1).median
-
-
 def _now(device: str) -> float:
     if device == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter()
 
 
+def _on_meta(value: Any) -> Any:
+    """``value`` (a tensor, or lists or mappings of such) without storage, numbers as float32."""
+    if isinstance(value, Tensor):
+        return value.to("meta", torch.float32 if value.is_floating_point() else value.dtype)
+    if isinstance(value, Mapping):
+        return {name: _on_meta(part) for name, part in value.items()}
+    return [_on_meta(part) for part in value]
+
+
 def _measure(
-    way: str, variant: dict, batch_size: int, pairs: list[tuple[Path, Path]], tokenizer: Path, size: str, threads: int,
-    warm_up: bool,
+    way: str, settings: TrainingSettings, variant: dict, pairs: list[tuple[Path, Path]], tokenizer: Path, size: str,
+    threads: int, warm_up: bool,
 ) -> dict[str, Any]:  # fmt: skip
     """One epoch of one way in this process."""
-    settings = TrainingSettings(batch_size=batch_size)
     with compute_device() as device:
-        set_mode(device, deterministic=False, threads=threads)
+        set_mode(device, settings.deterministic, threads)
         backbone, tokenizer = random_backbone(CONFIGS[size](), seed=0), load_tokenizer(tokenizer)
         prompts = [PROMPTS[index % len(PROMPTS)] for index in range(len(pairs))]
+        build: Callable[..., Segmenter] = build_plain if way == "plain" else build_segmenter
         torch.manual_seed(0)
         start = _now(device)
         if way == "plain":
             files = ImageFiles(pairs, prompts, tokenizer, IMAGE_SIZES[size])
-            trainer = PlainTrainer(build_plain(variant, backbone).to(device), files, settings)
+            workers = min(4, len(os.sched_getaffinity(0)))
+            trainer = PlainTrainer(build(variant, backbone).to(device), files, settings, workers)
             epoch = trainer.train_epoch
+            inputs = {name: value[None] for name, value in files[0].items() if name != "mask"}
         else:
             images, masks = prepare(pairs, IMAGE_SIZES[size])
-            segmenter = build_segmenter(variant, backbone).to(device)
+            segmenter = build(variant, backbone).to(device)
             text = TextCache(segmenter, tokenizer, PROMPTS)
             index = text.index(prompts)
             val = to_device(images[:1], masks[:1], device)
             train = to_device(images, masks, device)
             trainer = Trainer(segmenter, text, train, val, lambda _: index, index[:1], settings, seed=0)
-            epoch = partial(trainer.train_epoch, 1)
+            epoch = functools.partial(trainer.train_epoch, 1)
+            first = torch.zeros(1, dtype=torch.long, device=device)
+            inputs = {**train.inputs(first), "text": text.take(first)}
         prepared = _now(device) - start
         if warm_up:
             epoch()
@@ -127,52 +136,98 @@ def _measure(
         epoch()
         seconds = _now(device) - start
         memory = peak_memory_mib(device)
+        # Counted on the meta device with eager attention: the same whatever kernels the step runs.
+        counted = build(variant, empty_backbone(CONFIGS[size](), "eager"))
+        _, flops = executed_flops(counted, **_on_meta(inputs))
         return {
             "images_per_second": len(pairs) / seconds,
-            "step_ms": 1000 * seconds / -(-len(pairs) // batch_size),
+            "step_ms": 1000 * seconds / -(-len(pairs) // settings.batch_size),
             "prepare_seconds": prepared,
             "peak_mib": memory.get("gpu_mib", memory["host_mib"]),
-            "ceiling": matmul_ceiling(device, trainer.precision) if way == "fast" else None,
+            "gflops_per_image": flops / 1e9,
             "device": device_name(device),
             "precision": trainer.precision,
         }
 
 
-def benchmark(
-    variants: dict[str, dict], batch_sizes: list[int], cases: int, size: str, threads: int, warm_up: bool
-) -> pd.DataFrame:
-    """One row per variant, batch size and way.
+def _ceiling(precision: str, threads: int) -> float:
+    with compute_device() as device:
+        set_mode(device, deterministic=False, threads=threads)
+        return matmul_ceiling(device, precision)
+
+
+class Bench:
+    """Measures ways of training on the same files.
 
     Args:
-        variants: settings by name.
+        folder: for the files.
+        cases: images in the epoch.
         size: ``full`` (352 x 352, clipseg-rd64's size) or ``tiny`` (96 x 96, the demo's).
         warm_up: whether an epoch runs before the measured one.
     """
-    gflops = count_costs(variants, CONFIGS[size](), IMAGE_SIZES[size]).set_index("variant")["training_gflops"]
-    rows = []
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+
+    def __init__(self, folder: Path, cases: int, size: str, threads: int, warm_up: bool = True):
         write_tokenizer(folder / "tokenizer")
-        pairs = write_files(folder, cases)
-        for (variant, settings), batch_size in itertools.product(variants.items(), batch_sizes):
-            options = (settings, batch_size, pairs, folder / "tokenizer", size, threads, warm_up)
-            results = {}
-            for way in ("plain", "fast"):
-                with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-                    results[way] = pool.submit(_measure, way, *options).result()
-            plain, fast = results["plain"], results["fast"]
-            for way, result in results.items():
-                used = result["images_per_second"] * gflops[variant] * 1e9
-                share = {"mfu_percent": 100 * used / fast["ceiling"]}
-                rows.append({"variant": variant, "batch_size": batch_size, "way": way, **result, **share})
-            log(
-                f"{variant}, batch {batch_size}, {fast['device']}, {fast['precision']}: "
-                f"fast {fast['images_per_second']:.2f} images/s, "
-                f"{fast['images_per_second'] / plain['images_per_second']:.2f} times plain; "
-                f"MFU {rows[-1]['mfu_percent']:.0f}%; "
-                f"peak memory {100 * fast['peak_mib'] / plain['peak_mib']:.0f}% of plain's"
-            )
-    return pd.DataFrame(rows).drop(columns="ceiling")
+        self.pairs = write_files(folder, cases)
+        self._options = (folder / "tokenizer", size, threads, warm_up)
+        self._threads = threads
+        self._ceilings: dict[str, float] = {}
+
+    @staticmethod
+    def _run(function: Callable, *arguments: Any) -> Any:
+        """Call a function in a process of its own, forked from one that has imported all this but computed nothing."""
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload([__name__ if __name__ != "__main__" else "pipeline.benchmark.training"])
+        with ProcessPoolExecutor(1, mp_context=context) as pool:
+            return pool.submit(function, *arguments).result()
+
+    def measure(self, way: str, variant: dict, batch_size: int, deterministic: bool = False) -> dict[str, Any]:
+        """Throughput, memory and MFU of ``plain`` or ``fast``; a row without its names.
+
+        Args:
+            variant: settings of its kind.
+            deterministic: as ``training.deterministic``; of ``fast`` alone.
+        """
+        settings = TrainingSettings(batch_size=batch_size, deterministic=deterministic)
+        row = self._run(_measure, way, settings, variant, self.pairs, *self._options)
+        precision, rate = row["precision"], row["images_per_second"] * row["gflops_per_image"] * 1e9
+        if precision not in self._ceilings:
+            self._ceilings[precision] = self._run(_ceiling, precision, self._threads)
+        sheet = data_sheet(row["device"], precision)
+        row["mfu_percent"] = 100 * rate / self._ceilings[precision]
+        row["data_sheet_percent"] = 100 * rate / sheet[0] if sheet else None
+        row["ceiling_tflops"] = self._ceilings[precision] / 1e12
+        return row
+
+
+def benchmark(bench: Bench, variants: Mapping[str, dict], batch_sizes: Sequence[int]) -> Iterator[pd.DataFrame]:
+    """Two rows, plain and fast, for each variant and batch size; ``variants`` are settings by name."""
+    for (variant, settings), batch_size in itertools.product(variants.items(), batch_sizes):
+        names = {"variant": variant, "batch_size": batch_size}
+        rows = [{**names, "way": way, **bench.measure(way, settings, batch_size)} for way in WAYS]
+        plain, fast = rows
+        log(
+            f"{variant}, batch {batch_size}, {fast['device']}, {fast['precision']}: "
+            f"fast {fast['images_per_second']:.2f} images/s, "
+            f"{fast['images_per_second'] / plain['images_per_second']:.2f} times plain; "
+            f"MFU {fast['mfu_percent']:.0f}%; "
+            f"peak memory {100 * fast['peak_mib'] / plain['peak_mib']:.0f}% of plain's"
+        )
+        yield pd.DataFrame(rows)
+
+
+def trained_variants(files: Sequence[str], names: Sequence[str]) -> dict[str, dict]:
+    """Settings of the variants ``names`` of the study that ``files`` (config.yaml, overlays) define.
+
+    Raises:
+        PipelineError: one is not in the study, or trains nothing.
+    """
+    study = read_study(*files)
+    trained = {name: entry for name, entry in study.variants.items() if entry.settings.kind != "zero_shot"}
+    for name in names:
+        if name not in trained:
+            raise PipelineError(f"--variants: {name!r} is not a trained variant; allowed: {', '.join(trained)}")
+    return {name: trained[name].settings.model_dump(mode="json") for name in names}
 
 
 def main() -> None:
@@ -181,20 +236,15 @@ def main() -> None:
     parser.add_argument("--variants", nargs="+", default=["telescopic", "decoder_only", "end_to_end"])
     parser.add_argument("--batch-sizes", nargs="+", type=int, default=[32])
     parser.add_argument("--cases", type=int, default=800, help="images in the epoch; Kvasir-SEG trains on 800")
-    parser.add_argument("--size", choices=["full", "tiny"], default="full", help="of the backbone and the images")
+    parser.add_argument("--size", choices=list(CONFIGS), default="full", help="of the backbone and the images")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
     parser.add_argument("--no-warm-up", dest="warm_up", action="store_false", help="measure the first epoch")
     parser.add_argument("--output", type=Path, help="CSV file")
     arguments = parser.parse_args()
-    study = read_study(*arguments.config)
-    trained = {name: entry for name, entry in study.variants.items() if entry.settings.kind != "zero_shot"}
-    for variant in arguments.variants:
-        if variant not in trained:
-            raise PipelineError(f"--variants: {variant!r} is not a trained variant; allowed: {', '.join(trained)}")
-    variants = {variant: trained[variant].settings.model_dump(mode="json") for variant in arguments.variants}
-    table = benchmark(
-        variants, arguments.batch_sizes, arguments.cases, arguments.size, arguments.threads, arguments.warm_up
-    )
+    variants = trained_variants(arguments.config, arguments.variants)
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(Path(folder), arguments.cases, arguments.size, arguments.threads, arguments.warm_up)
+        table = pd.concat(benchmark(bench, variants, arguments.batch_sizes), ignore_index=True)
     print(table.to_string(index=False, float_format=lambda value: f"{value:.2f}"))
     if arguments.output:
         write_csv(arguments.output, table)

@@ -8,10 +8,9 @@ full length; neither counts element-wise work.
 
 import copy
 import warnings
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-from fvcore.nn import FlopCountAnalysis
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -43,12 +42,15 @@ def count_flops(segmenter: Segmenter, image_size: int) -> Cost:
     """
     computed = _zeros(segmenter)
     small = sum(value.numel() for value in segmenter.parameters()) < SMALL
-    flops = _flops(computed if small else segmenter, image_size)
+    pixels, input_ids = _inputs(segmenter, image_size, "cpu" if small else "meta")
+    flops = executed_flops(computed if small else segmenter, pixel_values=pixels, input_ids=input_ids)
     return Cost(fvcore_macs(computed, *_inputs(segmenter, image_size, "cpu")), *flops)
 
 
 def fvcore_macs(module: nn.Module, *inputs: Tensor) -> int:
     """fvcore's count of one forward of ``module`` in evaluation mode."""
+    from fvcore.nn import FlopCountAnalysis  # The benchmark counts without it.
+
     analysis = FlopCountAnalysis(module.eval(), inputs)
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     with warnings.catch_warnings():
@@ -57,16 +59,24 @@ def fvcore_macs(module: nn.Module, *inputs: Tensor) -> int:
         return int(analysis.total())
 
 
-def _flops(segmenter: Segmenter, image_size: int) -> tuple[int, int | None]:
-    """By FlopCounterMode: inference and training step."""
+def executed_flops(segmenter: Segmenter, **inputs: Any) -> tuple[int, int | None]:
+    """What one forward with ``inputs`` computes, and what forward and backward do, by FlopCounterMode.
+
+    Args:
+        inputs: of the forward, on the segmenter's device; what they give ready-made (``text``, ``vision``) is not
+            counted.
+
+    Returns:
+        The second number is None where nothing is trained.
+    """
     segmenter.train()
     with FlopCounterMode(display=False) as counter:
-        logits = segmenter(*_inputs(segmenter, image_size, segmenter.clipseg.device.type))
-        inference = counter.get_total_flops()
+        logits = segmenter(**inputs)
+        forward = counter.get_total_flops()
         if not logits.requires_grad:
-            return inference, None
+            return forward, None
         logits.sum().backward()
-        return inference, counter.get_total_flops()
+        return forward, counter.get_total_flops()
 
 
 def _inputs(segmenter: Segmenter, image_size: int, device: str) -> tuple[Tensor, Tensor]:

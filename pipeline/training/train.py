@@ -26,6 +26,7 @@ from pipeline.runtime.code import digest
 from pipeline.runtime.errors import PipelineError, run_command
 from pipeline.runtime.lease import compute_device
 from pipeline.runtime.manifest import file_sha256, manifest, peak_memory_mib
+from pipeline.runtime.nvml import energy_joules, joules_since
 from pipeline.runtime.options import json_value
 from pipeline.runtime.progress import duration, log
 from pipeline.training.determinism import precision_on, set_mode
@@ -115,7 +116,7 @@ def train_run(
         return
     fingerprint = hashlib.sha256(json.dumps([configuration, hashes, code], sort_keys=True).encode()).hexdigest()
     with compute_device() as device:
-        mode = set_mode(device, settings.deterministic, threads)
+        mode, energy = set_mode(device, settings.deterministic, threads), energy_joules(device)
         log(f"{name}: on {device}, {mode}, seed {seed}")
         # Adapters are initialised from the global generator: the same start for the same seed and variant.
         torch.manual_seed(seed)
@@ -163,6 +164,9 @@ def train_run(
             wall_seconds=round(seconds, 2),
             training_seconds=round(sum(row["seconds"] for row in progress.history), 2),
             peak_memory=peak_memory_mib(device),
+            # Of the whole card; what a run took before it was resumed is not known.
+            energy_joules=None if resumed_from else joules_since(device, energy),
+            weights_bytes=(output / "weights.safetensors").stat().st_size,
         )
         write_json(output / "manifest.json", record)
         log(f"{name}: {progress.epoch} epochs in {duration(seconds)}, best in epoch {progress.best_epoch}")
