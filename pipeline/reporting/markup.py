@@ -1,8 +1,10 @@
-"""Tables as Markdown and as LaTeX (booktabs), from one description; and how a table's files are written."""
+"""Tables as Markdown and as LaTeX (booktabs, threeparttable), from one description; and how a table's files are written."""
 
 import argparse
+import re
+import textwrap
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import pandas as pd
@@ -109,11 +111,17 @@ _ESCAPES = {
 
 def escape(text: str) -> str:
     """``text`` on one line, as LaTeX shows it literally."""
-    return "".join(_ESCAPES.get(character, character) for character in " ".join(text.split()))
+    text = re.sub(r"(?<!\w)-(?=\d)", "−", " ".join(text.split()))
+    escaped = "".join(_ESCAPES.get(character, character) for character in text)
+    # A bracket after a line's end or an item's begin would be its option.
+    return f"{{}}{escaped}" if escaped.startswith("[") else escaped
 
 
-def latex(table: Table, note: str, name: str) -> str:
-    """``table`` as a LaTeX float (packages booktabs and graphicx) with the label ``tab:name``; ``note`` ends it."""
+def latex(table: Table, note: str, name: str, made_from: str) -> str:
+    """``table`` as a LaTeX float with the label ``tab:name``: the title above it, footnotes and ``note`` below.
+
+    Tables wider than the text are scaled down. ``made_from`` is a comment in the file.
+    """
 
     def cell(entry: Cell) -> str:
         value = escape(entry.value)
@@ -125,14 +133,16 @@ def latex(table: Table, note: str, name: str) -> str:
         source = rf"$^{{\mathrm{{{entry.source}}}}}$" if entry.source else ""
         return f"{value} [{escape(entry.reported)}{source}]"
 
-    caption = " ".join(part for part in (f"{table.title}.", *table.footnotes, note) if part)
     lines = [
-        "% needs \\usepackage{booktabs} and \\usepackage{graphicx}",
+        r"% needs \usepackage{booktabs,graphicx,threeparttable}",
+        *(f"% {line}" for line in textwrap.wrap(made_from, 100)),
         r"\begin{table*}",
         r"  \centering",
-        rf"  \caption{{{escape(caption)}}}",
+        r"  \begin{threeparttable}",
+        rf"  \caption{{{escape(table.title)}.}}",
         rf"  \label{{tab:{name}}}",
-        r"  \resizebox{\textwidth}{!}{%",
+        # The outer tabular tells threeparttable the width after scaling.
+        r"  \begin{tabular}{@{}c@{}}\resizebox{\ifdim\width>\textwidth\textwidth\else\width\fi}{!}{%",
         rf"  \begin{{tabular}}{{l{'r' * (len(table.header) - 1)}}}",
         r"    \toprule",
         "    " + " & ".join(map(escape, table.header)) + r" \\",
@@ -142,7 +152,12 @@ def latex(table: Table, note: str, name: str) -> str:
         if index in table.rules:
             lines.append(r"    \midrule")
         lines.append("    " + " & ".join([escape(name), *map(cell, cells)]) + r" \\")
-    lines += [r"    \bottomrule", r"  \end{tabular}}", r"\end{table*}"]
+    lines += [r"    \bottomrule", r"  \end{tabular}}\end{tabular}"]
+    if footnotes := [footnote for footnote in (*table.footnotes, note) if footnote]:
+        lines.append(r"  \begin{tablenotes}[flushleft]\footnotesize")
+        lines += [rf"    \item {escape(footnote)}" for footnote in footnotes]
+        lines.append(r"  \end{tablenotes}")
+    lines += [r"  \end{threeparttable}", r"\end{table*}"]
     return "\n".join(lines) + "\n"
 
 
@@ -154,9 +169,9 @@ def write(
     Args:
         frame: content of the CSV; None and NaN become ``missing``.
         options: hold ``output``, the path without ending, and ``note``.
-        made_from: the last footnote.
+        made_from: what the numbers derive from: the last footnote, and a comment of the .tex.
     """
-    table.footnotes.append(made_from)
     write_csv(f"{options.output}.csv", frame.astype(object).where(frame.notna(), missing))
-    write_text(f"{options.output}.md", markdown(table, options.note))
-    write_text(f"{options.output}.tex", latex(table, options.note, options.output.name))
+    cited = replace(table, footnotes=[*table.footnotes, made_from])
+    write_text(f"{options.output}.md", markdown(cited, options.note))
+    write_text(f"{options.output}.tex", latex(table, options.note, options.output.name, made_from))
