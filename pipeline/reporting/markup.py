@@ -1,4 +1,4 @@
-"""Tables as Markdown and as LaTeX (booktabs, threeparttable), from one description; and how a table's files are written."""
+"""Tables as Markdown and as LaTeX (booktabs, threeparttable), from one description; and how their files are written."""
 
 import argparse
 import re

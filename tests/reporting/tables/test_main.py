@@ -99,7 +99,8 @@ def test_command_line_writes_the_same_bytes_twice(tmp_path):
         run_main(main, *options, "--variants", [*VARIANTS, "lora"], "--output", tmp_path / attempt / "main")
         written.append([(tmp_path / attempt / f"main.{end}").read_bytes() for end in ("csv", "md", "tex")])
     assert written[0] == written[1]
-    assert b"> Demo." in written[0][1] and b"Made from 3 runs" in written[0][1] and b"Demo.}" in written[0][2]
+    assert b"> Demo." in written[0][1] and b"Made from 3 runs" in written[0][1]
+    assert b"% Made from 3 runs" in written[0][2] and b"\\item Demo." in written[0][2]
     assert b"\nlora,lora,False,n/a,n/a,0," in written[0][0]
     with pytest.raises(PipelineError, match="--variants: not valid JSON"):
         run_main(main, *options, "--variants", "[", "--output", tmp_path / "main")
