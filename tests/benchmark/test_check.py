@@ -69,7 +69,7 @@ def test_the_hours_of_a_study():
     names = ["zero_shot", "telescopic", "vlsm_dense", "vlsm_shallow", "end_to_end"]
     study = study.model_copy(
         update={"main": names, "datasets": ["kvasir_seg", "busi"], "seeds": [41], "ablations": {}}
-        | {"more_seeds": None, "transfer": None, "joint": None, "leaks": None}
+        | {"more_seeds": None, "transfer": None, "joint": None, "leaks": None, "tuning": None}
     )
     records = {"train": 400, "val": 50, "test": 50}
     one = Run(records, startup=10, epoch=4, scoring=30, utilisation=[], manifest={}, history=pd.DataFrame())
