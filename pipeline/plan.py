@@ -447,6 +447,13 @@ class Plan:
             options = self._against(entry.reference) | Source(options={"title": entry.title}) | self._in_order(family)
             shown = Entry(ABLATION, {"result": "Table: DSC by variant"}, "page_ablation", entry.title)
             yield from self._table(f"ablation_{name}", shown, of_family | options | self._rows(family), "family")
+        if methods := self.families.get("methods"):
+            entry = study.ablations["methods"]
+            source = self._runs(methods, "per_case.csv", "manifest.json") | Source({"dsc": methods.table}) | cost
+            source |= Source(options={"title": entry.title, "reference": entry.reference})
+            yield from self._table(
+                "methods", "Methods: size, rank, time", source | self._in_order(methods) | self._rows(methods)
+            )
         if joint := self.further.get("joint"):
             apart, together = self._apart(joint), replace(joint, datasets=[JOINT])
             reads = files(self.folders(together), "manifest.json")
@@ -595,6 +602,9 @@ class Plan:
                 more |= self._widths(family)
             shown = Entry(ABLATION, {"result": label}, module, ablation.title)
             yield self._figure(f"ablation_{name}", shown, source | more, module)
+        if methods := self.families.get("methods"):
+            source = self._file(table="tables/methods.csv") | self._in_order(methods) | self._rows(methods)
+            yield self._figure("methods", "Methods: DSC against parameters, time, memory", source)
         if "data" in self.families:
             family = self.families["data"]
             source = self._runs(family, "per_case.csv") | Source(options={"points": self._data_points()})
@@ -629,6 +639,8 @@ class Plan:
         }
         for name in self.further:
             source |= self._file(**answers[name])
+        if "methods" in self.families:
+            source |= self._file(fronts="tables/methods.csv")
         if "gradients" in names["table"]:
             source |= self._file(gradients="tables/gradients.csv")
         if "prompt_outcomes" in names["table"]:

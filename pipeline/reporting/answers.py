@@ -12,6 +12,7 @@ TRANSFERS = ["transfer", "variant", "outcome"]
 TUNED = ["setting", "variant"]
 PROMPTS = ["evaluated", "dataset", "difference", "low", "high", "outcome"]
 GRADIENTS = ["base_dimension", "runs", "ratio", "low", "high", "skipped_percent"]
+METHODS = ["variant", "trainable_parameters", "dsc", "rank", "rank_critical", "rank_p", "front_trainable_parameters"]
 EXPLOSION = 10.0
 """Largest gradients that are surely so many times those of D = 64 count as exploding."""
 CLAIMED_DIMENSION = 64
@@ -112,6 +113,29 @@ def tuned(table: pd.DataFrame, reference: str, names: Callable[[str], str]) -> s
     return (
         f"Outcomes against {names(reference)} ({place}) that tuning changes: {'; '.join(other) or 'none'}. With all "
         f"methods tuned alike, {ranking}. Tuned against the protocol's rates, of {len(change)} methods: {itself}."
+    )
+
+
+def methods(table: pd.DataFrame, names: Callable[[str], str]) -> str:
+    """Which methods are on the front of DSC and trained parameters, and which of all cannot be told from the best.
+
+    Args:
+        table: columns :data:`METHODS`; DSC in points.
+        names: display names.
+    """
+    ends = table[table["front_trainable_parameters"]].sort_values("trainable_parameters")
+    shown = [f"{names(row.variant)} ({row.dsc:.2f}% with {row.trainable_parameters:,.0f})" for row in ends.itertuples()]
+    if not shown:
+        return "Not run."
+    text = f"On the front of DSC and trained parameters, of {len(table)} methods: {'; '.join(shown)}."
+    critical, p = table["rank_critical"].iloc[0], table["rank_p"].iloc[0]
+    if pd.isna(critical):
+        return f"{text} Too few trainings for a test of ranks."
+    best = table.loc[table["rank"].idxmin()]
+    near = int((table["rank"] - best["rank"] < critical).sum()) - 1
+    return (
+        f"{text} The best mean rank, {best['rank']:.1f}, is that of {names(best['variant'])}; less than the critical "
+        f"difference of {critical:.2f} away (Nemenyi, 5%; Friedman's p = {p:.2g}): {near} of the others."
     )
 
 

@@ -15,12 +15,14 @@ from pipeline.reporting import markdown
 from pipeline.reporting.answers import (
     CHANGES,
     GRADIENTS,
+    METHODS,
     PROMPTS,
     TRANSFERS,
     TUNED,
     changes,
     family,
     gradients,
+    methods,
     prompts,
     transfers,
     tuned,
@@ -258,6 +260,7 @@ DEEPER = {BETTER: ", so supported", EQUIVALENT: ", so of no consequence", WORSE:
 """What each outcome of the method says of a claim."""
 
 
+FRONT = "Which methods reach most for the parameters that they train?"
 TRANSFER = "Which methods work best on datasets that they were not trained on?"
 TOGETHER = "Is one training on all datasets together as good as one on each?"
 EXPLODING = "Do gradients explode where the base dimension exceeds 64, as the paper says?"
@@ -285,6 +288,7 @@ def paper(
     prompt_outcomes: pd.DataFrame | None = None,
     families: Mapping[str, tuple[str, str, pd.DataFrame]] = MappingProxyType({}),
     tuning: pd.DataFrame | None = None,
+    method_table: pd.DataFrame | None = None,
 ) -> str:
     """The page, as Markdown with links relative to the results folder.
 
@@ -300,6 +304,7 @@ def paper(
         gradient, prompt_outcomes: as tables/gradients.csv and tables/prompt_outcomes.csv.
         families: title, reference and tables/ablation_{family}.csv of each ablation.
         tuning: as tables/tuned.csv (points).
+        method_table: as tables/methods.csv (points).
         leaks, joint: as tables/leaks.csv and tables/joint.csv (points). outcomes: as tables/transfer_outcomes.csv.
     """
 
@@ -337,6 +342,8 @@ def paper(
         (title, [f"ablation_{name}.pdf", f"tables/ablation_{name}.md"], family(table, reference, names))
         for name, (title, reference, table) in families.items()
     ]
+    if method_table is not None:
+        answers.append((FRONT, ["methods.pdf", "tables/methods.md"], methods(method_table, names)))
     if gradient is not None:
         answers.append((EXPLODING, ["tables/gradients.md"], gradients(gradient, note)))
     if prompt_outcomes is not None:
@@ -369,7 +376,7 @@ def paper(
 
 def main() -> None:
     files = ("regression", "dsc", "cost", "reported", "comparison", "components", "leaks", "outcomes", "joint")
-    files += ("gradients", "prompts", "tuned")
+    files += ("gradients", "prompts", "tuned", "fronts")
     options = parse_options(__doc__, *files, "families", "figures", "tables", "variants")
     families = {
         name: (entry["title"], entry["reference"], read_table(entry["table"], ["variant"]))
@@ -395,6 +402,7 @@ def main() -> None:
         read_table(options.prompts, PROMPTS) if options.prompts else None,
         families,
         read_table(options.tuned, TUNED) if options.tuned else None,
+        read_table(options.fronts, METHODS) if options.fronts else None,
     )
     write_text(options.output, page)
 

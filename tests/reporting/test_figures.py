@@ -27,12 +27,14 @@ from reporting_support import (
     write_dataset,
     write_gallery,
     write_manifests,
+    write_methods,
     write_prompt_types,
     write_runs,
     write_transfer,
     write_tuning,
 )
 
+from pipeline.evaluation.demands import read_manifests
 from pipeline.evaluation.readers import read_dsc
 from pipeline.evaluation.runs import run_of
 from pipeline.models.widths import FEATURES
@@ -49,6 +51,7 @@ from pipeline.reporting.figures import (
     dots,
     failures,
     forest,
+    methods,
     panels,
     pareto,
     prompt_types,
@@ -85,6 +88,7 @@ def write_study(root, datasets, variants, seeds, cases, epochs, gpu):
     write_before_after(root, datasets, variants)
     write_prompt_types(root, datasets, variants)
     write_tuning(root, datasets, variants)
+    write_methods(root, variants)
     return root
 
 
@@ -133,6 +137,7 @@ def options(root, module):
         alpha_by_depth: [*runs, "--variants", ["telescopic"]],
         data_overview: [*results, *datasets],
         data_efficiency: [*runs, "--points", POINTS],
+        methods: ["--table", root / "methods.csv", *datasets, *variants],
     }[module]
 
 
@@ -189,6 +194,7 @@ MANY = {
     data_overview: ["Kvasir-SEG", "Cases, %", "Foreground, % of the image", "BKAI-IGH NeoPolyp"],
     data_efficiency: ["Training cases, %", "Average", "BKAI-IGH NeoPolyp", "± SD over seeds"],
     tuning: ["Validation DSC, %", "Average", "0.1 0.3 1 3 10", "taken", "Telescopic Adapters"],
+    methods: ["front", "Trained parameters", "Peak memory, GiB", "DSC, % (mean over 5 datasets)"],
 }
 FEW = {
     pareto: ["Uniform adapters", "DSC, % (BUSI)"],
@@ -444,26 +450,10 @@ def test_cost_of_what_trains_nothing_is_not_available(study):
     drawn = sorted(line.get_xdata()[0] for line in parameters.lines if len(line.get_xdata()) == 1)
     assert parameters.get_xscale() == "log" and drawn == sorted(PARAMETERS[name] for name in VARIANTS[1:])
     table = pd.read_csv(study / "cost.csv").set_index("variant")[["trainable_parameters"]]
-    runs = cost_by_variant.read_manifests([])
+    runs = read_manifests([])
     check(cost_by_variant.cost(table, runs, ["uniform", "telescopic"], LABELS), "Trained parameters")
     with pytest.raises(PipelineError, match="nothing is known of other"):
         cost_by_variant.cost(table, runs, ["other"], LABELS)
-
-
-def test_manifests_prefer_the_gpus_memory(tmp_path):
-    runs = write_runs(tmp_path, ["busi"], ["telescopic", "zero_shot"], [41], cases=2, epochs=1)
-    write_manifests(runs, gpu=True)
-    table = cost_by_variant.read_manifests(runs)
-    row = {"variant": "telescopic", "memory_gib": 4000 / 1024, "seconds": 75.0, "on_gpu": True}
-    assert table.to_dict("records") == [row]
-    (runs[0].folder / "manifest.json").write_text("{}")
-    with pytest.raises(PipelineError, match=r"manifest.json: no usable manifest"):
-        cost_by_variant.read_manifests(runs)
-
-
-@pytest.mark.parametrize(("seconds", "unit"), [(4, "seconds"), (119, "seconds"), (120, "minutes"), (7200, "hours")])
-def test_times_have_a_fitting_unit(seconds, unit):
-    assert cost_by_variant.time_unit(seconds)[0] == unit
 
 
 def test_overview_shows_quantiles_of_the_cases_with_foreground(study, tmp_path):

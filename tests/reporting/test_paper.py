@@ -320,6 +320,23 @@ def test_each_family_is_answered_in_outcomes():
     assert "(ablation_components.pdf)" in answer and "(tables/ablation_components.md)" in answer
 
 
+def test_the_front_of_methods_is_named():
+    rows = [
+        ("bitfit", 161_249, 71.0, 3.0, True),
+        ("lora", 608_256, 78.0, 2.0, False),
+        ("telescopic", 613_297, 79, 1, True),
+    ]
+    columns = ["variant", "trainable_parameters", "dsc", "rank", "front_trainable_parameters"]
+    table = pd.DataFrame(rows, columns=columns).assign(rank_critical=1.5, rank_p=0.012)
+    page = _page(method_table=table, tables=["main", "methods"], figures=["pareto", "methods"])
+    assert (
+        "of 3 methods: bitfit (71.00% with 161,249); Telescopic Adapters (79.00% with 613,297). The best mean rank, "
+        "1.0, is that of Telescopic Adapters; less than the critical difference of 1.50 away (Nemenyi, 5%; Friedman's "
+        "p = 0.012): 1 of the others. Here: [methods.pdf](methods.pdf), [tables/methods.md](tables/methods.md)"
+    ) in page
+    assert "Too few trainings for a test" in _page(method_table=table.assign(rank_critical=float("nan")))
+
+
 @pytest.mark.parametrize(
     ("ratio", "low", "high", "verdict"),
     [

@@ -319,6 +319,17 @@ def write_tuning(root: Path, datasets, variants) -> None:
     (root / "tuning.json").write_text(json.dumps({"datasets": datasets, "seed": 41, "methods": methods}))
 
 
+def write_methods(root: Path, variants) -> None:
+    """methods.csv (points); what is not trained has neither time nor memory."""
+    generator, rows = np.random.default_rng(7), []
+    for variant in variants:
+        row = {"variant": variant, "trainable_parameters": PARAMETERS[variant], "dsc": 100 * QUALITY[variant]}
+        seconds = 600 * generator.random() if PARAMETERS[variant] else None
+        row |= {"dsc_sd": 0.5, "seconds": seconds, "memory_gib": seconds and 2 + generator.random()}
+        rows.append(row)
+    pd.DataFrame(rows).to_csv(root / "methods.csv", index=False)
+
+
 def write_prompt_types(root: Path, datasets, variants) -> None:
     """prompt_sensitivity.csv (points); the first dataset of several has one more prompt type than the others."""
     generator, rows = np.random.default_rng(6), []

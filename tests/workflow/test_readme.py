@@ -50,7 +50,7 @@ def test_files_and_modules_that_are_named_exist(name):
     names = set(re.findall(r"`((?:pipeline|workflow|tests|envs)/[\w./-]+)`|\]\(([\w./-]+)\)", text))
     paths = {path for pair in names for path in pair if path}
     assert len(paths) > 8
-    missing = [path for path in paths if not (ROOT / path).exists() and not path.endswith("kinds/shift.py")]
+    missing = [path for path in paths if not (ROOT / path).exists()]
     assert not missing
     for module in set(re.findall(r"python -m (pipeline[\w.]*)", text)):
         place = ROOT / module.replace(".", "/")
@@ -101,20 +101,22 @@ def test_a_variant_and_an_ablation(own_copy):
 
 
 @pytest.mark.slow
-def test_a_new_kind_of_adapter(own_copy):
+def test_a_new_method(own_copy):
     """Its module appears in the schema, trains in the workflow, and has a row in the table of cost."""
-    (own_copy / "pipeline/models/kinds/shift.py").write_text(example("python", '@register("shift")'))
+    told = python(own_copy, *example("sh", "pipeline.models.new").split()[1:])
+    assert "variants: [zero_shot, telescopic, my_method]" in told
     python(own_copy, "-m", "pipeline.config", "schema", "workflow/schemas/config.schema.json")
-    assert "Shifted vision layers" in (own_copy / "workflow/schemas/config.schema.json").read_text()
+    assert "What the shift starts from" in (own_copy / "workflow/schemas/config.schema.json").read_text()
     overlay = yaml.safe_load((own_copy / "small.yaml").read_text())
-    overlay |= {"results": "results/shift", "variants": {"shift": {"kind": "shift"}}, "main": ["telescopic", "shift"]}
-    (own_copy / "shift.yaml").write_text(yaml.safe_dump(overlay | {"ablations": {}}))
-    targets = ("results/shift/runs/busi/shift/seed41/per_case.csv", "results/shift/cost.csv")
-    result = snakemake(own_copy, *targets, "--configfile", "shift.yaml", "--quiet", "rules")
+    overlay |= {"results": "results/new", "main": ["telescopic", "my_method"], "ablations": {}}
+    (own_copy / "new.yaml").write_text(yaml.safe_dump(overlay))
+    targets = ("results/new/runs/busi/my_method/seed41/per_case.csv", "results/new/cost.csv")
+    result = snakemake(own_copy, *targets, "--configfile", "new.yaml", "--quiet", "rules")
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
-    run = json.loads((own_copy / "results/shift/runs/busi/shift/seed41/manifest.json").read_text())
-    assert run["trained_parameters"] == 9 * 128  # a bias for each of the tiny model's 128 features in nine layers
-    assert "\nshift,1152," in (own_copy / "results/shift/cost.csv").read_text()
+    run = json.loads((own_copy / "results/new/runs/busi/my_method/seed41/manifest.json").read_text())
+    # A value for each of the tiny model's features in nine vision layers and three text layers.
+    assert run["trained_parameters"] == 9 * 128 + 3 * 64
+    assert "\nmy_method,1344," in (own_copy / "results/new/cost.csv").read_text()
 
 
 @pytest.mark.slow

@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator
 
+from pipeline.evaluation.demands import read_manifests, time_unit
 from pipeline.evaluation.readers import read_cost
-from pipeline.evaluation.runs import Run
 from pipeline.reporting.figures.chosen import runs_of
 from pipeline.reporting.figures.dots import name_rows
 from pipeline.reporting.figures.panels import wrapped_labels
@@ -17,7 +17,6 @@ from pipeline.reporting.lettering import SMALL_FONT_SIZE, line_count
 from pipeline.reporting.options import parse_options
 from pipeline.reporting.palette import BLACK, GREY, marks
 from pipeline.reporting.style import COLUMN_WIDTH, TEXT_WIDTH, new_figure, save
-from pipeline.runtime.atomic import read_json
 from pipeline.runtime.errors import PipelineError, run_command
 
 LABELS_WIDTH = 1.5
@@ -29,34 +28,6 @@ COUNTS = {
     "training_gflops": "Training step,\nGFLOP per image",
 }
 """Columns of cost.csv that are drawn, and the titles of their panels."""
-
-
-def read_manifests(runs: Sequence[Run]) -> pd.DataFrame:
-    """Peak memory and time of each run that trained.
-
-    Returns:
-        Columns variant, memory_gib (of the GPU where there is one, else of the host), seconds, on_gpu.
-
-    Raises:
-        PipelineError: a run has no usable manifest.json.
-    """
-    rows = []
-    for run in runs:
-        path, fix = run.folder / "manifest.json", "train the run again"
-        record = read_json(path, dict, fix)
-        try:
-            memory, seconds = record["peak_memory"], record["training_seconds"]
-        except KeyError as error:
-            raise PipelineError(f"{path}: no usable manifest ({error} is missing); {fix}") from None
-        if seconds > 0:
-            mebibytes = memory.get("gpu_mib", memory["host_mib"])
-            rows.append((run.variant, mebibytes / 1024, seconds, "gpu_mib" in memory))
-    return pd.DataFrame(rows, columns=["variant", "memory_gib", "seconds", "on_gpu"])
-
-
-def time_unit(seconds: float) -> tuple[str, float]:
-    """The unit in which a time is best read, and its length in seconds."""
-    return next((unit for unit in (("hours", 3600.0), ("minutes", 60.0)) if seconds >= 2 * unit[1]), ("seconds", 1.0))
 
 
 def _measures(table: pd.DataFrame, runs: pd.DataFrame, variants: Sequence[str]) -> dict[str, pd.DataFrame]:

@@ -3,13 +3,14 @@
 import itertools
 import math
 from collections.abc import Collection, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 
 from pipeline.evaluation.aggregate import front, measured, reported, reported_parameters
 from pipeline.evaluation.readers import AVERAGE, dataset_order, read_cost, read_dsc, read_reported
@@ -30,7 +31,7 @@ class Point(NamedTuple):
     sd: float = 0.0
 
 
-def _parts(points: Sequence[Point]) -> list[tuple[float, float]]:
+def parts_of(points: Sequence[Point]) -> list[tuple[float, float]]:
     """Ranges of the vertical axis, top first: two where a gap takes more than a third of the range, else one."""
     ordered = sorted(end for _, y, sd in points for end in (y - sd, y + sd))
     low, high = ordered[0], ordered[-1]
@@ -87,7 +88,7 @@ def _keys(
     return keys
 
 
-def _scale_parameters(panels: Sequence[Axes], values: Sequence[float]) -> float:
+def scale_parameters(panels: Sequence[Axes], values: Sequence[float]) -> float:
     """A symmetric log axis from zero with a tick at each power of ten that ``values`` span; returns its right end."""
     decade = max(0, math.floor(math.log10(min((value for value in values if value > 0), default=1.0))))
     last = max(decade + 1, math.floor(math.log10(max(*values, 1.0))))
@@ -99,6 +100,45 @@ def _scale_parameters(panels: Sequence[Axes], values: Sequence[float]) -> float:
     panels[-1].set_xticks(ticks, map(si, ticks))
     panels[-1].set_xticks([], minor=True)
     return right
+
+
+def broken_panels(figure: Figure, parts: Sequence[tuple[float, float]], columns: int = 1) -> NDArray[Any]:
+    """A row of panels for each of ``parts`` (top first), with the marks of a break between two."""
+    spans = [high - low for low, high in parts]
+    shares = [max(span, 0.22 * max(spans)) for span in spans]
+    grid = {"sharex": "col", "sharey": "row", "squeeze": False, "height_ratios": shares}
+    panels = figure.subplots(len(parts), columns, **grid)
+    for row, (low, high) in zip(panels, parts, strict=True):
+        for axes in row:
+            axes.grid(True, axis="y")
+            axes.set_ylim(max(0, low) if low > -5 else low, high)
+            axes.yaxis.set_major_locator(MaxNLocator(7 if high - low >= 0.5 * max(spans) else 2, min_n_ticks=1))
+    for upper, lower in zip(*panels, strict=True) if len(panels) > 1 else ():
+        upper.spines["bottom"].set_visible(False)
+        upper.tick_params(axis="x", bottom=False)
+        slant = {"marker": [(-1, -0.6), (1, 0.6)], "markersize": 6, "linestyle": "none", "color": BLACK}
+        upper.plot([0], [0], transform=upper.transAxes, clip_on=False, **slant)
+        lower.plot([0], [1], transform=lower.transAxes, clip_on=False, **slant)
+    return panels
+
+
+def draw_front(
+    panels: Sequence[Axes], points: Mapping[str, Point], right: float, style: str = "-", colour: str = BLACK
+) -> None:
+    """The front of ``points`` as a step line that ends at ``right``; nothing without points."""
+    if points:
+        line = front([point[:2] for point in points.values()])
+        steps = tuple(zip(*line, (right, line[-1][1]), strict=True))
+        for axes in panels:
+            axes.plot(*steps, drawstyle="steps-post", linestyle=style, color=colour, linewidth=0.8, zorder=1)
+
+
+def draw_points(panels: Sequence[Axes], points: Mapping[str, Point], mark: Mapping[str, Mark]) -> None:
+    """Measured points with their standard deviations."""
+    for axes in panels:
+        for variant, (x, y, sd) in points.items():
+            style = {"color": mark[variant].colour, "markersize": 5.5, "capsize": 2, "elinewidth": 0.8}
+            axes.errorbar(x, y, sd or None, fmt=mark[variant].marker, zorder=3, **style)
 
 
 def pareto(
@@ -128,35 +168,19 @@ def pareto(
     mark = marks(methods)
     ours, published = _measured_points(dsc, cost, variants, datasets), _reported_points(reported_table, methods)
     points = [*ours.values(), *published.values()]
-    parts = _parts(points)
+    parts = parts_of(points)
 
     handles = _keys(ours, published, any(point.sd for point in ours.values()), mark, labels)
     legend = legend_height([handle.get_label() for handle in handles], TEXT_WIDTH)
     figure = new_figure(TEXT_WIDTH, 3.2 + legend, note)
-    spans = [high - low for low, high in parts]
-    shares = [max(span, 0.22 * max(spans)) for span in spans]
-    panels = figure.subplots(len(parts), 1, sharex=True, squeeze=False, height_ratios=shares)[:, 0]
-    right = _scale_parameters(panels, [point.x for point in points])
-    fronts = [front([point[:2] for point in group.values()]) for group in (ours, published) if group]
-    for axes, (low, high) in zip(panels, parts, strict=True):
-        axes.grid(True, axis="y")
-        axes.set_ylim(max(0, low) if low > -5 else low, high)
-        axes.yaxis.set_major_locator(MaxNLocator(7 if high - low >= 0.5 * max(spans) else 2, min_n_ticks=1))
-        for line, style, colour in zip(fronts, ("-", ":"), (BLACK, GREY), strict=False):
-            steps = zip(*line, (right, line[-1][1]), strict=True)
-            axes.plot(*steps, drawstyle="steps-post", linestyle=style, color=colour, linewidth=0.8, zorder=1)
+    panels = broken_panels(figure, parts)[:, 0]
+    right = scale_parameters(panels, [point.x for point in points])
+    draw_front(panels, ours, right)
+    draw_front(panels, published, right, ":", GREY)
+    for axes in panels:
         for method, (x, y, _) in published.items():
             axes.plot(x, y, mark[method].marker, markeredgecolor=mark[method].colour, markerfacecolor="white", zorder=2)
-        for variant, (x, y, sd) in ours.items():
-            style = {"color": mark[variant].colour, "markersize": 5.5, "capsize": 2, "elinewidth": 0.8}
-            axes.errorbar(x, y, sd or None, fmt=mark[variant].marker, zorder=3, **style)
-    if len(panels) > 1:
-        upper, lower = panels
-        upper.spines["bottom"].set_visible(False)
-        upper.tick_params(axis="x", bottom=False)
-        slant = {"marker": [(-1, -0.6), (1, 0.6)], "markersize": 6, "linestyle": "none", "color": BLACK}
-        upper.plot([0], [0], transform=upper.transAxes, clip_on=False, **slant)
-        lower.plot([0], [1], transform=lower.transAxes, clip_on=False, **slant)
+    draw_points(panels, ours, mark)
     panels[-1].set_xlabel("Trained parameters (symmetric log axis)")
     over = f"mean over {len(datasets)} datasets" if len(datasets) > 1 else label(labels, datasets[0])
     figure.supylabel(f"DSC, % ({over})", fontsize=FONT_SIZE)
