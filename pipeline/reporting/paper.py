@@ -72,6 +72,16 @@ SECTIONS = (
 """Titles in the paper's order, each with the figures and tables that it shows; none appears in two sections."""
 
 
+_OF_METHOD = {BETTER: WORSE, WORSE: BETTER}
+"""The outcome of a comparison seen from the reference."""
+_AGAINST = {
+    BETTER: "better than",
+    WORSE: "worse than",
+    EQUIVALENT: "equivalent to",
+    NOT_RESOLVED: "not resolved against",
+}
+
+
 def _because(note: str) -> str:
     """The reason that ``note`` gives, as the end of a sentence, escaped for Markdown; the page's head has all of it."""
     reason = note.removeprefix(NOT_THE_PAPERS).strip().rstrip(".")
@@ -162,6 +172,23 @@ def _last(comparison: pd.DataFrame) -> pd.DataFrame:
     return rows[rows["dataset"] == rows["dataset"].iloc[-1]].set_index("variant") if len(rows) else rows
 
 
+def _verdict(
+    rows: Sequence[Mapping[str, Any]], comparison: pd.DataFrame, names: Callable[[str], str], note: str
+) -> str:
+    """The page in one line: whether the method's reported DSC reproduces, and how it compares with the baselines."""
+    whole = [row["verdict"] for row in rows if row["dataset"] == OVERALL and row["variant"] == METHOD]
+    first = f"Says nothing about the paper ({_because(note)})" if note else f"Reported DSC of {names(METHOD)}: "
+    first += "" if note else (whole[0] if whole else NOT_RUN)
+    found = _last(comparison)
+    outcomes = [
+        f"{_AGAINST[_OF_METHOD.get(outcome, outcome)]} {names(variant)}"
+        for variant in (END_TO_END, DECODER_ONLY, UNIFORM)
+        if variant in found.index and (outcome := found.at[variant, "outcome"])
+    ]
+    second = f" {'Here, ' if note else ''}{names(METHOD)} is {'; '.join(outcomes)}." if outcomes else ""
+    return f"**{first}.**{second}"
+
+
 def _pareto(
     dsc: pd.DataFrame,
     cost: pd.DataFrame,
@@ -178,10 +205,10 @@ def _pareto(
         if score is not None and variant in cost.index:
             points[variant] = (float(cost.loc[variant, "trainable_parameters"]), score.mean)
     if METHOD not in points:
-        return f"**Not run**: {METHOD} lacks a run on some dataset."
+        return f"**Not run**: {names(METHOD)} lacks a run on some dataset."
     rows = _last(comparison)
     if rows.empty:
-        return f"**Not run**: no variant is compared with {METHOD}."
+        return f"**Not run**: no variant is compared with {names(METHOD)}."
     on_front = points[METHOD] in front(list(points.values()))
     found = {outcome: [name for name in rows.index if rows.at[name, "outcome"] == outcome] for outcome in OUTCOMES}
     fact = (
@@ -208,10 +235,6 @@ def _gap(row: pd.Series, names: Callable[[str], str], dataset: str) -> str:
     return f"{gain:+.2f} DSC points ({'; '.join(part for part in parts if part)})"
 
 
-_OF_METHOD = {BETTER: WORSE, WORSE: BETTER}
-"""The outcome of a comparison seen from the reference."""
-
-
 def _components(table: pd.DataFrame | None, names: Callable[[str], str], note: str) -> str:
     """What text and conditional adapters add to vision adapters; the paper's remark is about BUSI."""
     if table is None:
@@ -219,7 +242,7 @@ def _components(table: pd.DataFrame | None, names: Callable[[str], str], note: s
     rows = table.set_index("variant")
     datasets = [column.removesuffix("_outcome") for column in table.columns if column.endswith("_outcome")]
     if not {"vision", METHOD} <= set(rows.index) or rows.loc[METHOD, [f"{name}_outcome" for name in datasets]].any():
-        return f"**Not run**: the vision-only variant or the full method is missing, or is not compared with {METHOD}."
+        return "**Not run**: the vision-only variant or the full method is missing, or the two are not compared."
     gaps = {name: rows.loc["vision", [f"{name}_{field}" for field in COMPARED]].set_axis(COMPARED) for name in datasets}
     gaps = {name: row for name, row in gaps.items() if not pd.isna(row["difference"])}
     if not gaps:
@@ -244,7 +267,7 @@ def _claim(
     """The method against ``variant``: the outcome and its reading as an answer to a claim."""
     rows = _last(comparison)
     if variant not in rows.index:
-        return f"**Not run**: {variant} is not compared with {METHOD}."
+        return f"**Not run**: {names(variant)} is not compared with {names(METHOD)}."
     row = rows.loc[variant]
     outcome = _OF_METHOD.get(row["outcome"], row["outcome"])
     fact = f"{names(METHOD)} minus {names(variant)} is {_gap(row, names, row['dataset'])}"
@@ -326,7 +349,8 @@ def paper(
         _claim(comparison, UNIFORM, names, note, DEEPER),
         "Not judged: no number is reported. Cases are chosen by rule (best, median and worst), not by hand.",
     ]
-    lines = ["# The paper and this study", "", INTRODUCTION, ""]
+    verdict = _verdict(from_paper, comparison, names, note)
+    lines = ["# The paper and this study", "", verdict, "", INTRODUCTION, ""]
     if provenance:
         lines += [f"> {markdown.paragraph(provenance)}", ""]
     there = [*(f"{name}.pdf" for name in figures), *(f"tables/{name}.md" for name in tables)]

@@ -81,6 +81,10 @@ def _sections(**changed):
 def test_everything_reproduces():
     head, sections = _sections()
     assert not head.count("> ") and len(sections) == 10
+    assert head.splitlines()[2] == (
+        "**Reported DSC of Telescopic Adapters: reproduces.** Telescopic Adapters is equivalent to CLIPSeg, "
+        "end-to-end; better than CLIPSeg, decoder only; better than Uniform adapters."
+    )
     assert "| average DSC of VLSM-Adapter (dense) | 84.17 | 84.43 |" in sections[9]
     assert "**Reproduces**: 613,297 trained parameters against the paper's 613k" in sections[1]
     assert "244.6 times" in sections[1] and "![Figure" in sections[1] and "(width_schedule.png)" in sections[1]
@@ -111,13 +115,14 @@ def test_links_only_lead_to_what_is_there():
 
 
 def test_nothing_reproduces():
-    _, sections = _sections(
+    head, sections = _sections(
         regression=_judged("telescopic", 80.0, 85.58, "differs"),
         cost=_cost(telescopic=605_089),
         dsc=_dsc(0.84, 0.85, 0.87),
         components=_components(-1.5, "worse"),
         comparison=_comparison((1.6, 1.3, 1.9, "better"), end_to_end=(3.0, 2.5, 3.5, "better")),
     )
+    assert "**Reported DSC of Telescopic Adapters: differs.**" in head and "worse than Uniform adapters" in head
     assert "**Does not reproduce**: 605,089 trained parameters" in sections[1]
     assert "**Differs**: Telescopic Adapters. Single rows: 1 beyond it" in sections[2]
     assert "-5.58" in sections[2]
@@ -193,6 +198,7 @@ def test_a_note_makes_everything_not_comparable_and_gives_the_reason():
     rows = [*_judged("telescopic", 60.0, 85.58, "not comparable"), *_judged("lora", None, 86.93, "not run")]
     head, sections = _sections(regression=rows, cost=_cost(telescopic=20_000), note=NOTE)
     assert f"> {NOTE}" in head
+    assert head.splitlines()[2].startswith("**Says nothing about the paper (phantom images; a tiny backbone).** Here, ")
     for number in (1, 2, 4, 5, 6, 7):
         assert "**Not comparable**: phantom images; a tiny backbone" in sections[number]
         assert "**Reproduces" not in sections[number] and "supported" not in sections[number]
@@ -221,8 +227,8 @@ def test_what_is_missing_is_not_run():
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"variant": ["telescopic", "lora"]}, "is missing, or is not compared with telescopic"),
-        ({"busi_outcome": ["better", None]}, "is missing, or is not compared with telescopic"),
+        ({"variant": ["telescopic", "lora"]}, "is missing, or the two are not compared"),
+        ({"busi_outcome": ["better", None]}, "is missing, or the two are not compared"),
         ({"busi_difference": None, "average_difference": None}, "has no run"),
     ],
 )

@@ -21,14 +21,15 @@ from pipeline.reporting.formats import number
 from pipeline.reporting.markup import Cell, Table, markdown
 from pipeline.reporting.options import REPORTED_ONLY, label, parse_options
 from pipeline.reporting.tables.comparison import format_p
+from pipeline.reporting.tables.scores import SOURCE_TITLES
 from pipeline.runtime.atomic import write_text
 from pipeline.runtime.errors import PipelineError, run_command
 
 VERDICTS = (REPRODUCES, DIFFERS, INCONCLUSIVE, NOT_COMPARABLE, NOT_RUN)
 KEYS = {"method", "variant", "dataset", "source", "reported", "value", "difference", "tolerance", "seeds", "p_holm"}
 KEYS |= {"must_reproduce", "verdict", "reason"}
-HEADER = ["Reported method", "Variant", "Dataset", "Source", "Reported", "Measured", "Difference", "Tolerance", "Seeds"]
-HEADER += ["p (Holm)", "Verdict"]
+HEADER = ["Reported method", "Variant", "Dataset", "Reported by", "Reported", "Measured", "Difference", "Tolerance"]
+HEADER += ["Seeds", "p (Holm)", "Verdict"]
 TOLERANCE_NOTE = (
     "DSC in points. Both sides scored the same test images, so only training and the drawing of prompts vary. "
     "Tolerance: t(0.975) times the standard deviation over seeds, pooled over datasets, times the root of 1/(our "
@@ -86,7 +87,7 @@ def build(record: Mapping[str, Any], labels: Mapping[str, str]) -> Table:
     printed = []
     for row in record["rows"]:
         cells = [
-            *(label(labels, row["variant"]), label(labels, row["dataset"]), row["source"]),
+            *(label(labels, row["variant"]), label(labels, row["dataset"]), SOURCE_TITLES[row["source"]]),
             *(number(row[key], ".2f") for key in ("reported", "value")),
             *(number(row["difference"], "+.2f"), number(row["tolerance"], ".2f")),
             *(str(row["seeds"]), format_p(row["p_holm"]), shown_verdict(row)),

@@ -21,6 +21,8 @@ SOURCE_NAMES = {
     "vlsm-adapter": "the VLSM-Adapter paper",
     "medvlsm": "the MedVLSM repository's results",
 }
+SOURCE_TITLES = {"paper": "Telescopic Adapters", "vlsm-adapter": "VLSM-Adapter", "medvlsm": "MedVLSM"}
+"""The same where a column names them."""
 MEASURED_NOTE = (
     "Measured: mean ± standard deviation over seeds of the test set's mean DSC, in percent; no ± for a single "
     f"seed; {NOT_AVAILABLE}: not run. Average: over the datasets within each seed, then over seeds. "

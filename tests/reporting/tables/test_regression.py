@@ -20,6 +20,7 @@ NOT_RUN = dict.fromkeys(("value", "difference", "tolerance", "p_holm")) | {
 NOT_RUN |= {"seeds": 0}
 OVERALL = ROW | dict.fromkeys(("reported", "value", "difference", "tolerance")) | {"dataset": "overall"}
 LABELS = {"busi": "BUSI", "telescopic": "Ours", "decoder_only": "Decoder"}
+PAPER = "Telescopic Adapters"
 BASELINE = ROW | {"method": "end_to_end", "variant": "decoder_only"} | NOT_RUN
 
 
@@ -38,11 +39,13 @@ def test_command_line(tmp_path):
         path = _write(tmp_path / "regression.json", rows)
         run_main(regression, *options, "--regression", path, "--output", tmp_path / "tables/regression")
         printed = (tmp_path / "tables/regression.md").read_text()
-        expected = "| Ours | Ours | BUSI | paper | 65.90 | 65.93 | +0.03 | 1.20 | 3 | 0.9100 | reproduces |"
+        expected = f"| Ours | Ours | BUSI | {PAPER} | 65.90 | 65.93 | +0.03 | 1.20 | 3 | 0.9100 | reproduces |"
         assert expected in printed.splitlines()
-        whole = "| Ours | Ours | Overall | paper | n/a | n/a | n/a | n/a | 3 | 0.9100 | reproduces (must reproduce) |"
+        whole = (
+            f"| Ours | Ours | Overall | {PAPER} | n/a | n/a | n/a | n/a | 3 | 0.9100 | reproduces (must reproduce) |"
+        )
         assert whole in printed.splitlines()
-        empty = "BUSI | paper | 65.90 | n/a | n/a | n/a | 0 | n/a |"
+        empty = f"BUSI | {PAPER} | 65.90 | n/a | n/a | n/a | 0 | n/a |"
         assert (f"| end_to_end | Decoder | {empty} not run |" in printed) == explained
         assert (f"| SAN | SAN | {empty} reported only |" in printed) == explained
         assert ("compared with both variants" in printed) == explained
