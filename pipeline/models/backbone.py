@@ -71,7 +71,7 @@ def empty_backbone(config: CLIPSegConfig, attention: str = "sdpa") -> CLIPSegFor
     """
     with torch.device("meta"):
         model = CLIPSegForImageSegmentation(config)
-    return _with_attention(model, attention).eval()
+    return with_attention(model, attention).eval()
 
 
 def random_backbone(config: CLIPSegConfig, seed: int, attention: str = "sdpa") -> CLIPSegForImageSegmentation:
@@ -79,7 +79,7 @@ def random_backbone(config: CLIPSegConfig, seed: int, attention: str = "sdpa") -
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = CLIPSegForImageSegmentation(config)
-    return _with_attention(model, attention).eval()
+    return with_attention(model, attention).eval()
 
 
 def load_backbone(folder: str | Path) -> CLIPSegForImageSegmentation:
@@ -108,7 +108,8 @@ def load_backbone(folder: str | Path) -> CLIPSegForImageSegmentation:
     return model
 
 
-def _with_attention(model: CLIPSegForImageSegmentation, attention: str) -> CLIPSegForImageSegmentation:
+def with_attention(model: CLIPSegForImageSegmentation, attention: str) -> CLIPSegForImageSegmentation:
+    """``model`` with this attention, one of transformers' or registered there, in both encoders and in the decoder."""
     # transformers' set_attn_implementation leaves out the decoder, which has a configuration of its own.
     for module in model.modules():
         if hasattr(module, "config"):

@@ -7,6 +7,8 @@ from torch import nn
 from transformers.activations import QuickGELUActivation
 from transformers.models.clipseg.modeling_clipseg import CLIPSegMLP
 
+from pipeline.models.attention import CPU_HALF
+from pipeline.models.backbone import with_attention
 from pipeline.models.precision import AUTOCAST
 from pipeline.models.segmenter import Segmenter
 
@@ -21,6 +23,7 @@ def prepare_frozen(segmenter: Segmenter, precision: str) -> None:
     - quick_gelu(x) = x sigmoid(1.702 x) = silu(1.702 x) / 1.702: where an MLP is frozen, its first matrix takes the
       factor and its second the divisor, and one kernel is left that keeps one tensor for the gradient.
     - Weights and biases of products are kept in the type of ``precision``: autocast would convert them in each step.
+    - In bf16 on a CPU, attention is that of :mod:`pipeline.models.attention`.
 
     What :meth:`Segmenter.text_prefix` computes once stays in float32. A second call changes nothing. Afterwards the
     forward needs autocast as :attr:`Segmenter.precision` says.
@@ -28,6 +31,9 @@ def prepare_frozen(segmenter: Segmenter, precision: str) -> None:
     Args:
         precision: fp32, fp16 or bf16.
     """
+    clipseg = segmenter.clipseg
+    if (precision, clipseg.device.type, clipseg.config.vision_config._attn_implementation) == ("bf16", "cpu", "sdpa"):
+        with_attention(clipseg, CPU_HALF)
     segmenter.precision, dtype = precision, AUTOCAST.get(precision, torch.float32)
     mapped = {module for place, module in segmenter.operations().items() if place in segmenter.adapters}
     for module in _used_each_time(segmenter):

@@ -5,6 +5,7 @@ import torch
 from model_support import VARIANTS, inputs, tiny, trained_start
 
 from pipeline.models.adapters import ScaleShift
+from pipeline.models.backbone import with_attention
 from pipeline.models.frozen import prepare_frozen
 from pipeline.models.segmenter import Segmenter
 
@@ -62,6 +63,7 @@ def test_weights_kept_in_half_precision_give_autocasts_numbers(variant):
     for segmenter in (plain, kept):
         prepare_frozen(segmenter, "fp32")
     prepare_frozen(kept, "bf16")
+    with_attention(kept.clipseg, "sdpa")  # on both sides the same
     batch = inputs(plain.clipseg.config, batch=2)
     text = [segmenter.text_prefix(batch["input_ids"]) for segmenter in (plain, kept)]
     assert all(
