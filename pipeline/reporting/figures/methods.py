@@ -18,6 +18,7 @@ from pipeline.reporting.figures.pareto import (
     parts_of,
     scale_parameters,
 )
+from pipeline.reporting.lettering import FONT_SIZE
 from pipeline.reporting.options import label, parse_options
 from pipeline.reporting.palette import BLACK, marks
 from pipeline.reporting.style import TEXT_WIDTH, legend_height, new_figure, save, top_legend
@@ -51,21 +52,26 @@ def methods(table: pd.DataFrame, variants: Sequence[str], labels: Mapping[str, s
         handles.append(Line2D([], [], label=label(labels, variant), **style))
     legend = legend_height([handle.get_label() for handle in handles], TEXT_WIDTH)
     figure = new_figure(TEXT_WIDTH, 2.9 + legend, note)
-    panels = broken_panels(figure, parts_of([Point(0.0, row.dsc, row.dsc_sd) for row in rows.itertuples()]), len(COSTS))
+    panels = broken_panels(
+        figure, parts_of([Point(0.0, row.dsc, row.dsc_sd) for row in rows.itertuples()]), (1.5, 1, 1)
+    )
     unit, length = time_unit(rows["seconds"].max())
     points["seconds"] = {name: point._replace(x=point.x / length) for name, point in points["seconds"].items()}
     titles = ("Trained parameters", f"Training, {unit} per run", "Peak memory, GiB")
     for column, name, title in zip(panels.T, COSTS, titles, strict=True):
+        values, right = [point.x for point in points[name].values()], 1.0
         if name == "trainable_parameters":
-            right = scale_parameters(column, [point.x for point in points[name].values()])
-        else:
-            right = 1.08 * max((point.x for point in points[name].values()), default=1.0)
-            column[-1].set_xlim(0, right)
-            column[-1].xaxis.set_major_locator(MaxNLocator(5))
+            right = scale_parameters(column, values)
+        elif values:
+            low, high = min(values), max(values)
+            margin = 0.12 * (high - low) or 0.1 * high
+            right = high + margin
+            column[-1].set_xlim(max(0.0, low - margin), right)
+            column[-1].xaxis.set_major_locator(MaxNLocator(4, min_n_ticks=2))
         draw_front(column, points[name], right)
         draw_points(column, points[name], mark)
         column[-1].set_xlabel(title)
-    panels[0, 0].set_ylabel(f"DSC, % ({on})")
+    figure.supylabel(f"DSC, % ({on})", fontsize=FONT_SIZE)
     top_legend(figure, handles)
     return figure
 

@@ -102,12 +102,12 @@ def scale_parameters(panels: Sequence[Axes], values: Sequence[float]) -> float:
     return right
 
 
-def broken_panels(figure: Figure, parts: Sequence[tuple[float, float]], columns: int = 1) -> NDArray[Any]:
-    """A row of panels for each of ``parts`` (top first), with the marks of a break between two."""
+def broken_panels(figure: Figure, parts: Sequence[tuple[float, float]], widths: Sequence[float] = (1,)) -> NDArray[Any]:
+    """A row of panels for each of ``parts`` (top first), columns of relative ``widths``, with the marks of breaks."""
     spans = [high - low for low, high in parts]
     shares = [max(span, 0.22 * max(spans)) for span in spans]
-    grid = {"sharex": "col", "sharey": "row", "squeeze": False, "height_ratios": shares}
-    panels = figure.subplots(len(parts), columns, **grid)
+    grid = {"sharex": "col", "sharey": "row", "squeeze": False, "height_ratios": shares, "width_ratios": widths}
+    panels = figure.subplots(len(parts), len(widths), **grid)
     for row, (low, high) in zip(panels, parts, strict=True):
         for axes in row:
             axes.grid(True, axis="y")
