@@ -1,6 +1,7 @@
 """The plan of a study: its runs, and one entry for each table and figure that is made from them.
 
     python -m pipeline.plan config.yaml [overlay.yaml ...]     counts the runs, new and shared, by family
+    python -m pipeline.plan config.yaml --teraflops 30         adds an estimate of GPU hours
 
 The rules in workflow/rules are loops over what stands here, and pipeline.verify renders the same entries again. To add
 a figure or table: one entry in :meth:`Plan._figures` or :meth:`Plan._tables`, one module, one caption.
@@ -8,17 +9,21 @@ a figure or table: one entry in :meth:`Plan._figures` or :meth:`Plan._tables`, o
 
 import argparse
 import json
+import math
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 from pipeline.config import Ablation, Further, HubBackbone, Study, read_study
+from pipeline.cost.hours import NOTE, ImageCost, training_hours
 from pipeline.data.conventions import CONVENTIONS
 from pipeline.data.released import released_checkpoint, released_checkpoints
 from pipeline.data.sources import JOINT, LEAK_FREE, dataset_facts, origin
-from pipeline.runtime.errors import run_command
+from pipeline.evaluation.readers import read_cost
+from pipeline.runtime.errors import PipelineError, run_command
 from pipeline.shipped import changes
 from pipeline.trials import expand, trials, tuned
 
@@ -683,27 +688,78 @@ class Plan:
         wanted = [step for step in self.steps.values() if not step.on_request]
         return [path for step in wanted for path in step.outputs.values()] + [f"{self.study.results}/regression.passed"]
 
-    def summary(self) -> str:
-        """Runs of the main table and of each family: all, shared with those above, new, and new for more seeds only."""
+    def _images(self, dataset: str) -> tuple[int, int]:
+        """Cases of the training and of the validation split; as listed, so of another split than published about."""
+        if dataset == JOINT:
+            parts = [self._images(name) for name in self.tested_on("joint")]
+            return sum(train for train, _ in parts), sum(val for _, val in parts)
+        phantoms, records = self.study.archives.phantoms, dataset_facts(dataset).records
+        return (phantoms.train, phantoms.val) if phantoms else (records["train"], records["val"])
+
+    def estimate(
+        self, costs: Mapping[str, ImageCost], teraflops: float, epochs: int | None = None
+    ) -> Callable[[Iterable[tuple[str, str, int]]], float]:
+        """GPU hours of trainings (:func:`pipeline.cost.hours.training_hours`); NaN if the cost of one is not known.
+
+        Args:
+            costs: by variant, those of :attr:`variants`; what trains nothing has none and takes no time.
+            teraflops: assumed throughput, 1e12 FLOPs a second.
+            epochs: of each training; ``max_epochs`` of its own if absent.
+        """
+        by_model = {compact(self.settings(name)): costs[name] for name in self.variants if name in costs}
+
+        def hours(dataset: str, variant: str, _: int) -> float:
+            settings, (train, val) = self.study.training_of(variant), self._images(dataset)
+            cost = by_model.get(compact(self.settings(variant)), ImageCost(math.nan, math.nan))
+            share = settings.train_fraction  # of the validation cases; an epoch is as long as with all
+            return training_hours(cost, train, share * val, epochs or settings.max_epochs, teraflops)
+
+        return lambda runs: sum(hours(*run) for run in runs)
+
+    def summary(self, hours: Callable[[Iterable[tuple[str, str, int]]], float] | None = None) -> str:
+        """Runs of the main table and of each family: all, shared with those above, new, and new for more seeds only.
+
+        Args:
+            hours: of trainings; for a column with those of the new runs.
+        """
 
         def line(name: str, *counts: Any) -> str:
-            return f"{name:20} {counts[0]:>6} {counts[1]:>7} {counts[2]:>6} {counts[3]:>15}"
+            columns = zip(counts, (6, 7, 6, 15, 10), strict=False)
+            return f"{name:20} " + " ".join(f"{value:>{width}}" for value, width in columns)
 
-        def more(runs: set[tuple[str, str, int]]) -> int:
-            return sum(seed not in self.study.seeds for *_, seed in runs)
+        def new(runs: set[tuple[str, str, int]]) -> list[Any]:
+            more = sum(seed not in self.study.seeds for *_, seed in runs)
+            return [len(runs), more] + ([f"{hours(runs):.0f}"] if hours else [])
 
-        lines, planned = [line("", "runs", "shared", "new", "for more seeds")], set()
+        heading = ["runs", "shared", "new", "for more seeds"] + (["GPU hours"] if hours else [])
+        lines, planned = [line("", *heading)], set()
         for group in (group for group in self.groups if group.variants):
             runs = self.trainings(group)
-            lines.append(line(group.name, len(runs), len(runs & planned), len(runs - planned), more(runs - planned)))
+            lines.append(line(group.name, len(runs), len(runs & planned), *new(runs - planned)))
             planned |= runs
-        return "\n".join([*lines, line("total", "", "", len(planned), more(planned))])
+        return "\n".join([*lines, line("total", "", "", *new(planned))])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="+", help="config.yaml, then overlays")
-    print(Plan(read_study(*parser.parse_args().files)).summary())
+    assumed = "assumed throughput of a GPU in training, 1e12 FLOPs a second, for an estimate of GPU hours"
+    parser.add_argument("--teraflops", type=float, help=assumed)
+    parser.add_argument("--epochs", type=int, help="of each training in that estimate; max_epochs if absent")
+    options = parser.parse_args()
+    plan = Plan(read_study(*options.files))
+    if not options.teraflops:
+        print(plan.summary())
+        return
+    path = f"{plan.study.results}/cost.csv"
+    if not Path(path).exists():
+        raise PipelineError(f"{path}: is not there; make it with `snakemake --cores 2 {path}`, which needs no data")
+    table = read_cost(path)[list(ImageCost._fields)]
+    table[table.isna().any(axis=1)] = 0  # nothing is trained
+    costs = {name: ImageCost(*values) for name, *values in table.itertuples()}
+    print(plan.summary(plan.estimate(costs, options.teraflops, options.epochs)))
+    epochs = f"{options.epochs} epochs" if options.epochs else "as many epochs as it may (max_epochs)"
+    print(NOTE.format(epochs=epochs, teraflops=options.teraflops))
 
 
 if __name__ == "__main__":

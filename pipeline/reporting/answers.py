@@ -91,18 +91,18 @@ def family(table: pd.DataFrame, reference: str, names: Callable[[str], str]) -> 
     return " ".join([f"Against {names(reference)} ({place}).", *parts]) if parts else "Not run."
 
 
-def tuned(table: pd.DataFrame, reference: str, names: Callable[[str], str]) -> str:
-    """Whether outcomes against ``reference`` are others where all methods are tuned alike, and what tuning itself does.
+def tuned(table: pd.DataFrame, names: Callable[[str], str]) -> str:
+    """Whether outcomes against the reference are others where all methods are tuned alike, and what tuning itself does.
 
     Args:
         table: as tables/tuned.csv: columns :data:`TUNED`, and outcomes for each dataset, the average last.
-        reference: the method that the others are compared with; the table's last one if it has no row.
+            The reference is the method without an outcome.
         names: display names.
     """
     column = [name for name in table.columns if name.endswith("_outcome") and not name.endswith("_change_outcome")][-1]
     place = names(column.removesuffix("_outcome"))
     protocol, after = (table[table["setting"] == setting].set_index("variant") for setting in ("protocol", "tuned"))
-    reference = reference if reference in after.index else after.index[-1]
+    (reference,) = after.index[~after[column].isin(OUTCOMES)]
     before, now = (part[column].drop(reference) for part in (protocol, after))
     other = [f"{names(name)}, {before[name]} before and {now[name]} after" for name in now.index[before != now]]
     found = {outcome: [names(name) for name in now.index[now == outcome]] for outcome in OUTCOMES}

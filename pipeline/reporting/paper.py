@@ -381,7 +381,7 @@ def paper(
         answers.append((TOGETHER, ["joint.pdf", "tables/joint.md"], changes(joint, METHOD, setting, names)))
     if tuning is not None:
         wanted = ["tuning.pdf", "tables/tuned.md"]
-        answers.append((TUNING, wanted, tuned(tuning, METHOD, names)))
+        answers.append((TUNING, wanted, tuned(tuning, names)))
     if leaks is not None:
         setting = "on the leak-free split, whose training and test cases are others, against the published one"
         answer = changes(leaks, METHOD, setting, names) + untrained(leaks, "zero_shot", names)
