@@ -24,7 +24,7 @@ _WITHOUT_EFFECT = re.compile(
     r"(results|jobs|datasets|main|archives|regression|backbone"
     r"|(ablations\.\w+|transfer|joint|leaks|tuning)\.(title|reference|variants|datasets|beside)|variants\.\w+\.label"
     r"|tuning\.(tried_on|factors|weight_decays)"
-    r"|training\.(accumulation|gradient_checkpointing|deterministic|save_every|max_consecutive_skips)"
+    r"|training\.(accumulation|gradient_checkpointing|cuda_graph|deterministic|save_every|max_consecutive_skips)"
     r"|evaluation\.(batch_size|bootstrap_samples|margin|comparisons_reference))\."
 )
 _SEEDS = re.compile(r"(more_)?seeds|(ablations\.\w+|transfer|joint|leaks|tuning)\.seeds?")

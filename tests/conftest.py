@@ -1,9 +1,13 @@
-"""A scored study that the tests of scoring and of inference share."""
+"""What the tests share: cuBLAS's fixed workspace, and a scored study for those of scoring and of inference."""
 
+import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+
+# Read at the process's first product on a GPU, which may be of a test before those of deterministic training.
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 
 class Study(NamedTuple):

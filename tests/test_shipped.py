@@ -68,7 +68,7 @@ def test_seeds_are_named_apart(overlay, words):
     "overlay",
     [
         {"results": "elsewhere"},
-        {"jobs": {"threads": 1}, "training": {"save_every": 1, "gradient_checkpointing": True}},
+        {"jobs": {"threads": 1}, "training": {"save_every": 1, "cuda_graph": True}},
         {"datasets": ["busi"], "main": ["telescopic", "uniform"], "ablations": None},
         {"ablations": {"alpha": {"title": "Scale", "datasets": ["busi"]}}},
         {"variants": {"telescopic": {"label": "Ours", "base_dimension": 64}}},

@@ -21,13 +21,14 @@ def set_mode(device: str, deterministic: bool, threads: int) -> str:
     if device == "cpu":
         same = all(os.environ.get(name) == value for name, value in portable.ENVIRONMENT.items())
         return "portable" if same else "deterministic"
+    # cuBLAS is deterministic only with a fixed workspace. It reads this at the process's first product, which may be of
+    # a fast training whose scoring is deterministic.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     if not deterministic:
         torch.backends.cuda.matmul.allow_tf32 = True
         torch.backends.cudnn.allow_tf32 = True
         torch.backends.cudnn.benchmark = True
         return "fast"
-    # cuBLAS is deterministic only with a fixed workspace; it reads this when the first handle is made.
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
     # A run is scored in the process that trained it, maybe in the other mode.
     torch.backends.cuda.matmul.allow_tf32 = False

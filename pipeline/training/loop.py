@@ -24,6 +24,7 @@ from pipeline.models.textcache import TextCache
 from pipeline.runtime.errors import PipelineError
 from pipeline.runtime.progress import duration, log
 from pipeline.training.determinism import precision_on
+from pipeline.training.graph import Replayed
 from pipeline.training.loss import batch_dsc, dice_bce_loss
 from pipeline.training.optimizer import make_optimizer, make_warmup
 from pipeline.training.settings import TrainingSettings
@@ -153,12 +154,14 @@ class Trainer:
         self.precision = precision_on(self.device, settings.precision)
         # Of the mask refinement's batch norm.
         self.statistics = [value for value in segmenter.adapters.buffers() if value.is_floating_point()]
-        self.optimizer = make_optimizer(segmenter.trainable_parameters(), settings)
+        graph = settings.cuda_graph and self.device == "cuda"
+        self.optimizer = make_optimizer(segmenter.trainable_parameters(), settings, capturable=graph)
         self.warmup = make_warmup(self.optimizer, settings.warmup_steps)
         self.scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(
             self.optimizer, factor=settings.plateau_factor, patience=settings.plateau_patience
         )
-        self.scaler = torch.amp.GradScaler(self.device, enabled=self.precision == "fp16")
+        self.scaler = self._make_scaler()
+        self.replayed = Replayed(self.compute, settings.batch_size, self._forget_recording) if graph else None
         self.progress = Progress()
         self.best = self._snapshot()
         prepare_frozen(segmenter, self.precision)
@@ -167,6 +170,14 @@ class Trainer:
     def autocast(self) -> contextlib.AbstractContextManager:
         """Mixed precision as configured."""
         return autocast(self.device, self.precision)
+
+    def _make_scaler(self) -> torch.amp.GradScaler:
+        return torch.amp.GradScaler(self.device, enabled=self.precision == "fp16")
+
+    def _forget_recording(self) -> None:
+        """The scaler takes a step that was recorded by half for one under way."""
+        before, self.scaler = self.scaler, self._make_scaler()
+        self.scaler.load_state_dict(before.state_dict())
 
     def _snapshot(self) -> dict[str, Tensor]:
         return {name: value.detach().clone() for name, value in self.segmenter.trained_state().items()}
@@ -183,6 +194,13 @@ class Trainer:
         If the loss or a gradient is not finite, it changes no weight, as GradScaler does in fp16; neither does it
         spoil batch statistics.
         """
+        step = (self.replayed or self.compute)(cases, prompts)
+        if self.warmup:
+            self.warmup.step()
+        return step
+
+    def compute(self, cases: Tensor, prompts: Tensor) -> Step:
+        """What a step does on the device; CUDA can record it."""
         self.optimizer.zero_grad(set_to_none=True)
         before = [value.clone() for value in self.statistics]
         total = torch.zeros((), device=self.device)
@@ -202,8 +220,6 @@ class Trainer:
             self.optimizer.found_inf = (~norm.isfinite()).float()
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        if self.warmup:
-            self.warmup.step()
         for value, old in zip(self.statistics, before, strict=True):
             value.copy_(torch.where(value.isfinite(), value, old))
         return Step(total, norm)
@@ -273,7 +289,7 @@ class Trainer:
 
     def learning_rate(self) -> float:
         """The present learning rate: of the parameter group that has the largest."""
-        return max(group["lr"] for group in self.optimizer.param_groups)
+        return max(float(group["lr"]) for group in self.optimizer.param_groups)
 
     @torch.no_grad()
     def validate(self) -> tuple[float, float]:
@@ -359,6 +375,9 @@ class Trainer:
         self.segmenter.load_trained_state(state["trained"])
         self.best = {name: value.to(self.device) for name, value in state["best"].items()}
         self.optimizer.load_state_dict(state["optimizer"])
+        for group in self.optimizer.param_groups:
+            if isinstance(group["lr"], Tensor):
+                group["lr"] = group["lr"].to(self.device)
         self.scheduler.load_state_dict(state["scheduler"])
         if self.warmup:
             self.warmup.load_state_dict(state["warmup"])

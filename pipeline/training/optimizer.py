@@ -16,11 +16,14 @@ def part_of(name: str) -> str:
     return "decoder" if name.startswith("clipseg.decoder.") else "encoders"
 
 
-def make_optimizer(parameters: Mapping[str, nn.Parameter], settings: TrainingSettings) -> torch.optim.AdamW:
+def make_optimizer(
+    parameters: Mapping[str, nn.Parameter], settings: TrainingSettings, capturable: bool = False
+) -> torch.optim.AdamW:
     """AdamW with one group for each learning rate and weight decay that the settings give.
 
     Args:
         parameters: what is trained, by its name in the segmenter.
+        capturable: for a CUDA graph, which reads the rates from the device.
     """
     rates = settings.learning_rates.model_dump(exclude_none=True)
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
@@ -31,7 +34,10 @@ def make_optimizer(parameters: Mapping[str, nn.Parameter], settings: TrainingSet
         groups.setdefault((rates.get(part_of(name), settings.learning_rate), decay), []).append(value)
     options = [{"params": values, "lr": rate, "weight_decay": decay} for (rate, decay), values in groups.items()]
     # One kernel; on a CPU also the way whose square root does not depend on the processor (portable numbers).
-    return torch.optim.AdamW(options, fused=True)
+    if capturable:
+        for group in options:
+            group["lr"] = torch.tensor(group["lr"], device=group["params"][0].device)
+    return torch.optim.AdamW(options, fused=True, capturable=capturable)
 
 
 def make_warmup(optimizer: torch.optim.Optimizer, steps: int) -> LinearLR | None:

@@ -66,5 +66,9 @@ class TrainingSettings(BaseModel):
     train_fraction: float = Field(
         1.0, gt=0, le=1, description="Share of the training and of the validation cases, nested subsets [studied]"
     )
+    cuda_graph: bool = Field(
+        False,
+        description="Replay the steps of full batches as one CUDA graph, where one can be recorded; not yet measured",
+    )
     deterministic: bool = Field(False, description="Deterministic CUDA kernels (a CPU is deterministic anyway)")
     save_every: int = Field(5, ge=1, description="Epochs between saved states that a killed run resumes from")

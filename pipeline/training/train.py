@@ -122,7 +122,7 @@ def train_run(
         torch.manual_seed(seed)
         segmenter = build_segmenter(variant, load_backbone(backbone)).to(device)
         trained = sum(value.numel() for value in segmenter.trainable_parameters().values())
-        progress, resumed_from, diverged = Progress(), 0, False
+        progress, resumed_from, diverged, steps = Progress(), 0, False, "eager"
         if trained:
             trainer = make_trainer(segmenter, tensors, backbone, settings, seed, name)
             saved = load_state(state, fingerprint)
@@ -138,6 +138,8 @@ def train_run(
                 log(str(error))
                 progress, diverged = trainer.progress, True
                 segmenter.load_trained_state(trainer.best)
+            if trainer.replayed:
+                steps = trainer.replayed.how
             del trainer  # and with it the training data on the device
         else:
             segmenter.precision = precision_on(device, settings.precision)
@@ -161,6 +163,7 @@ def train_run(
             resumed_from_epoch=resumed_from,
             mode=mode,
             precision=segmenter.precision,
+            steps=steps,
             wall_seconds=round(seconds, 2),
             training_seconds=round(sum(row["seconds"] for row in progress.history), 2),
             peak_memory=peak_memory_mib(device),

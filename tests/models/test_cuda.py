@@ -28,6 +28,24 @@ def test_a_step_never_waits_for_the_device(variant):
 
 
 @pytest.mark.parametrize("variant", TRAINED)
+def test_a_replayed_step_computes_what_the_step_does(variant):
+    """Without dropout, over full and smaller batches, a change of the rate, and overflows of the loss scale."""
+    histories = []
+    for cuda_graph in (False, True):
+        trainer = make_trainer(
+            variant, device="cuda", cuda_graph=cuda_graph, cases=10, warmup_steps=12, gradient_clip=1
+        )
+        for module in trainer.segmenter.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.0
+        histories.append([trainer.train_epoch(epoch) for epoch in range(1, 7)])
+    assert trainer.replayed.how == "CUDA graph", trainer.replayed.how
+    for one, other in zip(*histories, strict=True):
+        assert other["train_loss"] == pytest.approx(one["train_loss"], rel=1e-2)
+        assert other["skipped_steps"] == one["skipped_steps"] and other["loss_scale"] == one["loss_scale"]
+
+
+@pytest.mark.parametrize("variant", TRAINED)
 def test_deterministic_mode_repeats_bit_for_bit(variant):
     assert set_mode("cuda", deterministic=True, threads=1) == "deterministic"
     try:
