@@ -562,8 +562,13 @@ class Plan:
         yield self._figure("comparison", "Better, worse or equivalent", comparison | rows, "forest")
         galleries = Source({}, [f"{study.results}/gallery/{dataset}.npz" for dataset in study.datasets])
         galleries |= Source(options={"results": study.results}) | self._in_order()
-        yield self._figure("qualitative", "Best, median and worst cases", galleries | rows)
-        yield self._figure("failures", "Failures", galleries | rows)
+        for name, shown, roles in (
+            ("qualitative", "The median case of each dataset", ["median"]),
+            ("failures", "The worst case of each dataset", ["worst"]),
+            ("qualitative_supplement", "Supplement: best, median and worst cases", ["best", "median", "worst"]),
+            ("failures_supplement", "Supplement: further failures", ["failure"]),
+        ):
+            yield self._figure(name, shown, galleries | rows | Source(options={"roles": roles}), "casegrid")
         yield self._figure("training_curves", "Training curves", self._runs(main, "history.csv") | rows)
         schedules = self._group("schedules", "", self._schedules(), ())
         yield self._figure("width_schedule", "Widths by layer", self._widths(schedules) | self._rows(schedules))

@@ -57,6 +57,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "variants": _json(list, "variants in order"),
     "datasets": _json(list, "datasets in order"),
     "beside": _json(list, "datasets that are not the study's"),
+    "roles": _json(list, "which cases are shown: best, median, worst, failure"),
     "figures": _json(list, "figures that the page links to"),
     "tables": _json(list, "tables that the page links to"),
     "checkpoints": _json(list, "keys of the table of released checkpoints"),

@@ -67,7 +67,10 @@ SECTIONS = (
         "Claim: deeper layers need more capacity (the paper has no uniform baseline at equal parameters)",
         ["ablation_depth.pdf", "tables/ablation_depth.md"],
     ),
-    ("Figure: segmented examples", ["qualitative.pdf", "failures.pdf"]),
+    (
+        "Figure: segmented examples",
+        ["qualitative.pdf", "failures.pdf", "qualitative_supplement.pdf", "failures_supplement.pdf"],
+    ),
 )
 """Titles in the paper's order, each with the figures and tables that it shows; none appears in two sections."""
 

@@ -49,13 +49,11 @@ from pipeline.reporting.figures import (
     data_efficiency,
     data_overview,
     dots,
-    failures,
     forest,
     methods,
     panels,
     pareto,
     prompt_types,
-    qualitative,
     training_curves,
     transfer_heatmap,
     tuning,
@@ -118,8 +116,7 @@ def options(root, module):
         pareto: ["--dsc", root / "dsc.csv", "--cost", root / "cost.csv", "--published", REPORTED, *variants],
         training_curves: [*runs, *variants],
         width_schedule: [*widths, "--variants", list(DEPTH) if len(variants[1]) > 2 else ["telescopic"]],
-        qualitative: [*results, *datasets, *variants],
-        failures: [*results, *datasets, *variants],
+        casegrid: [*results, *datasets, *variants, "--roles", ["best", "median", "worst"]],
         ablation: [*family, "--title", "Components"],
         ablation_depth: [*family, "--title", "Depth", *widths],
         forest: ["--comparison", root / "comparison.csv", *variants],
@@ -173,8 +170,7 @@ MANY = {
     pareto: ["Telescopic Adapters", "CRIS, reported", "DSC, % (mean over 5 datasets)"],
     training_curves: ["CVC-ClinicDB", "BKAI-IGH NeoPolyp", "1e-3", "range over seeds"],
     width_schedule: ["read by the decoder", "reversed", "vision", "text"],
-    qualitative: ["median", "target", "BKAI-IGH NeoPolyp"],
-    failures: ["prediction", "BKAI-IGH NeoPolyp"],
+    casegrid: ["median", "target", "prediction", "BKAI-IGH NeoPolyp"],
     ablation: ["Average", "ISIC 2016", "one seed", "Components", "BKAI-IGH NeoPolyp"],
     ablation_depth: ["8–32", "none", "Average", "Depth"],
     forest: [
@@ -237,7 +233,7 @@ def test_every_command_line_writes_pdf_and_png_the_same_twice(demo, tmp_path):
         (width_schedule, ["--variants", ["lora"]], "kind telescopic"),
         (width_schedule, ["--labels", ["x"]], "--labels: must be a JSON object"),
         (tuning, ["--variants", ["lora"]], "no trials of lora"),
-        (qualitative, ["--variants", ["lora"]], "busi: gallery lacks variant lora"),
+        (casegrid, ["--variants", ["lora"]], "busi: gallery lacks variant lora"),
     ],
 )
 def test_errors_say_what_is_missing(demo, module, change, message):
@@ -371,13 +367,24 @@ def test_ablation_depth_draws_every_schedule(tmp_path):
 
 
 def test_case_grid_shows_every_case_of_its_roles(study):
-    figure = draw(qualitative, *options(study, qualitative), "--labels", LABELS)
+    figure = draw(casegrid, *options(study, casegrid), "--labels", LABELS)
     cells = [text for text in shown(figure) if text.replace(".", "").isdigit()]
     assert len(cells) == 3 * len(DATASETS) * len(VARIANTS)
     case = casegrid.read_gallery(study / "gallery" / "kvasir_seg.npz")[0]
     assert cells[: len(VARIANTS)] == [f"{100 * case.dsc[variant]:.1f}" for variant in VARIANTS]
     (picture,) = figure.axes[0].images
     assert (np.asarray(picture.get_array()).min(axis=2) < 250).mean() > 0.35
+
+
+@pytest.mark.parametrize("role", ["median", "failure"])
+def test_case_grid_of_one_role(study, role):
+    """With one row a dataset, numbers stand below the pictures; several cases of a role are told apart by name."""
+    figure = draw(casegrid, *options(study, casegrid), "--roles", [role], "--labels", LONG, "--note", NOTE)
+    check(figure, "target", "CVC- ClinicDB" if role == "median" else "CVC-ClinicDB")
+    numbers = [text for text in figure.axes[0].texts if text.get_text().replace(".", "").isdigit()]
+    assert {text.get_verticalalignment() for text in numbers} == {"top" if role == "median" else "baseline"}
+    assert len(numbers) == len(VARIANTS) * len(DATASETS) * (1 if role == "median" else 3)
+    assert role not in shown(figure)
 
 
 def test_gallery_errors_name_the_file(tmp_path):

@@ -104,7 +104,7 @@ def test_the_small_study_is_whole(small_study):
     assert set(scores["variant"]) == {"zero_shot", "end_to_end", "telescopic"}
     assert scores["dsc"].between(0, 1).all()
     assert (scores["cases"] == 6).all()
-    for name in ("pareto", "qualitative", "training_curves", "width_schedule", "ablation_depth"):
+    for name in ("pareto", "qualitative", "failures_supplement", "training_curves", "width_schedule", "ablation_depth"):
         assert (results / f"{name}.pdf").read_bytes().startswith(b"%PDF")
         assert (results / f"{name}.png").read_bytes().startswith(b"\x89PNG")
     assert "Not comparable with the paper" in (results / "tables/main.md").read_text()

@@ -1,4 +1,4 @@
-"""Cases by variants: images with the contours of target and prediction, and the case's DSC."""
+"""Figure: cases by variants, images with the contours of target and prediction, and the case's DSC."""
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -11,16 +11,18 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
 from pipeline.evaluation.readers import dataset_order
-from pipeline.reporting.figures.sheet import DASHES, PREDICTION_COLOUR, TARGET_COLOUR, Sheet
+from pipeline.reporting.figures.sheet import CASING, DASHES, OUTLINE, PREDICTION_COLOUR, TARGET_COLOUR, Sheet
 from pipeline.reporting.lettering import SMALL_FONT_SIZE, line_count, shorten, text_width, wrap
 from pipeline.reporting.options import label, parse_options
 from pipeline.reporting.palette import BLACK
 from pipeline.reporting.style import PAGE_HEIGHT, TEXT_WIDTH, footer_height, save
-from pipeline.runtime.errors import PipelineError
+from pipeline.runtime.errors import PipelineError, run_command
 
 GAP = 0.03
 LEFT = 0.34
 LEGEND_HEIGHT = 0.2
+NUMBER_HEIGHT = 0.13
+"""Inches below a picture, where a dataset has one row."""
 LARGEST_CELL = 1.35
 GROUP_GAP = 0.06
 SMALLEST_WIDTH = 3.3
@@ -73,10 +75,10 @@ def _choose(cases: Sequence[Case], roles: Collection[str], variants: Sequence[st
     return chosen
 
 
-def _cell_size(columns: int, rows: int, aspect: float, used_height: float) -> tuple[float, float]:
-    """Width and height in inches of a cell such that the grid fits the page."""
+def _cell_size(columns: int, rows: int, aspect: float, used_height: float, gap: float) -> tuple[float, float]:
+    """Width and height in inches of a cell such that the grid, with ``gap`` between its rows, fits the page."""
     width = min(LARGEST_CELL, (TEXT_WIDTH - LEFT) / columns - GAP)
-    height = min(width / aspect, (PAGE_HEIGHT - used_height) / rows - GAP)
+    height = min(width / aspect, (PAGE_HEIGHT - used_height) / rows - gap)
     return height * aspect, height
 
 
@@ -95,15 +97,16 @@ def case_grid(
     variants: Sequence[str],
     labels: Mapping[str, str],
     note: str = "",
-    name_rows_by_case: bool = False,
 ) -> Figure:
-    """One row a case whose role is among ``roles``, one column a variant after the bare image; DSC (%) in the corner.
+    """One row a case whose role is among ``roles``, one column a variant after the bare image.
+
+    DSC (%) stands below the pictures where each dataset has one case. Where it has several, there is room for it in
+    their corners only, and rows are named by their role, or by the case if all have the same role.
 
     Args:
         cases: of one or several datasets.
         variants: columns, in their order.
         labels: display names of variants and datasets.
-        name_rows_by_case: write the case's name beside its row instead of its role.
 
     Raises:
         PipelineError: no case has such a role, or a gallery lacks a variant.
@@ -111,14 +114,17 @@ def case_grid(
     chosen = _choose(cases, roles, variants)
     aspect = float(np.clip(np.median([case.target.shape[1] / case.target.shape[0] for case in chosen]), 0.8, 1.4))
     columns = 1 + len(variants)
-    breaks = GROUP_GAP * (len({case.dataset for case in chosen}) - 1)
+    datasets = len({case.dataset for case in chosen})
+    dense = len(chosen) > datasets
+    breaks = GROUP_GAP * (datasets - 1) * dense
+    gap = GAP if dense else GAP + NUMBER_HEIGHT
     used = LEGEND_HEIGHT + breaks + footer_height(note, SMALLEST_WIDTH)
-    width, _ = _cell_size(columns, len(chosen), aspect, used + 0.5)
+    width, _ = _cell_size(columns, len(chosen), aspect, used + 0.5, gap)
     headings, heading_height, rotation = _headings(["Image", *(label(labels, name) for name in variants)], width)
-    width, height = _cell_size(columns, len(chosen), aspect, used + heading_height)
+    width, height = _cell_size(columns, len(chosen), aspect, used + heading_height, gap)
     # The legend's text needs some width even where there are few columns.
     total_width = max(LEFT + columns * (width + GAP), SMALLEST_WIDTH)
-    sheet = Sheet(total_width, LEGEND_HEIGHT + heading_height + len(chosen) * (height + GAP) + breaks, note)
+    sheet = Sheet(total_width, LEGEND_HEIGHT + heading_height + len(chosen) * (height + gap) + breaks, note)
     lefts = [LEFT + column * (width + GAP) for column in range(columns)]
     small = {"size": SMALL_FONT_SIZE}
     beside = {"rotation": 90, "ha": "center", "va": "center"}
@@ -127,37 +133,45 @@ def case_grid(
         sheet.axes.text(left + width / 2, bottom - 0.03, heading, ha="center", va="bottom", rotation=rotation, **small)
     for row, case in enumerate(chosen):
         first = row == 0 or chosen[row - 1].dataset != case.dataset
-        top = bottom + (GROUP_GAP if first and row else 0)
-        bottom = top + height + GAP
+        top = bottom + (GROUP_GAP if dense and first and row else 0)
+        bottom = top + height + gap
         # The first column shows the bare image: what was segmented, without our lines on it.
         for left, variant in zip(lefts, [None, *variants], strict=True):
             box = sheet.place(case.image, (left, top, left + width, top + height))
             if variant is not None:
                 sheet.outline(box, case.target, case.predictions[variant])
-                white = {"color": "white", "path_effects": [withStroke(linewidth=1.6, foreground=BLACK)]}
                 dsc = f"{100 * case.dsc[variant]:.1f}"
-                sheet.axes.text(left + 0.03, top + height - 0.03, dsc, weight="bold", **white, **small)
-        name = shorten(case.name, height, SMALL_FONT_SIZE) if name_rows_by_case else case.role
-        sheet.axes.text(0.26, top + height / 2, name, **beside, **small)
+                if dense:
+                    white = {"color": "white", "path_effects": [withStroke(linewidth=1.6, foreground=BLACK)]}
+                    sheet.axes.text(left + 0.03, top + height - 0.03, dsc, weight="bold", **white, **small)
+                else:
+                    sheet.axes.text(left + width / 2, top + height + 0.02, dsc, ha="center", va="top", **small)
+        if dense:
+            name = shorten(case.name, height, SMALL_FONT_SIZE) if len(roles) == 1 else case.role
+            sheet.axes.text(0.26, top + height / 2, name, **beside, **small)
         if first:
-            extent = sum(other.dataset == case.dataset for other in chosen) * (height + GAP) - GAP
-            title = shorten(label(labels, case.dataset), 0.85 * extent)  # bold is wider
-            sheet.axes.text(0.1, top + extent / 2, title, weight="bold", **beside)
-    outlined = [withStroke(linewidth=2.2, foreground=BLACK)]
-    target = Line2D([], [], color=TARGET_COLOUR, linewidth=1.2, linestyle=DASHES)
+            extent = sum(other.dataset == case.dataset for other in chosen) * (height + gap) - gap
+            room = 0.85 * extent  # bold is wider
+            lines = (label(labels, case.dataset) if dense else wrap(label(labels, case.dataset), room)).splitlines()[:2]
+            title = "\n".join(shorten(line, room) for line in lines)
+            sheet.axes.text(0.1 if dense else 0.17, top + extent / 2, title, weight="bold", **beside)
+    outlined = [withStroke(linewidth=CASING, foreground=BLACK)]
+    target = Line2D([], [], color=TARGET_COLOUR, linewidth=OUTLINE, linestyle=DASHES)
     handles = [
-        (Line2D([], [], color=BLACK, linewidth=2.2), target),
-        Line2D([], [], color=PREDICTION_COLOUR, linewidth=1.2, path_effects=outlined),
+        (Line2D([], [], color=BLACK, linewidth=CASING), target),
+        Line2D([], [], color=PREDICTION_COLOUR, linewidth=OUTLINE, path_effects=outlined),
     ]
     sheet.legend(handles, ["target", "prediction"])
     sheet.axes.text(1.75, 0.105, "number: DSC of the case, %", va="center", **small)
     return sheet.finish()
 
 
-def gallery_figure(description: str, roles: Collection[str], name_rows_by_case: bool = False) -> None:
-    """The command line of a figure that shows the cases with ``roles`` of several galleries."""
-    options = parse_options(description, "results", "datasets", "variants")
+def main() -> None:
+    options = parse_options(__doc__, "results", "datasets", "variants", "roles")
     galleries = [options.results / "gallery" / f"{dataset}.npz" for dataset in options.datasets]
     cases = [case for path in galleries for case in read_gallery(path)]
-    figure = case_grid(cases, roles, options.variants, options.labels, options.note, name_rows_by_case)
-    save(figure, options.output)
+    save(case_grid(cases, options.roles, options.variants, options.labels, options.note), options.output)
+
+
+if __name__ == "__main__":
+    run_command(main)

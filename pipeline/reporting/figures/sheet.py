@@ -13,9 +13,9 @@ from pipeline.reporting.palette import BLACK, SKY, YELLOW
 from pipeline.reporting.style import PNG_DPI, footer_height, new_figure
 
 TARGET_COLOUR, PREDICTION_COLOUR = SKY, YELLOW
-DASHES = (0, (2.0, 1.4))
-HALF_LINE = 0.6
-"""Half the width of a border, points."""
+DASHES = (0, (2.4, 1.8))
+OUTLINE, CASING = 0.7, 1.3
+"""Widths in points of a border and of the black line below it, which sets it off from any picture."""
 
 Box = tuple[float, float, float, float]
 """Left, top, right and bottom in inches from the figure's top left corner."""
@@ -26,7 +26,7 @@ def _borders(mask: np.ndarray, box: Box) -> list[np.ndarray]:
     low, high = np.array(box[:2]), np.array(box[2:])
     # A rim of background closes the line where the mask touches the image's edge.
     lines = contour_generator(z=np.pad(mask, 1).astype(np.float32)).lines(0.5)
-    inset = HALF_LINE / 72  # along an edge, the line stays within the image
+    inset = OUTLINE / 2 / 72  # along an edge, the line stays within the image
     return [np.clip(low + (line - 0.5) / mask.shape[::-1] * (high - low), low + inset, high - inset) for line in lines]
 
 
@@ -64,13 +64,13 @@ class Sheet:
         """
         edge = Rectangle(box[:2], box[2] - box[0], box[3] - box[1], transform=self.axes.transData)
         targets = _borders(target, box)
-        layers = [(targets, BLACK, 1.9, "-")]
+        layers = [(targets, BLACK, CASING, "-")]
         if prediction is None:
-            layers.append((targets, TARGET_COLOUR, 1.0, "-"))
+            layers.append((targets, TARGET_COLOUR, OUTLINE, "-"))
         else:
             predictions = _borders(prediction, box)
-            layers += [(predictions, BLACK, 1.9, "-"), (predictions, PREDICTION_COLOUR, 1.0, "-")]
-            layers.append((targets, TARGET_COLOUR, 1.0, DASHES))
+            layers += [(predictions, BLACK, CASING, "-"), (predictions, PREDICTION_COLOUR, OUTLINE, "-")]
+            layers.append((targets, TARGET_COLOUR, OUTLINE, DASHES))
         for lines, colour, width, style in layers:
             if lines:
                 drawn = LineCollection(lines, colors=colour, linewidths=width, linestyles=style, zorder=2)
