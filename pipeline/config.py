@@ -17,6 +17,7 @@ from pydantic import (
     Field,
     SerializeAsAny,
     ValidationError,
+    WithJsonSchema,
     create_model,
     model_validator,
 )
@@ -31,8 +32,10 @@ from pipeline.training.settings import TrainingSettings
 
 TUNED = "tuned"
 """In place of a learning rate: the rates that the family ``tuning`` chooses."""
-Dataset = Literal[DATASETS]
-AnyDataset = Literal[ALL_DATASETS]
+# The schema is the same whatever datasets of one's own there are.
+_KEY = WithJsonSchema({"type": "string", "pattern": "^[a-z][a-z0-9_]*$"})
+Dataset = Annotated[Literal[DATASETS], _KEY]
+AnyDataset = Annotated[Literal[ALL_DATASETS], _KEY]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 
 
@@ -150,7 +153,11 @@ class Ablation(_Settings):
     title: str = Field(description="Heading of the table and figure")
     reference: Name = Field(description="Variant that the others are compared with")
     variants: list[Name] = Field(min_length=2, description="Keys of `variants`, in the order of the figure")
-    datasets: list[Dataset] | None = Field(None, min_length=1, description="The study's datasets if absent")
+    datasets: list[Dataset] | None = Field(
+        None,
+        min_length=1,
+        description="The study's if absent; those that the study does not have are left out",
+    )
     seeds: list[int] | None = Field(None, min_length=1, description="Each variant's if absent")
 
 
@@ -313,12 +320,6 @@ class Study(_Settings):
             places[f"ablations.{name}.variants"] = ablation.variants
             if ablation.reference not in ablation.variants:
                 raise ValueError(f"ablations.{name}.reference: {ablation.reference!r} is not among its variants")
-            for dataset in ablation.datasets or []:
-                if dataset not in self.datasets:
-                    raise ValueError(
-                        f"ablations.{name}.datasets: {dataset!r} is not among the study's datasets; "
-                        f"allowed: {', '.join(self.datasets)}"
-                    )
         if self.transfer:
             places["transfer.variants"] = self.transfer.variants or []
             _unique("transfer.beside", self.transfer.beside)

@@ -153,7 +153,8 @@ class Plan:
         ]
         # Published weights fit neither phantoms nor the demo's backbone: there runs of the study's own are scored.
         self.own_checkpoints = bool(study.archives.phantoms) or study.backbone.source == "phantom"
-        self.families = {name: self._family(name, entry) for name, entry in study.ablations.items()}
+        families = {name: self._family(name, entry) for name, entry in study.ablations.items()}
+        self.families = {name: group for name, group in families.items() if group.datasets}
         self.tried = self._tried()
         self.further = {group.name: group for group in self._further_groups()}
         self.groups = (self.main, *self.families.values(), self.tried, *self.further.values())
@@ -184,7 +185,8 @@ class Plan:
 
     def _family(self, name: str, entry: Ablation) -> Group:
         table = f"{self.study.results}/ablations/{name}.csv"
-        return self._group(name, table, entry.variants, entry.datasets or self.study.datasets, entry.seeds)
+        datasets = [dataset for dataset in entry.datasets or self.study.datasets if dataset in self.study.datasets]
+        return self._group(name, table, entry.variants, datasets, entry.seeds)
 
     def _further_groups(self) -> Iterator[Group]:
         """The families beside the ablations, which ask a question of the study's methods on any of its datasets."""
@@ -559,7 +561,8 @@ class Plan:
         shown = Entry(PAPER, {"page": "Overview: all methods on all datasets"}, "overview")
         yield self._figure("overview", shown, scores | comparison | published | self._in_order() | rows)
         yield self._figure("pareto", "DSC against trained parameters", scores | cost | published | rows)
-        yield self._figure("comparison", "Better, worse or equivalent", comparison | rows, "forest")
+        if len(main.variants) > 1:
+            yield self._figure("comparison", "Better, worse or equivalent", comparison | rows, "forest")
         galleries = Source({}, [f"{study.results}/gallery/{dataset}.npz" for dataset in study.datasets])
         galleries |= Source(options={"results": study.results}) | self._in_order()
         for name, shown, roles in (

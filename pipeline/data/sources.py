@@ -97,10 +97,29 @@ class Archive(Facts):
 
 
 class Annotations(Facts):
-    """The split lists of a dataset: ``data/{folder}/anns/{split}.json`` at the pinned commit."""
+    """Split lists: ``{folder}/{split}.json`` in a folder of the user's, else ``data/{folder}/anns/{split}.json`` at the
+    pinned commit."""
 
     folder: str
-    sha256: dict[Literal["train", "val", "test"], Sha256]
+    sha256: dict[Literal["train", "val", "test"], Sha256] = Field(
+        {}, description="Of the pinned lists; none of own ones"
+    )
+
+
+class MadeLists(Facts):
+    """Split lists that are made from the dataset's own masks; see pipeline.data.own_lists."""
+
+    target: str = Field(pattern=r"\S", description="What masks mark, as prompts call it: polyp")
+    organ: str = Field("", description="Where it is, as prompts call it: colon")
+    val: float = Field(0.1, gt=0, lt=1, description="Share of the cases that validate")
+    test: float = Field(0.2, gt=0, lt=1, description="Share of the cases that test")
+    seed: int = Field(41, description="Decides which; cases of one `subject` stay together")
+
+    @model_validator(mode="after")
+    def _some_train(self) -> "MadeLists":
+        if self.val + self.test >= 1:
+            raise ValueError(f"val {self.val:g} and test {self.test:g} leave no case for training")
+        return self
 
 
 class Dataset(Facts):
@@ -120,15 +139,23 @@ class Dataset(Facts):
         [], description="First frames of the video sequences, ascending; cases are then numbered frames"
     )
     annotations: Annotations | None = Field(
-        None, description="Published lists; those of a dataset without them are made (pipeline.data.pet_lists)"
+        None,
+        description="Split lists, published or of one's own; a dataset without lists is for the transfer family alone",
     )
-    records: BySplit = Field(description="Records of each split list")
+    lists: MadeLists | None = Field(None, description="In their place: how split lists are made from the masks")
+    records: BySplit | None = Field(None, description="Records of each published list")
     contrast: float | None = Field(
         None, description="Mean difference of grey level inside and outside of masks; see pipeline.data.alignment"
     )
     same_pixels: list[tuple[str, str]] = Field(
         [], description="Pairs of cases with the same image that the publishers gave different masks or classes"
     )
+
+    @model_validator(mode="after")
+    def _lists_once(self) -> "Dataset":
+        if self.annotations and self.lists:
+            raise ValueError("give annotations (lists that exist) or lists (how to make them), not both")
+        return self
 
     @model_validator(mode="after")
     def _names_from_groups(self) -> "Dataset":
@@ -185,8 +212,14 @@ def read_facts(path: Path, check: Callable[[Any], Content]) -> Content:
     """
     try:
         return check(yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER))
-    except (OSError, UnicodeError, yaml.YAMLError, ValidationError, RecursionError) as error:
-        raise PipelineError(f"{path}: cannot be used; correct it: {' '.join(str(error).split())}") from None
+    except ValidationError as error:
+        found = [
+            (".".join(map(str, item["loc"])), item["msg"].removeprefix("Value error, ")) for item in error.errors()
+        ]
+        reason = "; ".join(f"{key}: {message}" if key else message for key, message in found)
+    except (OSError, UnicodeError, yaml.YAMLError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+    raise PipelineError(f"{path}: cannot be used; correct it: {reason}")
 
 
 @functools.cache
@@ -215,12 +248,12 @@ def dataset_facts(name: str) -> Dataset:
 
 
 def __getattr__(name: str) -> tuple[str, ...]:
-    """``DATASETS``, those with published split lists, of which a study can be, and ``ALL_DATASETS``.
+    """``DATASETS``, those with split lists, of which a study can be, and ``ALL_DATASETS``.
 
     They are read when first used, so that a mistake in the table is reported and not raised by an import.
     """
     if name == "ALL_DATASETS":
         return tuple(table().datasets)
     if name == "DATASETS":
-        return tuple(dataset for dataset, facts in table().datasets.items() if facts.annotations)
+        return tuple(dataset for dataset, facts in table().datasets.items() if facts.annotations or facts.lists)
     raise AttributeError(name)

@@ -208,7 +208,7 @@ def fetch_annotations(
     """Bring train.json, val.json and test.json of ``dataset`` into ``output``.
 
     Args:
-        folder: has {name}/{split}.json, {name} as in the table of datasets; used before any download.
+        folder: may have {name}/{split}.json, {name} as in the table of datasets; used before any download.
         base_url: serves data/{name}/anns/{split}.json; the pinned commit on GitHub if absent.
         official: enforce the SHA-256 sums in the table of datasets; a list that has none there is taken as it is.
 
@@ -218,17 +218,26 @@ def fetch_annotations(
     facts, output = dataset_facts(dataset).annotations, Path(output)
     if facts is None:
         raise PipelineError(f"{dataset}: has no published split lists; make them with pipeline.data.pet_lists")
+    own = Path(folder) / facts.folder if folder else None
+    if own and facts.sha256 and not own.is_dir():
+        log(f"{dataset}: {folder} has no folder {facts.folder}; the published lists are taken")
+        own = None
+    if own is None and not facts.sha256:
+        raise PipelineError(
+            f"{dataset}: its split lists are nobody else's: let archives.annotations_folder name the folder that has "
+            f"{facts.folder}/train.json, val.json and test.json, or have them made (lists in datasets.yaml)"
+        )
     root, auth = split_credentials((base_url or table().annotations.url).rstrip("/"))
     cache = output.parent / ".downloads" / dataset
     with atomic_folder(output) as target:
         for split in SPLITS:
             path, expected = target / f"{split}.json", facts.sha256.get(split) if official else None
             address = f"data/{facts.folder}/anns/{split}.json"
-            if not folder:
+            if own is None:
                 partial = cache / f"{split}.json.part"
                 download(f"{root}/{address}", path, partial, _check_json, expected, auth, MAX_LIST_BYTES)
                 continue
-            source = Path(folder) / facts.folder / f"{split}.json"
+            source = own / f"{split}.json"
             if not source.is_file():
                 raise PipelineError(f"{source}: no such file; put the split lists there or leave the folder out")
             shutil.copyfile(source, path)

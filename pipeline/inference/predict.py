@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from PIL import Image
-from scipy.ndimage import binary_erosion, label
+from scipy.ndimage import label
 from transformers import PreTrainedTokenizerBase
 
+from pipeline.data.overlays import overlay
 from pipeline.evaluation.metrics import Target, upsample_probability
 from pipeline.evaluation.probability_maps import probability_maps
 from pipeline.inference.images import Picture, Request, find_images, read_picture
@@ -30,8 +31,6 @@ from pipeline.runtime.lease import compute_device
 from pipeline.runtime.progress import log, track
 
 IMAGES_PER_PASS = 8
-# Blue occurs in neither tissue nor skin, and colour-blind readers see it; the outline is white.
-TINT, OPACITY, PIXELS_BY_LINE = (0, 114, 255), 0.4, 400
 COLUMNS = ["image", "prompt", "mask", "width", "height", "pixels", "share", "left", "top", "right", "bottom", "regions"]
 COLUMNS += ["highest_probability", "agreement", "window_low", "window_high", "error"]
 
@@ -66,15 +65,6 @@ def _read(request: Request, options: argparse.Namespace) -> Picture | PipelineEr
         return read_picture(request.path, options.window, options.page)
     except PipelineError as error:
         return error
-
-
-def overlay(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """``image`` (H, W, 3) uint8 with ``mask`` (H, W) bool tinted and outlined."""
-    result = image.astype(np.float32)
-    result[mask] = (1 - OPACITY) * result[mask] + OPACITY * np.array(TINT, dtype=np.float32)
-    line = max(1, round(max(mask.shape) / PIXELS_BY_LINE))
-    result[mask & ~binary_erosion(mask, iterations=line, border_value=1)] = 255
-    return result.round().astype(np.uint8)
 
 
 def describe(mask: np.ndarray) -> dict[str, Any]:

@@ -6,15 +6,15 @@ import shlex
 import shutil
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from evaluation_support import call
 from PIL import Image
-from workflow_support import ROOT, snakemake
+from workflow_support import ROOT, SMALL, snakemake
 
 import pipeline.__main__
 from pipeline.config import read_study
@@ -120,35 +120,37 @@ def test_a_new_method(own_copy):
 
 
 @pytest.mark.slow
-def test_an_own_dataset(own_copy, tmp_path):
-    """From an archive and split lists to a dataset that is proven whole."""
-    table = own_copy / "workflow/resources/datasets.yaml"
-    table.write_text(table.read_text().rstrip() + "\n\n" + example("yaml", "title: My polyps"))
+def test_an_own_dataset(own_copy):
+    """From a folder of images to the main table of a study with one variant."""
     generator = np.random.default_rng(7)
-    (tmp_path / "lists/mine").mkdir(parents=True)
-    entry = yaml.safe_load(table.read_text())["datasets"]["mine"]
-    with zipfile.ZipFile(tmp_path / "mine.zip", "w") as archive:
-        for split, count in entry["records"].items():
-            records = []
-            for name in (f"{split}{index}" for index in range(count)):
-                image = generator.integers(0, 255, (40, 48, 3), dtype=np.uint8)
-                mask = np.zeros((40, 48), np.uint8)
-                mask[10:20, 12:30] = 255
-                for kind, pixels in (("images", image), ("masks", mask)):
-                    Image.fromarray(pixels).save(tmp_path / "picture.png")
-                    archive.write(tmp_path / "picture.png", f"{kind}/{name}.png")
-                prompts = {"p0": "", "p1": "polyp"}
-                record = {"img_name": f"{name}.png", "mask_name": f"{name}.png", "bbox": [11, 9, 30, 20]}
-                records.append(record | {"prompts": prompts})
-            (tmp_path / f"lists/mine/{split}.json").write_text(json.dumps(records))
-    overlay = {
-        "results": "results/mine",
-        "datasets": ["mine"],
-        "archives": {"folder": str(tmp_path), "annotations_folder": str(tmp_path / "lists"), "official": False},
-    }
-    (own_copy / "mine.yaml").write_text(yaml.safe_dump(overlay))
-    target = "results/mine/datasets/mine/integrity.json"
-    result = snakemake(own_copy, target, "--configfile", "mine.yaml", "--quiet", "rules")
+    for name in ("photos", "drawings"):
+        (own_copy / name).mkdir()
+    for index in range(16):
+        image, mask = generator.integers(0, 99, (40, 48, 3), dtype=np.uint8), np.zeros((40, 48), np.uint8)
+        top, left = generator.integers(2, 25, 2)
+        image[top : top + 10, left : left + 12] += 120
+        mask[top : top + 10, left : left + 12] = 255
+        Image.fromarray(image).save(own_copy / f"photos/{index}.png")
+        Image.fromarray(mask).save(own_copy / f"drawings/{index}_mask.png")
+    take_in, study = map(shlex.split, example("sh", "pipeline.data.new").splitlines())
+    python(own_copy, *take_in[1:])
+    planned = snakemake(own_copy, *study[1:], "--dry-run", "--quiet", "rules")
+    assert planned.returncode == 0, planned.stdout[-3000:] + planned.stderr[-3000:]
+    small = {**SMALL, "main": ["telescopic"]}
+    del small["datasets"], small["archives"]
+    (own_copy / "tiny.yaml").write_text(yaml.safe_dump(small))
+    table = "results/mine/tables/main.md"
+    result = snakemake(own_copy, table, *study[-2:], "tiny.yaml", "--quiet", "rules")
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
-    cases = (own_copy / "results/mine/datasets/mine/cases.csv").read_text().splitlines()
-    assert len(cases) == 1 + sum(entry["records"].values())
+    assert "| Telescopic |" in (own_copy / table).read_text()
+    prompts = pd.read_csv(own_copy / "results/mine/runs/mine/telescopic/seed41/per_prompt.csv")
+    assert set(prompts["prompt_type"]) == {f"p{index}" for index in range(6)}
+
+
+def test_a_mistake_in_the_table_of_datasets_is_named(own_copy):
+    table = own_copy / "workflow/resources/datasets.yaml"
+    table.write_text(table.read_text().replace("    title: BUSI", "    titel: BUSI"))
+    result = snakemake(own_copy, "--dry-run", "--quiet", "rules")
+    output = result.stdout + result.stderr
+    assert result.returncode == 1 and "Traceback" not in output
+    assert "correct it: datasets.busi.title: Field required; datasets.busi.titel: Extra inputs" in output

@@ -8,17 +8,21 @@ from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, str(Path(workflow.basedir)))
 
+from pipeline.runtime.errors import PipelineError
+
+try:
+    from pipeline.config import load_study
+except PipelineError as error:  # of the table of datasets
+    raise WorkflowError(str(error)) from None
 from pipeline.check import check_before_jobs, check_widths
-from pipeline.config import load_study
 from pipeline.data.archives import own_archives
 from pipeline.data.conventions import CONVENTIONS
 from pipeline.data.released import released_checkpoint
-from pipeline.data.sources import JOINT, origin
+from pipeline.data.sources import JOINT, dataset_facts, origin
 from pipeline.fetching.credentials import hide_credentials
 from pipeline.plan import Plan, compact, files
 from pipeline.runtime import portable, start, warm
 from pipeline.runtime.code import digest
-from pipeline.runtime.errors import PipelineError
 from pipeline.runtime.folders import check_writable
 from pipeline.runtime.gpus import visible_gpus
 
@@ -90,6 +94,12 @@ def code(module, variants=None):
         return digest(module, *sorted({STUDY.variants[name].module for name in names}))
 
     return of_job
+
+
+def entry(dataset):
+    """What determines how ``dataset`` is read; not its names, sources and licence."""
+    names = {"title", "version", "homepage", "licence", "citation"}
+    return dataset_facts(dataset).model_dump_json(exclude=names, exclude_defaults=True)
 
 
 def published(wildcards):

@@ -80,6 +80,30 @@ rule pet_lists:
 ruleorder: pet_lists > fetch_annotations
 
 
+if MADE := [name for name in map(origin, PLAN.datasets) if dataset_facts(name).lists]:
+
+    rule own_lists:
+        input:
+            f"{R}/archives/{{dataset}}",
+        output:
+            directory(f"{R}/annotations/{{dataset}}"),
+        log:
+            f"{R}/logs/own_lists_{{dataset}}.log",
+        wildcard_constraints:
+            dataset="|".join(MADE),
+        conda:
+            ENVIRONMENT
+        threads: 2
+        params:
+            code=digest("pipeline.data.own_lists"),
+            entry=lambda wildcards: entry(wildcards.dataset),
+        shell:
+            "python -m pipeline.runtime.start pipeline.data.own_lists --dataset {wildcards.dataset} --archives {input:q}"
+            " --threads {threads} --output {output:q} > {log:q} 2>&1"
+
+    ruleorder: own_lists > fetch_annotations
+
+
 # Datasets of one origin share its archives and lists.
 rule standardise:
     input:
@@ -101,6 +125,7 @@ rule standardise:
         runtime=30,
     params:
         code=digest("pipeline.data.standardise"),
+        entry=lambda wildcards: entry(wildcards.dataset),
         folder=subpath(output.cases, parent=True),
         split=lambda wildcards: PLAN.split(wildcards.dataset),
         allow_missing=lambda wildcards: STUDY.archives.allow_missing.get(origin(wildcards.dataset), 0),

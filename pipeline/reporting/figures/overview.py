@@ -85,7 +85,7 @@ def overview(
 
     Args:
         dsc: as dsc.csv.
-        comparison: as comparison.csv, columns :data:`OUTCOMES`.
+        comparison: as comparison.csv, columns :data:`OUTCOMES`; without rows where there is one variant.
         variants: rows from top to bottom.
         datasets: in their order.
         labels: display names of variants and datasets.
@@ -95,7 +95,7 @@ def overview(
         PipelineError: there is no run of ``variants``, or none of the reference.
     """
     dsc = rows_of(dsc, variants, "overview")
-    reference, margin = comparison["reference"].iloc[0], comparison["margin"].iloc[0]
+    reference = variants[0] if comparison.empty else comparison["reference"].iloc[0]
     outcomes = comparison.set_index(["dataset", "variant"])["outcome"]
     columns = average_first([*datasets, AVERAGE] if len(datasets) > 1 else datasets)
     rows_of(dsc, [reference], "overview")
@@ -106,7 +106,9 @@ def overview(
     titles = wrapped_labels(labels, columns, (width - 1.5) / sum(shares))
     names = wrapped_labels(labels, variants, 1.4 if width == TEXT_WIDTH else 1.0)
     ends = pd.DataFrame([_span(score) for of in scores.values() for score in of.values() if score])
-    handles = [key(f"{label(labels, reference)} (reference)", REFERENCE), *outcome_keys(margin)[:-1]]
+    handles = [key(f"{label(labels, reference)} (reference)", REFERENCE)]
+    if len(comparison):
+        handles += outcome_keys(comparison["margin"].iloc[0])[:-1]
     handles += interval_keys(ends[1], ends[2])
     if published:
         handles.append(Line2D([], [], color=BLACK, marker="|", markersize=7, linestyle="none", label="reported"))

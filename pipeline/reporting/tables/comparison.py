@@ -38,7 +38,7 @@ def build(
 
     Args:
         runs: Run folders with per_case.csv; datasets and variants keep their order.
-        reference: The variant that all others are compared with.
+        reference: The variant that all others are compared with; without others the table has no rows.
         margin: Of equivalence, DSC points.
         labels: Display names of variants and datasets.
         samples: Bootstrap resamples.
@@ -55,8 +55,6 @@ def build(
         raise PipelineError(f"--reference: {reference!r} has no run; name a variant that has runs")
     scores = read_cases(runs)
     table = compare_methods(scores, reference, margin)
-    if table.empty:
-        raise PipelineError(f"--reference: there are runs of {reference!r} only; add a variant to compare it with")
     table.insert(2, "reference", reference)
     table.insert(3, "margin", margin)
     for other in (mixed_model(scores, reference), case_intervals(scores, reference, samples)):
@@ -71,7 +69,12 @@ def build(
             interval(row.cases_low, row.cases_high),
         ]
         printed.append((label(labels, row.variant), [Cell(cell) for cell in cells]))
-    footnotes = [*explanation(table, labels, samples), "What cannot be concluded: " + " ".join(limits(table, labels))]
+    footnotes = [f"There is no other variant to compare {label(labels, reference)} with."]
+    if printed:
+        footnotes = [
+            *explanation(table, labels, samples),
+            f"What cannot be concluded: {' '.join(limits(table, labels))}",
+        ]
     title = f"DSC against {label(labels, reference)}"
     return _rounded(table), Table(title, HEADER, printed, footnotes, rules_between(table["dataset"]))
 

@@ -70,7 +70,8 @@ class Scores:
         self.columns = [*datasets, AVERAGE] if len(datasets) > 1 else list(datasets)
         if reported_table is not None:
             reported_table = reported_table[reported_table["metric"] == metric]
-        there = set() if reported_table is None else set(reported_table["method"])
+        of_datasets = None if reported_table is None else reported_table[reported_table["dataset"].isin(self.datasets)]
+        there = set() if of_datasets is None else set(of_datasets["method"])
         self.others = [method for method in REPORTED_ONLY if method in there and method not in variants]
         self.rows = [*variants, *self.others]
         self._scores = {variant: measured(dsc, variant, datasets, metric) for variant in variants}

@@ -55,5 +55,6 @@ def test_command_line(tmp_path):
     with pytest.raises(PipelineError, match="--reference: 'vlsm_dense' has no run"):
         run_main(comparison, *options, "--reference", "vlsm_dense")
     only = write_dsc_of(tmp_path, [run for run in runs if run.variant == "telescopic"])
-    with pytest.raises(PipelineError, match="there are runs of 'telescopic' only"):
-        run_main(comparison, *options, "--runs", only, "--reference", "telescopic")
+    run_main(comparison, *options, "--runs", only, "--reference", "telescopic")
+    assert list(files["csv"].read_text().splitlines()) == [before["csv"].decode().splitlines()[0]]
+    assert "There is no other variant to compare Telescopic & co with." in files["md"].read_text()
