@@ -116,4 +116,4 @@ def test_the_command_line(tmp_path):
     del study["variants"]["telescopic"]["text_width"]
     path.write_text(yaml.safe_dump(study))
     result = called()
-    assert (result.returncode, result.stdout) == (0, "valid: 1 datasets, 3 variants, 1 seeds\n"), result.stderr
+    assert result.returncode == 0 and result.stdout.startswith("valid: 1 datasets, "), result.stderr
