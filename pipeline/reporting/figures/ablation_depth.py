@@ -25,7 +25,7 @@ FLOOR = 4
 def schedule_column(widths: Mapping[str, Mapping[Place, int]]) -> Side:
     """A column of small bar charts: widths of a variant's vision adapters by layer, and their range as text.
 
-    Widths after attention point upward, those after the MLP downward, on a logarithmic scale that all variants share.
+    Dark bars are widths after attention, light ones after the MLP, on a logarithmic scale that all variants share.
 
     Args:
         widths: as :func:`pipeline.reporting.figures.places.adapter_widths` gives them.
@@ -43,11 +43,11 @@ def schedule_column(widths: Mapping[str, Mapping[Place, int]]) -> Side:
                 axes.text(LAYERS / 2, row, "none", ha="center", va="center", color=GREY, size=SMALL_FONT_SIZE)
                 continue
             for place, width in built.items():
+                shift, colour = (-0.25, BLUE) if place.sublayer == "attention" else (0.25, SKY)
                 # The vertical axis points downward.
-                sign, colour = (-1, BLUE) if place.sublayer == "attention" else (1, SKY)
-                height = sign * 0.42 * math.log2(width / FLOOR) / top
-                axes.bar(place.layer, height, 1.0, bottom=row, color=colour, linewidth=0)
-            axes.plot([0.5, LAYERS + 0.5], [row, row], color=BLACK, linewidth=0.4)
+                height = -0.8 * math.log2(width / FLOOR) / top
+                axes.bar(place.layer + shift, height, 0.5, bottom=row + 0.4, color=colour, linewidth=0)
+            axes.plot([0.5, LAYERS + 0.5], [row + 0.4] * 2, color=BLACK, linewidth=0.4)
             low, high = min(built.values()), max(built.values())
             text = str(low) if low == high else f"{low}–{high}"
             axes.text(RANGE_AT, row, text, va="center", size=SMALL_FONT_SIZE)

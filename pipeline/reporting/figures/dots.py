@@ -141,7 +141,8 @@ def dot_rows(
     for at, row in enumerate(rows):
         if row is None:
             place = {"transform": axes.get_yaxis_transform(), "ha": "center", "va": "center"}
-            axes.text(0.5, at, "n/a", color=GREY, size=SMALL_FONT_SIZE, **place)
+            halo = [withStroke(linewidth=2, foreground="white")]
+            axes.text(0.5, at, "n/a", color=GREY, size=SMALL_FONT_SIZE, path_effects=halo, **place)
         elif not far[at]:
             _dot(axes, at, row, dots[at])
     axes.margins(x=0.12)
