@@ -447,7 +447,8 @@ class Plan:
         yield from self._table("main", "DSC by method and dataset", table)
         secondary = runs | scores | reported | ordered
         yield from self._table("secondary_metrics", "IoU and HD95 by method and dataset", secondary)
-        yield from self._table("efficiency", "Cost and DSC", runs | scores | cost | reported | ordered)
+        source = runs | scores | cost | self._file(speed="speed.csv") | reported | ordered
+        yield from self._table("efficiency", "Cost and DSC", source)
         for name, family in self.families.items():
             entry = study.ablations[name]
             of_family = self._runs(family, "per_case.csv", "manifest.json") | Source({"dsc": family.table}) | cost

@@ -231,6 +231,7 @@ def test_every_step_can_be_made_from_files_that_others_make(full):
         "results/gallery/",
         "results/released/",
         "results/cost.csv",
+        "results/speed.csv",
         "workflow/resources/",
     )
     for step in full.steps.values():

@@ -1,4 +1,4 @@
-"""The result tables that tables and figures are made from: dsc.csv, cost.csv, reported.csv, per-case scores."""
+"""The tables that tables and figures are made from: dsc.csv, cost.csv, speed.csv, reported.csv, per-case scores."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -23,6 +23,12 @@ def read_dsc(path: str | Path) -> pd.DataFrame:
 def read_cost(path: str | Path) -> pd.DataFrame:
     """cost.csv by variant; columns beyond the count of trained parameters may be absent."""
     return read_table(path, ["variant", "trainable_parameters"]).drop_duplicates("variant").set_index("variant")
+
+
+def read_speed(path: str | Path) -> pd.DataFrame:
+    """speed.csv: variant, merged, batch_size, images_per_second, peak_mib (NaN on a CPU), device, precision."""
+    columns = ["variant", "merged", "batch_size", "images_per_second", "peak_mib", "device", "precision"]
+    return read_table(path, columns, unique=["variant", "merged", "batch_size"])
 
 
 def read_reported(path: str | Path) -> pd.DataFrame:

@@ -24,6 +24,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "scores": {"type": Path, "help": "folder of further per-case scores of the runs, laid out as runs/"},
     "dsc": {"help": "dsc.csv, or ablations/{family}.csv: the scores of these runs"},
     "cost": {"help": "cost.csv"},
+    "speed": {"help": "speed.csv"},
     "reported": {"help": "reported.csv"},
     "published": {"default": None, "help": "reported.csv, if the study is comparable with it"},
     "regression": {"help": "regression.json"},

@@ -80,6 +80,20 @@ def write_cost(root: Path, variants=VARIANTS) -> Path:
     return root / "cost.csv"
 
 
+def write_speed(root: Path, variants=VARIANTS, peak: float | None = None) -> Path:
+    """speed.csv of ``variants`` on a GPU, or on a CPU without ``peak`` (MiB at a batch of 1); LoRA is merged too."""
+    rows = [
+        (variant, merged, batch, 1000 / rate, batch * rate, peak and peak * batch)
+        for at, variant in enumerate(variants)
+        for merged in ([False, True] if variant == "lora" else [False])
+        for batch, rate in ((1, 10.0 + at + merged), (32, 2.0 + at + merged))
+    ]
+    columns = ["variant", "merged", "batch_size", "latency_ms", "images_per_second", "peak_mib"]
+    table = pd.DataFrame(rows, columns=columns).assign(device="A processor", precision="fp32")
+    table.to_csv(root / "speed.csv", index=False)
+    return root / "speed.csv"
+
+
 def run_main(module, *options) -> None:
     """Call a module's ``main`` as its command line would be; structured values become JSON."""
     words = [json.dumps(option) if isinstance(option, list | dict) else str(option) for option in options]

@@ -73,6 +73,12 @@ def gpu(wildcards):
     return min(1, gpus())
 
 
+def alone(wildcards):
+    """Threads of a measurement: all, so that nothing runs beside it, where jobs of a study run here on the CPU."""
+    here = not (workflow.non_local_exec or gpus() or STUDY.backbone.source == "phantom")
+    return workflow.cores if here else STUDY.jobs.threads
+
+
 def memory(mib):
     """Resource function: that much host memory, and more at each further attempt."""
     return lambda wildcards, attempt: mib * attempt
