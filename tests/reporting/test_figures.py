@@ -190,7 +190,7 @@ MANY = {
     data_overview: ["Kvasir-SEG", "Cases, %", "Foreground, % of the image", "BKAI-IGH NeoPolyp"],
     data_efficiency: ["Training cases, %", "Average", "BKAI-IGH NeoPolyp", "± SD over seeds"],
     tuning: ["Validation DSC, %", "Average", "0.1 0.3 1 3 10", "taken", "Telescopic Adapters"],
-    methods: ["front", "Trained parameters", "Peak memory, GiB", "DSC, % (mean over 5 datasets)"],
+    methods: ["front", "Trained parameters", "Peak memory, GiB", "DSC, % (mean over 5 datasets)", "± SD"],
 }
 FEW = {
     pareto: ["Uniform adapters", "DSC, % (BUSI)"],

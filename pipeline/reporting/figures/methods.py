@@ -20,7 +20,7 @@ from pipeline.reporting.figures.pareto import (
 )
 from pipeline.reporting.lettering import FONT_SIZE
 from pipeline.reporting.options import label, parse_options
-from pipeline.reporting.palette import BLACK, marks
+from pipeline.reporting.palette import BLACK, GREY, marks
 from pipeline.reporting.style import TEXT_WIDTH, legend_height, new_figure, save, top_legend
 from pipeline.reporting.tables.methods import COSTS
 from pipeline.runtime.errors import run_command
@@ -47,6 +47,9 @@ def methods(table: pd.DataFrame, variants: Sequence[str], labels: Mapping[str, s
         for column in COSTS
     }
     handles = [Line2D([], [], color=BLACK, linewidth=0.8, label="front")]
+    if rows["dsc_sd"].any():
+        bar = {"color": GREY, "marker": "|", "markersize": 8, "markeredgewidth": 0.8, "linestyle": "none"}
+        handles.append(Line2D([], [], label="± SD over seeds", **bar))
     for variant in rows.index:
         style = {"color": mark[variant].colour, "marker": mark[variant].marker, "linestyle": "none"}
         handles.append(Line2D([], [], label=label(labels, variant), **style))
@@ -57,7 +60,7 @@ def methods(table: pd.DataFrame, variants: Sequence[str], labels: Mapping[str, s
     )
     unit, length = time_unit(rows["seconds"].max())
     points["seconds"] = {name: point._replace(x=point.x / length) for name, point in points["seconds"].items()}
-    titles = ("Trained parameters", f"Training, {unit} per run", "Peak memory, GiB")
+    titles = ("Trained parameters (symmetric log axis)", f"Training, {unit} per run", "Peak memory, GiB")
     for column, name, title in zip(panels.T, COSTS, titles, strict=True):
         values, right = [point.x for point in points[name].values()], 1.0
         if name == "trainable_parameters":
@@ -66,7 +69,7 @@ def methods(table: pd.DataFrame, variants: Sequence[str], labels: Mapping[str, s
             low, high = min(values), max(values)
             margin = 0.12 * (high - low) or 0.1 * high
             right = high + margin
-            column[-1].set_xlim(max(0.0, low - margin), right)
+            column[-1].set_xlim(low - margin if low > margin else -0.05 * right, right)
             column[-1].xaxis.set_major_locator(MaxNLocator(4, min_n_ticks=2))
         draw_front(column, points[name], right)
         draw_points(column, points[name], mark)

@@ -112,7 +112,8 @@ def broken_panels(figure: Figure, parts: Sequence[tuple[float, float]], widths: 
         for axes in row:
             axes.grid(True, axis="y")
             axes.set_ylim(max(0, low) if low > -5 else low, high)
-            axes.yaxis.set_major_locator(MaxNLocator(7 if high - low >= 0.5 * max(spans) else 2, min_n_ticks=1))
+            ticks = max(2, round(7 * (high - low) / max(spans)))
+            axes.yaxis.set_major_locator(MaxNLocator(ticks, steps=(1, 2, 5, 10), min_n_ticks=1))
     for upper, lower in zip(*panels, strict=True) if len(panels) > 1 else ():
         upper.spines["bottom"].set_visible(False)
         upper.tick_params(axis="x", bottom=False)
