@@ -80,7 +80,7 @@ rule pet_lists:
 ruleorder: pet_lists > fetch_annotations
 
 
-if MADE := [name for name in map(origin, PLAN.datasets) if dataset_facts(name).lists]:
+if MADE := [name for name in map(origin, PLAN.datasets) if name != JOINT and dataset_facts(name).lists]:
 
     rule own_lists:
         input:
