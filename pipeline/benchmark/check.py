@@ -3,9 +3,10 @@
     python -m pipeline.benchmark.check
     python -m pipeline.benchmark.check --device cpu --size tiny     the command itself, where there is no GPU
 
-The tests that need a GPU; one training and scoring as the workflow runs them; plain against fast; the price of
-deterministic kernels; and how long the full study would take at that pace. Images are synthetic and weights random,
-which changes no duration. Needs no network. The file is written after each part, so what was measured is never lost.
+One training and scoring as the workflow runs them; plain against fast; what deterministic kernels, a CUDA graph and
+bf16 cost or save; how long the full study would take at that pace; and the tests that need a GPU. Images are synthetic
+and weights random, which changes no duration. It needs no network. The file is written after each part, so that what
+was measured is never lost.
 """
 
 import argparse
@@ -37,6 +38,7 @@ from pipeline.data.sources import JOINT, SPLITS, dataset_facts
 from pipeline.data.tensors import prepare
 from pipeline.demo.tiny import write_tokenizer
 from pipeline.models.backbone import empty_backbone, random_backbone, tiny_config
+from pipeline.models.precision import computes
 from pipeline.models.variants import build_segmenter
 from pipeline.plan import Plan
 from pipeline.reporting import markdown as md
@@ -52,7 +54,14 @@ from pipeline.training.settings import TrainingSettings
 NO_GPU = "not measured: no CUDA device"
 VARIANTS = ["telescopic", "lora", "decoder_only", "end_to_end"]
 LEADER = VARIANTS[0]
-TEST_SECONDS = 180
+TEST_SECONDS = 60
+"""What the tests get at least."""
+SETTINGS = {
+    "deterministic kernels": {"deterministic": True},
+    "CUDA graph": {"cuda_graph": True},
+    "bf16": {"precision": "bf16"},
+}
+"""Settings of training that are compared with the defaults."""
 EPOCHS = 60
 """Epochs that early stopping leaves a run on average: an assumption of the projection."""
 
@@ -117,8 +126,8 @@ def surroundings(device: str) -> tuple[list[str], dict[str, str]]:
     return md.table(["", ""], [[name, md.escape(value)] for name, value in rows.items()], "ll"), {"device": name}
 
 
-def gpu_tests(device: str) -> tuple[list[str], dict[str, str]]:
-    """pytest's verdict on the tests that need a GPU."""
+def gpu_tests(device: str, deadline: float) -> tuple[list[str], dict[str, str]]:
+    """pytest's verdict on the tests that need a GPU; they are stopped at ``deadline``."""
     if device != "cuda":
         return [NO_GPU], {"GPU tests": NO_GPU}
     if importlib.util.find_spec("pytest") is None:
@@ -126,7 +135,8 @@ def gpu_tests(device: str) -> tuple[list[str], dict[str, str]]:
     # Others may import what is not installed here.
     files = [str(path) for path in (ROOT / "tests").rglob("test_*.py") if "mark.gpu" in path.read_text("utf-8")]
     command = [sys.executable, "-m", "pytest", "-m", "gpu", "-q", *files]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=TEST_SECONDS)
+    left = max(TEST_SECONDS, deadline - time.monotonic())
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=left)
     lines = done.stdout.strip().splitlines()
     verdict = lines[-1].strip("= ") if lines else f"pytest ended with status {done.returncode}"
     return ["```", *(lines[-30:] if done.returncode else [verdict]), "```"], {"GPU tests": verdict}
@@ -282,19 +292,44 @@ def plain_against_fast(tables: Sequence[pd.DataFrame], skipped: Sequence[str]) -
     return [*md.table(header, lines, "lrl" + "r" * 7), "", *notes], summary
 
 
-def price_of_determinism(
+def other_settings(
     bench: Bench, variant: dict, batch_size: int, device: str, fast: pd.DataFrame | None
 ) -> tuple[list[str], dict[str, str]]:
-    """What deterministic CUDA kernels cost."""
-    name = "deterministic kernels"
-    if device != "cuda":
-        return [NO_GPU + " (a CPU is deterministic anyway)"], {name: NO_GPU}
+    """What settings of training cost or save.
+
+    Args:
+        fast: the rows of the defaults, of the same variant and batch size; none if they were not measured.
+    """
     if fast is None:
-        return ["not measured: out of time"], {name: "not measured: out of time"}
-    found = bench.measure("fast", variant, batch_size, deterministic=True)
-    rate, other = found["images_per_second"], fast.set_index("way").loc["fast", "images_per_second"]
-    text = f"{rate:.1f} images/s against {other:.1f}: {100 * (other / rate - 1):.0f}% more time"
-    return [f"{LEADER}, batch {batch_size}: {text}."], {name: text}
+        text = f"not measured: it needs the benchmark of {LEADER}"
+        return [text], dict.fromkeys(SETTINGS, text)
+    default, rows, summary = fast.set_index("way").loc["fast"], [], {}
+    for name, training in SETTINGS.items():
+        precision = training.get("precision")
+        reason = NO_GPU if device != "cuda" and not precision else ""
+        if precision and not computes(device, precision):
+            reason = f"not measured: the device has no {precision}"
+        if reason:
+            rows.append([name, reason, *[NOT_AVAILABLE] * 3])
+            summary[name] = reason
+            continue
+        found = bench.measure("fast", variant, batch_size, **training)
+        times = found["images_per_second"] / default["images_per_second"]
+        memory = found["peak_mib"] / default["peak_mib"]
+        rows.append(
+            [
+                name,
+                f"{found['images_per_second']:.2f}",
+                f"{times:.2f}",
+                f"{100 * memory:.0f}%",
+                md.escape(f"{found['precision']}, {found['steps']}"),
+            ]
+        )
+        summary[name] = f"{times:.2f} times the defaults' images/s, {100 * memory:.0f}% of their memory"
+    header = ["Setting", "Images/s", "Times the defaults", "Memory", "Precision, steps"]
+    pace = f"{default['images_per_second']:.2f} images/s in {default['precision']}"
+    lines = [f"{LEADER}, batch {batch_size}; the defaults: {pace}.", "", *md.table(header, rows, "lrrrl")]
+    return lines, summary
 
 
 def measured_as(study, variant: str, rates: Mapping[str, float]) -> str | None:
@@ -381,7 +416,6 @@ def check(device: str, arguments: argparse.Namespace, report: Report) -> None:
     tables: list[pd.DataFrame] = []
     skipped: list[str] = []
     report.add("Device", lambda: surroundings(device))
-    report.add("Tests that need a GPU", lambda: gpu_tests(device))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
 
@@ -394,7 +428,8 @@ def check(device: str, arguments: argparse.Namespace, report: Report) -> None:
             for variant, settings in variants.items():
                 for batch_size in arguments.batch_sizes:
                     start = time.monotonic()
-                    if start + longest > deadline:
+                    # Room for the settings and the tests.
+                    if start + 2.5 * longest + TEST_SECONDS > deadline:
                         skipped.append(f"{variant} at {batch_size}")
                         continue
                     tables.extend(benchmark(bench, {variant: settings}, [batch_size]))
@@ -408,8 +443,9 @@ def check(device: str, arguments: argparse.Namespace, report: Report) -> None:
         largest = arguments.batch_sizes[-1]
         same = [t for t in tables if t["variant"].iloc[0] == LEADER and t["batch_size"].iloc[0] == largest]
         fast = same[0] if same and not skipped else None
-        report.add("Deterministic kernels", lambda: price_of_determinism(bench, leader, largest, device, fast))
+        report.add("Settings", lambda: other_settings(bench, leader, largest, device, fast))
     report.add("The full study", lambda: projection(plan, tables, runs[0] if runs else None, arguments.size))
+    report.add("Tests that need a GPU", lambda: gpu_tests(device, deadline))
 
 
 def main() -> None:
@@ -420,7 +456,7 @@ def main() -> None:
     parser.add_argument("--variants", nargs="+", default=VARIANTS, help="of the benchmark")
     parser.add_argument("--batch-sizes", nargs="+", type=int, default=[8, 32], help="of the benchmark, ascending")
     parser.add_argument("--threads", type=int, help="CPU threads; as many as there are cores, 4 at most, 1 if tiny")
-    parser.add_argument("--minutes", type=float, default=8.5, help="after which no further measurement begins")
+    parser.add_argument("--minutes", type=float, default=9.5, help="after which it ends, with what was measured")
     parser.add_argument("--output", type=Path, default=Path("results/gpu_check.md"), help="Markdown file")
     arguments = parser.parse_args()
     if arguments.threads is None:

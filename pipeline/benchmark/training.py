@@ -147,6 +147,7 @@ def _measure(
             "gflops_per_image": flops / 1e9,
             "device": device_name(device),
             "precision": trainer.precision,
+            "steps": replayed.how if (replayed := getattr(trainer, "replayed", None)) else "eager",
         }
 
 
@@ -181,14 +182,14 @@ class Bench:
         with ProcessPoolExecutor(1, mp_context=context) as pool:
             return pool.submit(function, *arguments).result()
 
-    def measure(self, way: str, variant: dict, batch_size: int, deterministic: bool = False) -> dict[str, Any]:
+    def measure(self, way: str, variant: dict, batch_size: int, **training: Any) -> dict[str, Any]:
         """Throughput, memory and MFU of ``plain`` or ``fast``; a row without its names.
 
         Args:
             variant: settings of its kind.
-            deterministic: as ``training.deterministic``; of ``fast`` alone.
+            training: other settings of training than the defaults.
         """
-        settings = TrainingSettings(batch_size=batch_size, deterministic=deterministic)
+        settings = TrainingSettings(batch_size=batch_size, **training)
         row = self._run(_measure, way, settings, variant, self.pairs, *self._options)
         precision, rate = row["precision"], row["images_per_second"] * row["gflops_per_image"] * 1e9
         if precision not in self._ceilings:
