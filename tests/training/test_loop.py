@@ -113,6 +113,9 @@ def test_a_share_of_the_cases_gets_the_steps_of_all():
         # Killed in a pass over the cases, and in the warm-up.
         ("telescopic", {"cases": 3, "images_per_epoch": 10}),
         ("end_to_end", {"learning_rates": {"encoders": 1e-4}, "decay_norms_and_biases": False, "warmup_steps": 14}),
+        # Parameters that adapters share, and tokens in both encoders.
+        ({"kind": "compacter"}, {}),
+        ({"kind": "prompt_tuning", "visual": 3, "context": 2}, {}),
     ],
 )
 def test_killed_and_resumed_equals_uninterrupted(tmp_path, variant, changes):
