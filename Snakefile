@@ -25,10 +25,11 @@ onstart:
         check_writable(R, {os.path.dirname(file) for file in written})
         if workflow.local_exec and not workflow.touch:
             start.belong_to_this_process()
-            if STUDY.jobs.warm_start:
-                warm.start_server()
         if not workflow.touch:
             check_before_jobs(PLAN)
+        # After the check: the server imports libraries in the environment of its first caller, which has to be a job.
+        if workflow.local_exec and not workflow.touch and STUDY.jobs.warm_start:
+            warm.start_server()
     except PipelineError as error:
         raise WorkflowError(str(error)) from None
 
