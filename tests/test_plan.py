@@ -92,6 +92,19 @@ def test_some_variants_have_more_seeds(full, demo):
     assert set(map(tuple, demo.families["depth"].seeds.values())) == {(41,)}
 
 
+def test_the_family_of_methods_has_a_table_a_figure_and_a_paragraph(full, demo):
+    assert counts(full)["methods"][2] == 17 * 2 * 3 and counts(demo)["methods"][2] == 4
+    for plan in (full, demo):
+        table = f"{plan.study.results}/tables/methods.csv"
+        assert (
+            plan.steps["table_methods"].outputs["csv"] == plan.steps["figure_methods"].source.inputs["table"] == table
+        )
+        assert plan.steps["paper"].source.inputs["fronts"] == table
+    without = changed(ablations={"methods": None})
+    assert not {"table_methods", "figure_methods"} & set(without.steps)
+    assert "fronts" not in without.steps["paper"].source.inputs
+
+
 def test_a_family_on_both_splits_is_made_of_the_studys_datasets(full):
     leaks = full.further["leaks"]
     assert list(leaks.datasets) == ["clinicdb", "clinicdb_leak_free", "busi", "busi_leak_free"]
