@@ -99,8 +99,8 @@ def model_card(
             tables=tables,
             citations=[*_citations(), *([facts.citation] if facts else [])],
         )
-    except KeyError as error:
-        raise PipelineError(f"{run / 'manifest.json'}: lacks {error}; train the run again") from None
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise PipelineError(f"{run / 'manifest.json'}: no usable manifest ({error!r}); train the run again") from None
 
 
 def _data(manifest: dict[str, Any], facts: Dataset | None, images: str) -> dict[str, str]:

@@ -41,7 +41,8 @@ def find_runs(source: str) -> list[Path]:
     """The folders with weights that ``source`` names.
 
     Args:
-        source: a run's folder, a variant's (all its seeds), an exported one, or OWNER/NAME@REVISION on the hub.
+        source: a run's folder or a file in it, a variant's folder (all its seeds), an exported one, or
+            OWNER/NAME@REVISION on the hub.
 
     Raises:
         PipelineError: there is no trained run; says which command trains it.
@@ -50,16 +51,21 @@ def find_runs(source: str) -> list[Path]:
     hub = None if folder.exists() else ON_HUB.fullmatch(source)
     if hub:
         folder = from_hub(hub["repository"], hub["revision"], [RUN_WEIGHTS, CONFIG, f"{BACKBONE}/*"])
+    if folder.is_file():
+        folder = folder.parent
     if (folder / RUN_WEIGHTS).is_file():
         return [folder]
     if runs := sorted(path.parent for path in folder.glob(f"seed*/{RUN_WEIGHTS}")):
         return runs
     if hub:
         raise PipelineError(f"{source}: holds no {RUN_WEIGHTS}; name a model that `python -m pipeline export` wrote")
+    if variants := sorted({path.parts[-3] for path in folder.glob(f"*/seed*/{RUN_WEIGHTS}")}):
+        raise PipelineError(f"{source}: holds runs of {', '.join(variants)}; name one of them")
     run = folder if folder.name.startswith("seed") else folder / "seed41"
+    target = run if "runs" in run.parts[:-3] else Path("results/runs/DATASET/VARIANT/seed41")
     raise PipelineError(
-        f"{source}: no trained run here. To train it: snakemake {run / RUN_WEIGHTS} --cores 2 (with the --configfile "
-        "of its study, if any). A model on the Hugging Face hub is OWNER/NAME@REVISION"
+        f"{source}: no trained run here. To train one: snakemake {target / RUN_WEIGHTS} --cores 2 (with the "
+        "--configfile of its study, if any). A model on the Hugging Face hub is OWNER/NAME@REVISION"
     )
 
 
@@ -109,8 +115,8 @@ def find_backbone(run: Path, given: Path | None = None) -> Path:
         if trained_on in (None, _sha256(folder / WEIGHTS)):
             return folder
     if not given and (run / CONFIG).is_file():
-        source = read_json(run / CONFIG, dict, "export the run again").get("backbone") or {}
-        if source.get("repository") and source.get("revision"):
+        source = read_json(run / CONFIG, dict, "export the run again").get("backbone")
+        if isinstance(source, dict) and {"repository", "revision"} <= source.keys():
             return from_hub(source["repository"], source["revision"], ["*.json", "*.txt", WEIGHTS])
     if present:
         raise PipelineError(f"{weights}: trained on another backbone than {present[0] / WEIGHTS}; {NAME_IT}")

@@ -104,9 +104,10 @@ def test_what_cannot_be_exported(run, tmp_path):
     with pytest.raises(PipelineError, match=r"manifest\.json: cannot be read .*train the run again"):
         export(linked(run, tmp_path / "a", without="manifest.json"), tmp_path / "out")
     broken = linked(run, tmp_path / "b", without="manifest.json")
-    (broken / "manifest.json").write_text('{"run": "busi/telescopic/seed41"}')
-    with pytest.raises(PipelineError, match=r"manifest\.json: lacks 'data_sha256'; train the run again"):
-        export(broken, tmp_path / "out", run.parents[3] / "backbone")
+    for content in ('{"run": "busi/telescopic/seed41"}', '{"run": 7}'):
+        (broken / "manifest.json").write_text(content)
+        with pytest.raises(PipelineError, match=r"manifest\.json: no usable manifest \(.*; train the run again"):
+            export(broken, tmp_path / "out", run.parents[3] / "backbone")
     assert not (tmp_path / "out").exists()
 
 

@@ -15,14 +15,27 @@ from pipeline.runtime.errors import PipelineError
 def test_a_run_and_a_variant(study):
     assert find_runs(str(study.results / RUN)) == [study.results / RUN]
     assert find_runs(str((study.results / RUN).parent)) == [study.results / RUN]
+    assert find_runs(str(study.results / RUN / "weights.safetensors")) == [study.results / RUN]
 
 
-@pytest.mark.parametrize("source", ["results/runs/busi/lora/seed41", "results/runs/busi/lora"])
-def test_where_no_run_is_its_command_is_named(source, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [
+        ("results/runs/busi/lora/seed42", "results/runs/busi/lora/seed42"),
+        ("results/runs/busi/lora", "results/runs/busi/lora/seed41"),
+        ("lora", "results/runs/DATASET/VARIANT/seed41"),
+    ],
+)
+def test_where_no_run_is_a_command_is_named(source, target, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    command = "snakemake results/runs/busi/lora/seed41/weights.safetensors --cores 2"
-    with pytest.raises(PipelineError, match=f"^{source}: no trained run here. To train it: {command}"):
+    command = f"snakemake {target}/weights.safetensors --cores 2"
+    with pytest.raises(PipelineError, match=f"^{source}: no trained run here. To train one: {command}"):
         find_runs(source)
+
+
+def test_a_datasets_folder_is_no_run(study):
+    with pytest.raises(PipelineError, match="busi: holds runs of telescopic; name one of them"):
+        find_runs(str((study.results / RUN).parents[1]))
 
 
 def test_the_backbone_that_fits_is_found(study, tmp_path, monkeypatch):
