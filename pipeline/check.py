@@ -126,7 +126,9 @@ def check_before_jobs(plan: Plan) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m pipeline check", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("files", nargs="*", help="config.yaml, then overlays", default=["config.yaml"])
     parser.add_argument("--variants", action="store_true", help="read settings by variant from standard input")
     arguments = parser.parse_args()
