@@ -34,6 +34,13 @@ onstart:
         raise WorkflowError(str(error)) from None
 
 
+# With quiet rules Snakemake itself shows no log of a failed job.
+onerror:
+    for failed, line in failures(Path(R), STARTED):
+        logger.error(f"{failed}: {line}")
+    logger.error("how far the study is: python -m pipeline status")
+
+
 rule all:
     default_target: True
     input:

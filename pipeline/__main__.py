@@ -9,6 +9,7 @@ from pipeline.runtime.errors import run_command
 # Command: its module, imported when it is called (--help of this table needs no torch), and what it is for.
 COMMANDS = {
     "check": ("pipeline.check", "check a configuration, and that each of its variants can be built"),
+    "status": ("pipeline.status", "follow a study: trainings done, running, waiting and failed, and the time left"),
     "predict": ("pipeline.inference.predict", "segment images of your own with a trained run or a released checkpoint"),
     "export": (
         "pipeline.inference.export",

@@ -24,7 +24,12 @@ FAMILY = {"title": "Depth", "reference": "telescopic", "variants": ["telescopic"
 
 
 def snakemake(folder: Path, *arguments: str, start: bool = False, **environment: str):
-    """Run Snakemake in ``folder`` on its own code; with ``start`` return the process at once."""
+    """Run Snakemake in ``folder`` on its own code; with ``start`` return the process at once.
+
+    It prints all of each job, unless ``arguments`` say otherwise.
+    """
+    if "--quiet" not in arguments:
+        arguments += ("--quiet", "host")
     command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
     environment = {**os.environ, "PYTHONPATH": str(folder), **environment}
     environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"

@@ -30,11 +30,11 @@ def test_a_profile_plans_the_study(name):
 
 
 def test_the_default_profile_is_read_without_being_named():
-    """It makes half-done files anew and shows a failed job's log; no other profile has its settings, since it wins."""
+    """No other profile has its settings, since it wins."""
     result = snakemake(ROOT, "results/cost.csv", "--dry-run", "--nolock")
     assert "workflow specific profile profiles/default" in result.stderr
     default = yaml.safe_load((PROFILES / "default" / "config.yaml").read_text())
-    assert default == {"rerun-incomplete": True, "show-failed-logs": True}
+    assert default == {"rerun-incomplete": True, "show-failed-logs": True, "quiet": ["rules"]}
     for path in PROFILES.glob("*/config.yaml"):
         assert path.parent.name == "default" or not default.keys() & yaml.safe_load(path.read_text()).keys()
 

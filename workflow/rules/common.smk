@@ -2,6 +2,7 @@ import functools
 import os
 import shlex
 import sys
+import time
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -25,6 +26,9 @@ from pipeline.runtime import portable, start, warm
 from pipeline.runtime.code import digest
 from pipeline.runtime.folders import check_writable
 from pipeline.runtime.gpus import visible_gpus
+from pipeline.status import failures
+
+STARTED = time.time()
 
 try:
     PLAN = Plan(load_study(config))
