@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 from pipeline.runtime.gpus import GRANTED
-from pipeline.runtime.warm import Connection, die_with_parent, run_step, send
+from pipeline.runtime.warm import SERVER, Connection, die_with_parent, run_step, send
 
 # "PID@NAMESPACE" of the Snakemake that runs jobs on this machine.
 SNAKEMAKE = "PIPELINE_SNAKEMAKE"
@@ -77,7 +77,11 @@ def call(module: str, arguments: list[str]) -> int:
     except OSError:
         print("error: the Snakemake that started this step has ended; run it again", file=sys.stderr)
         return 1
-    step = Connection.open(module, arguments) or _Forked(module, arguments)
+    step = Connection.open(module, arguments)
+    if step is None:
+        if SERVER in os.environ:
+            print("started cold: the server of libraries is gone, or not for such surroundings", file=sys.stderr)
+        step = _Forked(module, arguments)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda received, _: send(step.process, received))
     if ancestors:

@@ -221,7 +221,8 @@ def test_a_step_ends_with_whatever_started_it(mode, victim, request):
         wait(lambda: (stub.folder / "status").exists())
         assert (stub.folder / "status").read_text() == "137\n"
         write(stub.folder, IS_WARM)
-        assert stub.run("step") == (0, "False\n", ""), "without a server a step starts cold"
+        status, out, error = stub.run("step")
+        assert (status, out) == (0, "False\n") and error.startswith("started cold: the server of libraries is gone")
 
 
 def test_a_step_whose_snakemake_is_gone_does_not_begin(tmp_path, cold):
