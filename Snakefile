@@ -1,3 +1,4 @@
+from snakemake.cli import parse_args
 from snakemake.utils import min_version
 
 min_version("9.0")
@@ -45,3 +46,16 @@ rule all:
     default_target: True
     input:
         PLAN.targets(),
+
+
+# For a target that nothing makes, Snakemake's own error fails while it puts its message together.
+if workflow.is_main_process and Path(sys.argv[0]).parent.name in ("bin", "snakemake"):
+    for target in parse_args(sys.argv[1:])[1].targets:
+        path = os.path.relpath(target)
+        if not (
+            workflow.is_rule(target) or os.path.exists(path) or any(rule.is_producer(path) for rule in workflow.rules)
+        ):
+            raise WorkflowError(
+                f"{target}: neither a rule nor a file of this study, whose results are in {R}/; correct it, or name"
+                " another study by --configfile, which stands behind the target"
+            )

@@ -4,8 +4,10 @@ python -m pipeline.config schema workflow/schemas/config.schema.json   writes th
 """
 
 import argparse
+import difflib
+import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -23,8 +25,9 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
+from pipeline.data import sources
 from pipeline.data.conventions import CONVENTIONS, CORRECTED
-from pipeline.data.sources import ALL_DATASETS, DATASETS, SPLIT_VARIANTS
+from pipeline.data.sources import SPLIT_VARIANTS
 from pipeline.models.kinds import VariantSettings, kinds, parse_variant
 from pipeline.runtime.atomic import write_json
 from pipeline.runtime.errors import PipelineError, run_command
@@ -32,10 +35,19 @@ from pipeline.training.settings import TrainingSettings
 
 TUNED = "tuned"
 """In place of a learning rate: the rates that the family ``tuning`` chooses."""
+
+
+def _one_of(names: str, value: str) -> str:
+    allowed = getattr(sources, names)
+    if value not in allowed:
+        raise ValueError(f"dataset {value!r} is unknown; allowed: {', '.join(allowed)}")
+    return value
+
+
 # The schema is the same whatever datasets of one's own there are.
 _KEY = WithJsonSchema({"type": "string", "pattern": "^[a-z][a-z0-9_]*$"})
-Dataset = Annotated[Literal[DATASETS], _KEY]
-AnyDataset = Annotated[Literal[ALL_DATASETS], _KEY]
+Dataset = Annotated[str, AfterValidator(functools.partial(_one_of, "DATASETS")), _KEY]
+AnyDataset = Annotated[str, AfterValidator(functools.partial(_one_of, "ALL_DATASETS")), _KEY]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 
 
@@ -272,7 +284,7 @@ class Study(_Settings):
     """A whole study: what config.yaml holds."""
 
     results: str = Field("results", pattern=r"^[^{}\n]+$", description="Folder of all outputs")
-    datasets: list[Dataset] = Field(list(DATASETS), min_length=1, description="Datasets to train and test on")
+    datasets: list[Dataset] = Field(min_length=1, description="Datasets to train and test on")
     split: Literal[SPLIT_VARIANTS] = Field(
         "published",
         description="Variant of the split lists: as published; deduplicated: without records that are repeated within "
@@ -409,19 +421,43 @@ class Study(_Settings):
         return self.variants[variant].label or variant
 
 
-def _readable(error: ValidationError) -> str:
+def _keys_beside(parts: Sequence[str], variants: Any) -> Iterator[str]:
+    """The keys that are allowed where the last of ``parts`` stands."""
+    whole = schema()
+
+    def resolved(nodes: list[dict]) -> Iterator[dict]:
+        for node in nodes:
+            if "$ref" in node:
+                node = whole["$defs"][node["$ref"].rpartition("/")[2]]
+            yield node
+            yield from resolved([*node.get("anyOf", []), *node.get("oneOf", [])])
+
+    nodes = list(resolved([whole]))
+    for part in parts[:-1]:
+        below = [node.get("properties", {}).get(part) or node.get("additionalProperties") for node in nodes]
+        nodes = list(resolved([node for node in below if isinstance(node, dict)]))
+        if parts[:1] == ["variants"] and part == parts[1]:
+            kind = variants[part]["kind"]
+            nodes = [node for node in nodes if node.get("properties", {}).get("kind", {}).get("const") == kind]
+    for node in nodes:
+        yield from node.get("properties", {})
+
+
+def _readable(error: ValidationError, config: Mapping[str, Any]) -> str:
     lines = []
     for item in error.errors():
         parts = [str(part) for part in item["loc"] if not str(part).startswith("function-")]
         if parts[:1] == ["variants"] and parts[2:3] == ["settings"]:
             del parts[2]  # in config.yaml they stand in the variant's entry itself
-        key = ".".join(parts) or "configuration"
         message = item["msg"].removeprefix("Value error, ")
         if item["type"] == "extra_forbidden":
-            message = f"no such key (value: {item['input']!r})"
-        elif item["type"] not in ("value_error", "missing"):
+            near = difflib.get_close_matches(parts[-1], {*_keys_beside(parts, config.get("variants"))}, 1)
+            message = f"no such key (value: {item['input']!r}){f'; did you mean {near[0]}?' if near else ''}"
+        elif item["type"] == "missing":
+            message = "is missing; give it a value"
+        elif item["type"] != "value_error":
             message = f"{message} (value: {item['input']!r})"
-        lines.append(f"  {key}: {message}")
+        lines.append(f"  {'.'.join(parts)}: {message}" if parts else f"  {message}")
     return "\n".join(lines)
 
 
@@ -442,7 +478,7 @@ def load_study(config: Mapping[str, Any]) -> Study:
         return Study.model_validate(_typed(json.loads(json.dumps(config))))
     except ValidationError as error:
         hint = "allowed keys and values: workflow/schemas/config.schema.json"
-        raise PipelineError(f"the configuration is not valid\n{_readable(error)}\n  {hint}") from None
+        raise PipelineError(f"the configuration is not valid\n{_readable(error, config)}\n  {hint}") from None
 
 
 def schema() -> dict[str, Any]:
@@ -483,12 +519,19 @@ def read_study(*paths: str | Path) -> Study:
     config: dict[str, Any] = {}
     for path in paths:
         try:
-            content = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+            content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
         except OSError as error:
-            raise PipelineError(f"{path}: cannot be read ({error.strerror}); give the path of a YAML file") from None
+            fix = "give the path of a YAML file (Snakemake's targets stand before --configfile)"
+            raise PipelineError(f"{path}: cannot be read ({error.strerror}); {fix}") from None
+        except UnicodeDecodeError:
+            raise PipelineError(f"{path}: is no text in UTF-8; give the path of a YAML file") from None
         except yaml.YAMLError as error:
-            raise PipelineError(f"{path}: not valid YAML: {error}") from None
+            raise PipelineError(f"{path}: not valid YAML; correct it, without tabs: {error}") from None
+        if not isinstance(content, Mapping):
+            raise PipelineError(f"{path}: has no keys at its top level; write `key: value`, or leave the file out")
         config = merge(config, content)
+    if not {"variants", "main"} <= config.keys():
+        raise PipelineError(f"{paths[0]}: is no whole study (it lacks variants or main); name config.yaml before it")
     return load_study(config)
 
 

@@ -756,6 +756,9 @@ def main() -> None:
     parser.add_argument("--teraflops", type=float, help=assumed)
     parser.add_argument("--epochs", type=int, help="of each training in that estimate; max_epochs if absent")
     options = parser.parse_args()
+    for name in ("teraflops", "epochs"):
+        if (value := getattr(options, name)) is not None and not value > 0:
+            raise PipelineError(f"--{name}: {value:g} is not above 0")
     plan = Plan(read_study(*options.files))
     if not options.teraflops:
         print(plan.summary())

@@ -105,6 +105,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="+", help="config.yaml, then the overlays that the study was run with")
     plan = Plan(read_study(*parser.parse_args().files))
+    if not Path(plan.study.results).is_dir():
+        raise PipelineError(f"{plan.study.results}: no such folder; run the study first: snakemake all --cores 8")
     wrong = checked = 0
     with tempfile.TemporaryDirectory() as folder:
         for path, problem in verify(plan, Path(folder)):

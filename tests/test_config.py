@@ -69,7 +69,7 @@ def test_overlays_are_valid(overlay):
     [
         ("trainig", {}, ["trainig", "no such key"]),
         ("training/learning_rat", 0.1, ["training.learning_rat", "no such key", "0.1"]),
-        ("datasets", ["kvasir_seg", "kvasir"], ["datasets.1", "'kvasir'", "'busi'"]),
+        ("datasets", ["kvasir_seg", "kvasir"], ["datasets.1", "'kvasir'", "busi"]),
         ("datasets", ["busi", "busi"], ["datasets", "busi is listed more than once"]),
         ("seeds", [41, 42, 41], ["seeds", "41 is listed more than once"]),
         ("seeds", [], ["seeds", "at least 1"]),

@@ -125,6 +125,11 @@ class Fetcher:
                 return self._from_kaggle(archive)
             except PipelineError as error:
                 reasons.append(str(error))
+        if not reasons:
+            place = f"{self._folder} has no" if self._folder else "archives.folder must name the folder that has"
+            raise PipelineError(
+                f"{self._dataset}: {place} {' or '.join(archive.names)}, and there is no other source; put it there"
+            )
         raise PipelineError(f"{self._dataset}: no source has {archive.name}. {' Then: '.join(reasons)}")
 
     def _from_kaggle(self, archive: Archive) -> Path:
@@ -218,6 +223,8 @@ def fetch_annotations(
     facts, output = dataset_facts(dataset).annotations, Path(output)
     if facts is None:
         raise PipelineError(f"{dataset}: has no published split lists; make them with pipeline.data.pet_lists")
+    if folder and not Path(folder).is_dir():
+        raise PipelineError(f"{folder}: no such folder; correct archives.annotations_folder")
     own = Path(folder) / facts.folder if folder else None
     if own and facts.sha256 and not own.is_dir():
         log(f"{dataset}: {folder} has no folder {facts.folder}; the published lists are taken")

@@ -66,7 +66,7 @@ def find_images(paths: Sequence[Path], prompt: str | None) -> list[Request]:
             if prompt is not None:
                 raise PipelineError(f"--prompt: {path} gives each image its own; leave the option out")
             requests += _listed(path)
-        elif prompt is None:
+        elif not (prompt or "").strip():
             raise PipelineError(f"--prompt: say what to segment in {path}, or list images and prompts in a CSV")
         else:
             requests += [Request(file, prompt, file.name) for file in _found(path)]

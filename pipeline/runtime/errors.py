@@ -51,7 +51,7 @@ def _line(error: Exception) -> str | None:
     if number is None:
         return None
     paths = [getattr(error, name, None) for name in ("filename", "filename2")]
-    names = " -> ".join(os.fsdecode(path) for path in paths if isinstance(path, str | bytes))
+    names = " -> ".join(os.fsdecode(path) for path in paths if isinstance(path, str | bytes | os.PathLike))
     return f"{names or 'output'}: {FIXES[number]}"
 
 

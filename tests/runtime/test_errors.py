@@ -12,7 +12,8 @@ ROOT = Path(__file__).parents[2]
 
 def report(body: str, before: str = "") -> tuple[int, str]:
     """Exit status and errors of a command whose main is ``body``, after ``before`` in a shell."""
-    code = f"from pipeline.runtime.errors import *\ndef main():\n    {body}\nrun_command(main)\n"
+    imports = "from pathlib import Path\nfrom pipeline.runtime.errors import *"
+    code = f"{imports}\ndef main():\n    {body}\nrun_command(main)\n"
     command = ["sh", "-c", f'{before} exec "$@"', "sh", sys.executable, "-c", code]
     done = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
     return done.returncode, done.stderr
@@ -25,6 +26,7 @@ def report(body: str, before: str = "") -> tuple[int, str]:
         ("open('/absent')", "/absent: no such file or folder; run the step that makes it, or correct the path"),
         ("open('/etc/passwd/x')", "/etc/passwd/x: a file stands where a folder belongs; move it away"),
         ("os.rename('/absent', '/other')", "/absent -> /other: no such file or folder; run the step"),
+        ("raise NotADirectoryError(errno.ENOTDIR, '', Path('a/b'))", "a/b: a file stands where a folder belongs"),
         ("bytearray(2**50)", "memory ran out; give the rule more: --set-resources RULE:mem_mb=MIB"),
     ],
 )
