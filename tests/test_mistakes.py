@@ -204,13 +204,13 @@ MISTAKES = {
     # Own images
     "no such run": Mistake(
         PREDICT.replace("{run}", "nowhere") + " --image a.png",
-        ["nowhere: no trained run here. To train it: snakemake nowhere/seed41/weights"],
+        ["nowhere: no trained run here. To train one: snakemake results/runs/DATASET/VARIANT/seed41/weights"],
         {"a.png": IMAGE},
     ),
     "a run that is not trained": Mistake(
-        PREDICT.replace("{run}", "seed41") + " --image a.png",
-        ["seed41: no trained run here. To train it: snakemake seed41/weights.safetensors"],
-        {"a.png": IMAGE, "seed41": None},
+        PREDICT.replace("{run}", "results/runs/busi/lora") + " --image a.png",
+        ["lora: no trained run here. To train one: snakemake results/runs/busi/lora/seed41/weights.safetensors"],
+        {"a.png": IMAGE, "results/runs/busi/lora": None},
     ),
     "no such image": Mistake(f"{PREDICT} --image a.png", ["a.png: no such image"]),
     "a folder without images": Mistake(
@@ -253,7 +253,7 @@ MISTAKES = {
     ),
     # Export and the other commands
     "the export of no run": Mistake(
-        "pipeline export nowhere", ["nowhere: no trained run here. To train it: snakemake"]
+        "pipeline export nowhere", ["nowhere: no trained run here. To train one: snakemake"]
     ),
     "the export onto a file": Mistake(
         "pipeline export {run} --output out", ["out", "a file stands where a folder belongs"], {"out": "text"}
