@@ -9,13 +9,8 @@ from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, str(Path(workflow.basedir)))
 
-from pipeline.runtime.errors import PipelineError
-
-try:
-    from pipeline.config import load_study
-except PipelineError as error:  # of the table of datasets
-    raise WorkflowError(str(error)) from None
 from pipeline.check import check_before_jobs, check_widths
+from pipeline.config import load_study
 from pipeline.data.archives import own_archives
 from pipeline.data.conventions import CONVENTIONS
 from pipeline.data.released import released_checkpoint
@@ -24,6 +19,7 @@ from pipeline.fetching.credentials import hide_credentials
 from pipeline.plan import Plan, compact, files
 from pipeline.runtime import portable, start, warm
 from pipeline.runtime.code import digest
+from pipeline.runtime.errors import PipelineError
 from pipeline.runtime.folders import check_writable
 from pipeline.runtime.gpus import visible_gpus
 from pipeline.status import failures
