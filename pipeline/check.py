@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.config import read_study
-from pipeline.models.kinds import VariantSettings, parse_variant
+from pipeline.models.kinds import KindSettings, parse_variant
 from pipeline.models.widths import features_of
 from pipeline.plan import Plan
 from pipeline.runtime.atomic import write_text
@@ -79,7 +79,7 @@ def check_variants(variants: Mapping[str, Mapping[str, Any]], backbone: str) -> 
     _refuse(problems)
 
 
-def _problem(settings: VariantSettings, backbone: "CLIPSegForImageSegmentation", run: bool) -> str:
+def _problem(settings: KindSettings, backbone: "CLIPSegForImageSegmentation", run: bool) -> str:
     """Why a segmenter with these settings cannot be built or, with ``run``, trained; "" if it can."""
     import torch
 

@@ -28,7 +28,7 @@ from pydantic.fields import FieldInfo
 from pipeline.data import sources
 from pipeline.data.conventions import CONVENTIONS, CORRECTED
 from pipeline.data.sources import SPLIT_VARIANTS
-from pipeline.models.kinds import VariantSettings, kinds, parse_variant
+from pipeline.models.kinds import KindSettings, kinds, parse_variant
 from pipeline.runtime.atomic import write_json
 from pipeline.runtime.errors import PipelineError, run_command
 from pipeline.training.settings import TrainingSettings
@@ -249,7 +249,7 @@ class Variant(_Settings):
         description="Variant of uniform width from whose run on the same dataset with the same seed this one's widths "
         "by layer are learned, at the sum of its own schedule [studied]",
     )
-    settings: Annotated[SerializeAsAny[VariantSettings], BeforeValidator(parse_variant)]
+    settings: Annotated[SerializeAsAny[KindSettings], BeforeValidator(parse_variant)]
 
     @model_validator(mode="before")
     @classmethod
@@ -495,7 +495,7 @@ def schema() -> dict[str, Any]:
         own["properties"] = own["properties"] | shared | {"kind": {"const": name, "type": "string"}}
         definitions[settings.__name__] = own
         choices.append({"$ref": f"#/$defs/{settings.__name__}"})
-    definitions.pop("VariantSettings", None)
+    definitions.pop("KindSettings", None)
     variants = result["properties"]["variants"]
     variants["additionalProperties"] = {"oneOf": choices}
     for pattern in variants.get("patternProperties", {}):

@@ -100,7 +100,9 @@ def test_what_passed_is_not_checked_again(tmp_path, monkeypatch):
 
 def test_the_command_line(tmp_path):
     study = (
-        yaml.safe_load(DEMO[0].read_text()) | SMALL | {"ablations": {}, "joint": None, "leaks": None, "transfer": None}
+        yaml.safe_load(DEMO[0].read_text())
+        | SMALL
+        | {"ablations": {}, "joint": None, "leaks": None, "transfer": None, "tuning": None}
     )
     study["variants"]["telescopic"]["text_width"] = 17
     path = tmp_path / "study.yaml"

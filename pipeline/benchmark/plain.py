@@ -34,7 +34,7 @@ class PlainSegmenter(Segmenter):
 def build_plain(variant: dict, backbone: CLIPSegForImageSegmentation) -> PlainSegmenter:
     """As :func:`pipeline.models.variants.build_segmenter`."""
     segmenter = PlainSegmenter(backbone)
-    parse_variant(variant).build(segmenter)
+    parse_variant(variant).change(segmenter)
     return segmenter
 
 

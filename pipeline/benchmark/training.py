@@ -34,6 +34,7 @@ from pipeline.config import read_study
 from pipeline.cost.flops import executed_flops
 from pipeline.demo.tiny import write_tokenizer
 from pipeline.models.backbone import empty_backbone, full_size_config, random_backbone, tiny_config
+from pipeline.models.kinds import VariantSettings
 from pipeline.models.preprocessing import load_tokenizer
 from pipeline.models.segmenter import Segmenter
 from pipeline.models.textcache import TextCache
@@ -224,7 +225,11 @@ def trained_variants(files: Sequence[str], names: Sequence[str]) -> dict[str, di
         PipelineError: one is not in the study, or trains nothing.
     """
     study = read_study(*files)
-    trained = {name: entry for name, entry in study.variants.items() if entry.settings.kind != "zero_shot"}
+    trained = {
+        name: entry
+        for name, entry in study.variants.items()
+        if entry.settings.kind != "zero_shot" and isinstance(entry.settings, VariantSettings)
+    }
     for name in names:
         if name not in trained:
             raise PipelineError(f"--variants: {name!r} is not a trained variant; allowed: {', '.join(trained)}")

@@ -12,8 +12,8 @@ from transformers import CLIPSegConfig
 from pipeline.cost.flops import Cost, count_flops
 from pipeline.models.backbone import empty_backbone, full_size_config, tiny_config
 from pipeline.models.folder import read_config
-from pipeline.models.kinds import VariantSettings, parse_variant
-from pipeline.models.segmenter import Segmenter
+from pipeline.models.interface import SegmentationModel
+from pipeline.models.kinds import KindSettings, parse_variant
 from pipeline.models.variants import build_segmenter
 from pipeline.runtime.atomic import write_csv
 from pipeline.runtime.errors import PipelineError, run_command
@@ -64,7 +64,7 @@ def count_costs(variants: Mapping[str, Mapping[str, Any]], config: CLIPSegConfig
     return pd.DataFrame(rows)
 
 
-def _row(settings: VariantSettings, segmenter: Segmenter, cost: Cost) -> dict[str, Any]:
+def _row(settings: KindSettings, segmenter: SegmentationModel, cost: Cost) -> dict[str, Any]:
     trainable = settings.trainable_parameters(segmenter)
     total = sum(value.numel() for value in segmenter.parameters())
     return {

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from pipeline.models.segmenter import Segmenter
+from pipeline.models.interface import SegmentationModel
 
 # Above this many parameters the meta device counts faster than the CPU computes.
 SMALL = 20_000_000
@@ -34,7 +34,7 @@ class Cost(NamedTuple):
     training_flops: int | None
 
 
-def count_flops(segmenter: Segmenter, image_size: int) -> Cost:
+def count_flops(segmenter: SegmentationModel, image_size: int) -> Cost:
     """The cost of a segmenter on the meta device with eager attention.
 
     Args:
@@ -59,7 +59,7 @@ def fvcore_macs(module: nn.Module, *inputs: Tensor) -> int:
         return int(analysis.total())
 
 
-def executed_flops(segmenter: Segmenter, **inputs: Any) -> tuple[int, int | None]:
+def executed_flops(segmenter: SegmentationModel, **inputs: Any) -> tuple[int, int | None]:
     """What one forward with ``inputs`` computes, and what forward and backward do, by FlopCounterMode.
 
     Args:
@@ -79,10 +79,9 @@ def executed_flops(segmenter: Segmenter, **inputs: Any) -> tuple[int, int | None
         return forward, counter.get_total_flops()
 
 
-def _inputs(segmenter: Segmenter, image_size: int, device: str) -> tuple[Tensor, Tensor]:
-    context = segmenter.clipseg.config.text_config.max_position_embeddings
+def _inputs(segmenter: SegmentationModel, image_size: int, device: str) -> tuple[Tensor, Tensor]:
     pixels = torch.zeros(1, 3, image_size, image_size, device=device)
-    return pixels, torch.zeros(1, context, dtype=torch.long, device=device)
+    return pixels, torch.zeros(1, segmenter.context, dtype=torch.long, device=device)
 
 
 def _zeros(module: nn.Module) -> nn.Module:

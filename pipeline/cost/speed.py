@@ -16,6 +16,7 @@ from transformers import CLIPSegConfig
 from pipeline.cost.count import backbone_config
 from pipeline.models.backbone import random_backbone
 from pipeline.models.frozen import prepare_frozen
+from pipeline.models.interface import SegmentationModel
 from pipeline.models.merging import merge_adapters
 from pipeline.models.precision import autocast
 from pipeline.models.segmenter import Segmenter
@@ -34,17 +35,16 @@ SECONDS = 0.2
 
 
 @torch.inference_mode()
-def measure(segmenter: Segmenter, image_size: int, batch_size: int) -> dict[str, float | None]:
+def measure(segmenter: SegmentationModel, image_size: int, batch_size: int) -> dict[str, float | None]:
     """Seconds and memory of one forward; the memory is the GPU's, weights included, and None on a CPU.
 
     Args:
         segmenter: on its device, as :func:`pipeline.models.frozen.prepare_frozen` left it.
         image_size: side of the input, pixels.
     """
-    device = segmenter.clipseg.device.type
+    device = segmenter.device.type
     pixels = torch.rand(batch_size, 3, image_size, image_size, device=device)
-    context = segmenter.clipseg.config.text_config.max_position_embeddings
-    ids = torch.zeros(batch_size, context, dtype=torch.long, device=device)
+    ids = torch.zeros(batch_size, segmenter.context, dtype=torch.long, device=device)
 
     def forward() -> None:
         with autocast(device, segmenter.precision):
@@ -82,7 +82,7 @@ def measure_variants(
             sizes = set()
             for merged in (False, True):
                 segmenter = build_segmenter(value, random_backbone(config, seed=0)).to(device).eval()
-                if merged:
+                if merged and isinstance(segmenter, Segmenter):
                     merge_adapters(segmenter)
                 sizes.add(sum(1 for _ in segmenter.parameters()))
                 if merged and len(sizes) == 1:

@@ -7,15 +7,15 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from pipeline.models.frozen import prepare_frozen
+from pipeline.models.interface import SegmentationModel
 from pipeline.models.precision import autocast, computes
 from pipeline.models.preprocessing import normalise
-from pipeline.models.segmenter import Segmenter
 from pipeline.models.textcache import TextCache
 
 
 @torch.inference_mode()
 def maps_by_prompt_type(
-    segmenter: Segmenter,
+    segmenter: SegmentationModel,
     tokenizer: PreTrainedTokenizerBase,
     images: np.ndarray,
     prompts: Sequence[Sequence[str]],
@@ -23,15 +23,15 @@ def maps_by_prompt_type(
 ) -> Iterator[tuple[int, int, np.ndarray]]:
     """Yield position in ``prompts``, position in ``images`` and probability map: float32 (side, side), 0..1.
 
-    Images are encoded once: no adapter of the vision branch depends on the prompt, so only the text branch and the
-    decoder run again for each prompt. For each element of ``prompts`` the maps come in the order of the images.
+    Images are encoded once: no prompt changes their states, so only the text branch and the decoder run again for each
+    prompt. For each element of ``prompts`` the maps come in the order of the images.
 
     Args:
         images: (cases, side, side, 3) uint8 RGB.
         prompts: For each prompt type, one prompt per image.
     """
     segmenter.eval()
-    device = segmenter.clipseg.clip.text_projection.weight.device
+    device = segmenter.device
     precision = segmenter.precision if computes(device.type, segmenter.precision) else "fp32"
     # As its training did: a run is scored by the function that was trained, to the last bit.
     prepare_frozen(segmenter, precision)
@@ -49,7 +49,7 @@ def maps_by_prompt_type(
 
 
 def probability_maps(
-    segmenter: Segmenter, tokenizer: PreTrainedTokenizerBase, images: np.ndarray, prompts: Sequence[str]
+    segmenter: SegmentationModel, tokenizer: PreTrainedTokenizerBase, images: np.ndarray, prompts: Sequence[str]
 ) -> Iterator[np.ndarray]:
     """Yield one probability map per image, in order, as :func:`maps_by_prompt_type` does for one prompt per image."""
     for _, _, probability in maps_by_prompt_type(segmenter, tokenizer, images, [prompts], batch_size=32):

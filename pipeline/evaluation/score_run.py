@@ -20,8 +20,8 @@ from pipeline.evaluation.metrics import Target, upsample_probability
 from pipeline.evaluation.per_case import COLUMNS, EMPTY, SCORED, over_prompts
 from pipeline.evaluation.probability_maps import maps_by_prompt_type
 from pipeline.models.backbone import load_backbone
+from pipeline.models.interface import SegmentationModel
 from pipeline.models.preprocessing import load_tokenizer
-from pipeline.models.segmenter import Segmenter
 from pipeline.models.weights import load_weights
 from pipeline.runtime.atomic import write_csv
 from pipeline.runtime.errors import PipelineError, run_command
@@ -89,7 +89,7 @@ def score_case(split: PreparedSplit, index: int, masks: Sequence[np.ndarray], co
 
 
 def score_split(
-    segmenter: Segmenter,
+    segmenter: SegmentationModel,
     tokenizer: PreTrainedTokenizerBase,
     split: PreparedSplit,
     prompts: Sequence[Sequence[str]],
@@ -133,7 +133,7 @@ def by_prompt_type(types: Sequence[str], tables: Sequence[pd.DataFrame]) -> pd.D
 
 
 def score_dataset(
-    segmenter: Segmenter, tokenizer: PreTrainedTokenizerBase, split: PreparedSplit, options: argparse.Namespace
+    segmenter: SegmentationModel, tokenizer: PreTrainedTokenizerBase, split: PreparedSplit, options: argparse.Namespace
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """per_case.csv and per_prompt.csv of a run on one dataset.
 
@@ -154,7 +154,7 @@ def score_dataset(
 
 
 def score(
-    segmenter: Segmenter, tokenizer: PreTrainedTokenizerBase, options: argparse.Namespace
+    segmenter: SegmentationModel, tokenizer: PreTrainedTokenizerBase, options: argparse.Namespace
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """per_case.csv and per_prompt.csv of a run on all datasets that ``options`` name.
 

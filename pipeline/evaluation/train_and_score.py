@@ -8,8 +8,8 @@ import argparse
 
 from pipeline.data.sources import JOINT
 from pipeline.evaluation import kept, score_run
+from pipeline.models.interface import SegmentationModel
 from pipeline.models.preprocessing import load_tokenizer
-from pipeline.models.segmenter import Segmenter
 from pipeline.runtime.errors import PipelineError, run_command
 from pipeline.runtime.options import json_value
 from pipeline.runtime.progress import log
@@ -40,7 +40,7 @@ def main() -> None:
     words = [word for name, value in as_the_rule_does.items() for word in (f"--{name.replace('_', '-')}", str(value))]
     options = score_run.parser().parse_args(words)
 
-    def score(segmenter: Segmenter, device: str) -> None:
+    def score(segmenter: SegmentationModel, device: str) -> None:
         set_mode(device, deterministic=True, threads=options.threads)
         try:
             tables = score_run.score(segmenter.eval(), load_tokenizer(options.backbone), options)

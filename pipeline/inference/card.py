@@ -11,6 +11,7 @@ import pipeline
 from pipeline.data.sources import JOINT, Dataset, dataset_facts
 from pipeline.evaluation.per_case import SCORES, read_per_case, summarise
 from pipeline.fetching.clipseg import KnownFile
+from pipeline.models.kinds import parse_variant
 from pipeline.runtime.errors import PipelineError
 
 CITATION = Path(__file__).parents[2] / "CITATION.cff"
@@ -25,8 +26,8 @@ TEMPLATE = """---
 **Trained on phantoms**, drawn images in the layout of {{ title }}, with a tiny backbone. It shows how things work; its
 scores say nothing about {{ title }} or the paper.
 {% endif %}
-CLIPSeg for {{ title }} with {{ trained }} trained parameters, made by a reproduction of *Telescopic Adapters*
-(arXiv 2512.13855). It takes an image and a prompt, and gives a mask.
+{{ family }} for {{ title }} with {{ trained }} trained parameters, made by a reproduction of *Telescopic Adapters*
+(arXiv 2512.13855). It takes an image and a prompt{{ ignored }}, and gives a mask.
 
 ```sh
 python -m pipeline predict --run OWNER/NAME@REVISION --image scan.png --prompt "what to segment" --output masks
@@ -69,6 +70,7 @@ def model_card(
         dataset = manifest["run"].split("/")[0]
         facts = None if dataset == JOINT else dataset_facts(dataset)
         title = facts.title if facts else "several datasets"
+        prompted = parse_variant(manifest["configuration"]["variant"]).reads_prompt
         scores = summarise(read_per_case(run)) if (run / "per_case.csv").is_file() else None
         tables = {
             "Data": _data(manifest, None if phantoms else facts, f"phantoms of {title}" if phantoms else title),
@@ -76,12 +78,12 @@ def model_card(
             "Metrics": _metrics(scores),
         }
         metadata = ModelCardData(
-            base_model=backbone.repository if backbone else None,
+            base_model=backbone.repository if backbone and prompted else None,
             license="other",
             license_name="terms-of-the-training-data",
             library_name="telescopic-benchmark",
             pipeline_tag="image-segmentation",
-            tags=["clipseg", "adapters", "medical", *(["phantoms"] if phantoms else [])],
+            tags=[*(["clipseg", "adapters"] if prompted else []), "medical", *(["phantoms"] if phantoms else [])],
             model_name=manifest["run"],
             eval_results=[
                 EvalResult("image-segmentation", dataset, tables["Data"]["images"], metric, round(scores[metric], 6))
@@ -96,6 +98,8 @@ def model_card(
             title=title,
             trained=f"{manifest['trained_parameters']:,}",
             phantoms=phantoms,
+            family="CLIPSeg" if prompted else "A baseline without CLIPSeg",
+            ignored="" if prompted else ", which changes nothing",
             tables=tables,
             citations=[*_citations(), *([facts.citation] if facts else [])],
         )

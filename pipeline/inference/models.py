@@ -13,8 +13,8 @@ from pipeline.fetching.download import first_line
 from pipeline.models.backbone import load_backbone
 from pipeline.models.checkpoints import load_released_checkpoint
 from pipeline.models.folder import CONFIG, WEIGHTS
+from pipeline.models.interface import SegmentationModel
 from pipeline.models.preprocessing import load_tokenizer
-from pipeline.models.segmenter import Segmenter
 from pipeline.models.weights import load_weights, read_metadata
 from pipeline.runtime.atomic import read_json
 from pipeline.runtime.errors import PipelineError
@@ -32,7 +32,7 @@ _sha256 = functools.cache(file_sha256)
 class Model(NamedTuple):
     """Segmenters whose probabilities are averaged, the tokenizer of their prompts, and the side of their input."""
 
-    segmenters: list[Segmenter]
+    segmenters: list[SegmentationModel]
     tokenizer: PreTrainedTokenizerBase
     size: int
 
@@ -155,8 +155,8 @@ def load_checkpoint(path: Path, backbone: Path, image_size: int | None) -> Model
     return _model([segmenter], backbone, image_size or DEFAULT_SIZE)
 
 
-def _model(segmenters: list[Segmenter], backbone: Path, size: int) -> Model:
-    patch = segmenters[0].clipseg.config.vision_config.patch_size
-    if size <= 0 or size % patch:
-        raise PipelineError(f"--image-size: {size} is not a multiple of {patch}")
+def _model(segmenters: list[SegmentationModel], backbone: Path, size: int) -> Model:
+    multiple = segmenters[0].multiple
+    if size <= 0 or size % multiple:
+        raise PipelineError(f"--image-size: {size} is not a multiple of {multiple}")
     return Model(segmenters, load_tokenizer(backbone), size)

@@ -169,8 +169,10 @@ def main() -> None:
         model = load_runs(options.run, options.backbone, options.image_size)
     else:
         model = load_checkpoint(options.checkpoint, options.backbone or Path("results/backbone"), options.image_size)
-    context = model.segmenters[0].clipseg.config.text_config.max_position_embeddings
-    warn_of_cut_prompts(model.tokenizer, [request.prompt for request in requests], context)
+    if context := model.segmenters[0].context:
+        warn_of_cut_prompts(model.tokenizer, [request.prompt for request in requests], context)
+    else:
+        log("this model reads no prompt: whatever it says, the mask is the same")
     rows, errors, scaled = [], [], []
     with compute_device() as device:
         for segmenter in model.segmenters:

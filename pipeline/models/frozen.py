@@ -9,6 +9,7 @@ from transformers.models.clipseg.modeling_clipseg import CLIPSegMLP
 
 from pipeline.models.attention import CPU_HALF
 from pipeline.models.backbone import with_attention
+from pipeline.models.interface import SegmentationModel
 from pipeline.models.precision import AUTOCAST
 from pipeline.models.segmenter import Segmenter
 
@@ -17,7 +18,7 @@ PRODUCTS = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 
 
 @torch.no_grad()
-def prepare_frozen(segmenter: Segmenter, precision: str) -> None:
+def prepare_frozen(segmenter: SegmentationModel, precision: str) -> None:
     """Rewrite the frozen weights that the forward uses each time; what a run stores has none of them.
 
     - quick_gelu(x) = x sigmoid(1.702 x) = silu(1.702 x) / 1.702: where an MLP is frozen, its first matrix takes the
@@ -31,10 +32,12 @@ def prepare_frozen(segmenter: Segmenter, precision: str) -> None:
     Args:
         precision: fp32, fp16 or bf16.
     """
+    segmenter.precision, dtype = precision, AUTOCAST.get(precision, torch.float32)
+    if not isinstance(segmenter, Segmenter):
+        return
     clipseg = segmenter.clipseg
     if (precision, clipseg.device.type, clipseg.config.vision_config._attn_implementation) == ("bf16", "cpu", "sdpa"):
         with_attention(clipseg, CPU_HALF)
-    segmenter.precision, dtype = precision, AUTOCAST.get(precision, torch.float32)
     mapped = {module for place, module in segmenter.operations().items() if place in segmenter.adapters}
     for module in _used_each_time(segmenter):
         if isinstance(module, CLIPSegMLP) and _foldable(module) and module.fc1 not in mapped:

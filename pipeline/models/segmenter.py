@@ -35,7 +35,7 @@ from torch.nn.functional import interpolate
 from torch.utils.checkpoint import checkpoint
 from transformers import CLIPSegForImageSegmentation
 
-from pipeline.models.shapes import difference, shapes_of
+from pipeline.models.interface import SegmentationModel
 from pipeline.models.widths import Features
 
 OPERATIONS = {
@@ -51,22 +51,21 @@ OPERATIONS = {
 """The norms and linears of a transformer layer: where they stand, by their names in places."""
 
 
-class Segmenter(nn.Module):
+class Segmenter(SegmentationModel):
     """A CLIPSeg with everything frozen, to which a variant's ``attach`` adds adapters or unfreezes parts.
 
     Args:
         clipseg: the backbone. It is taken over, not copied.
-
-    Attributes:
-        precision: fp32, fp16 or bf16: what a run was trained in, and is used in where the device computes it.
     """
+
+    recomputes = True
 
     def __init__(self, clipseg: CLIPSegForImageSegmentation):
         super().__init__()
         self.clipseg = clipseg.requires_grad_(False)
         self.adapters = nn.ModuleDict()
-        self.gradient_checkpointing = False
-        self.precision = "fp32"
+        self.context = clipseg.config.text_config.max_position_embeddings
+        self.multiple = clipseg.config.vision_config.patch_size
 
     # ---------------------------------------------------------------- what is trained
 
@@ -163,28 +162,9 @@ class Segmenter(nn.Module):
         )
         return {name: value for name, value in self.clipseg.named_parameters() if not name.startswith(unused)}
 
-    def trainable_parameters(self) -> dict[str, nn.Parameter]:
-        """Names and tensors that training updates."""
-        return {name: value for name, value in self.named_parameters() if value.requires_grad}
-
-    def trained_state(self) -> dict[str, Tensor]:
-        """What a run stores: the trainable parameters and the buffers of the adapters (batch norm statistics)."""
-        buffers = {f"adapters.{name}": value for name, value in self.adapters.named_buffers()}
-        return {**self.trainable_parameters(), **buffers}
-
-    def load_trained_state(self, state: Mapping[str, Tensor]) -> None:
-        """Copy what :meth:`trained_state` gave into this segmenter.
-
-        Raises:
-            ValueError: names or shapes differ; the message lists them.
-        """
-        own = self.trained_state()
-        reason = difference(shapes_of(own), shapes_of(state))
-        if reason:
-            raise ValueError(f"weights do not fit this variant: {reason}")
-        with torch.no_grad():
-            for name, tensor in own.items():
-                tensor.copy_(state[name])
+    def trained_buffers(self) -> dict[str, Tensor]:
+        """Those of the adapters; the backbone's stay as they are."""
+        return {f"adapters.{name}": value for name, value in self.adapters.named_buffers()}
 
     # ---------------------------------------------------------------- encoders
 
@@ -275,11 +255,19 @@ class Segmenter(nn.Module):
         outputs = list(self._run_layers("vision", x, 0, self.vision_depth))
         return [outputs[layer] for layer in self.clipseg.config.extract_layers]
 
+    def cached_bytes(self, side: int) -> int | None:
+        """See :meth:`SegmentationModel.cached_bytes`; none where a vision layer is trained."""
+        if self.first_trained_layer("vision") < self.vision_depth:
+            return None
+        config = self.clipseg.config
+        tokens = (side // config.vision_config.patch_size) ** 2 + 1
+        return len(config.extract_layers) * tokens * config.vision_config.hidden_size * 4
+
     def _with_room(self, input_ids: Tensor) -> Tensor:
         """Prompts cut to the positions that learned context leaves, with an EOS at the end of those that are cut."""
         if "text_context" not in self.adapters:
             return input_ids
-        room = self.clipseg.config.text_config.max_position_embeddings - len(self.adapters["text_context"])
+        room = self.context - len(self.adapters["text_context"])
         cut = input_ids[:, :room].clone()
         if input_ids.shape[1] > room:
             cut[:, -1] = torch.where(input_ids.argmax(dim=1) < room, cut[:, -1], input_ids.amax(dim=1))

@@ -6,25 +6,26 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from pipeline.models.interface import SegmentationModel
 from pipeline.models.preprocessing import crop_to_longest, tokenise
-from pipeline.models.segmenter import Segmenter
 
 PROMPTS_PER_PASS = 256
 
 
 class TextCache:
-    """What :meth:`Segmenter.text_prefix` gives for a fixed list of prompts, on the segmenter's device.
+    """What :meth:`SegmentationModel.text_prefix` gives for a fixed list of prompts, on the segmenter's device.
 
     Args:
-        segmenter: decides how much of the text branch is frozen.
+        segmenter: decides how much of the text branch is frozen, and whether a prompt is read at all.
         prompts: distinct strings.
     """
 
-    def __init__(self, segmenter: Segmenter, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str]):
-        context = segmenter.clipseg.config.text_config.max_position_embeddings
-        device = segmenter.clipseg.clip.text_projection.weight.device
+    def __init__(self, segmenter: SegmentationModel, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str]):
         self._position = {prompt: index for index, prompt in enumerate(prompts)}
-        input_ids = crop_to_longest(tokenise(tokenizer, prompts, context)[0]).to(device)
+        self._prefix: dict[str, Tensor] = {}
+        if not segmenter.context:
+            return
+        input_ids = crop_to_longest(tokenise(tokenizer, prompts, segmenter.context)[0]).to(segmenter.device)
         passes = [segmenter.text_prefix(part) for part in input_ids.split(PROMPTS_PER_PASS)]
         self._prefix = {key: torch.cat([part[key] for part in passes]) for key in passes[0]}
 

@@ -5,8 +5,8 @@ from typing import Any
 
 from transformers import CLIPSegForImageSegmentation
 
-from pipeline.models.kinds import VariantSettings, kinds, parse_variant
-from pipeline.models.segmenter import Segmenter
+from pipeline.models.interface import SegmentationModel
+from pipeline.models.kinds import KindSettings, kinds, parse_variant
 
 # Variants of the paper that are a kind with settings other than its defaults.
 _NAMED = {"uniform": {"kind": "telescopic", "schedule": "uniform"}}
@@ -18,13 +18,13 @@ def list_variants() -> list[str]:
 
 
 def build_segmenter(
-    variant: str | Mapping[str, Any] | VariantSettings, backbone: CLIPSegForImageSegmentation
-) -> Segmenter:
-    """A segmenter with ``variant``'s modules attached and everything else frozen.
+    variant: str | Mapping[str, Any] | KindSettings, backbone: CLIPSegForImageSegmentation
+) -> SegmentationModel:
+    """The model of ``variant``: as a rule a CLIPSeg with its modules attached and everything else frozen.
 
     Args:
         variant: a name from :func:`list_variants`, an entry of ``variants`` in config.yaml, or parsed settings.
-        backbone: CLIPSeg; taken over by the segmenter, so load it afresh for each one.
+        backbone: CLIPSeg; taken over by the model, so load it afresh for each one.
 
     Raises:
         ValueError: unknown name, or settings that do not validate.
@@ -33,7 +33,5 @@ def build_segmenter(
         if variant not in list_variants():
             raise ValueError(f"variant {variant!r} is unknown; allowed: {', '.join(list_variants())}")
         variant = _NAMED.get(variant, {"kind": variant})
-    settings = variant if isinstance(variant, VariantSettings) else parse_variant(dict(variant))
-    segmenter = Segmenter(backbone)
-    settings.build(segmenter)
-    return segmenter
+    settings = variant if isinstance(variant, KindSettings) else parse_variant(dict(variant))
+    return settings.build(backbone)

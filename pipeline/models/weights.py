@@ -10,16 +10,16 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from transformers import CLIPSegForImageSegmentation
 
-from pipeline.models.segmenter import Segmenter
+from pipeline.models.interface import SegmentationModel
 from pipeline.models.variants import build_segmenter
 from pipeline.runtime.atomic import atomic_path
 from pipeline.runtime.errors import PipelineError
 
 
 def save_weights(
-    path: str | Path, segmenter: Segmenter, variant_settings: Mapping[str, Any], extra: Mapping[str, str]
+    path: str | Path, segmenter: SegmentationModel, variant_settings: Mapping[str, Any], extra: Mapping[str, str]
 ) -> None:
-    """Write :meth:`Segmenter.trained_state`, the variant's settings and the precision; equal content gives equal bytes.
+    """Write :meth:`SegmentationModel.trained_state`, the variant's settings and the precision; bytes follow content.
 
     Args:
         path: written in place; wrap it in :func:`pipeline.runtime.atomic.atomic_path`.
@@ -58,7 +58,7 @@ def _sort_metadata(path: Path) -> None:
         file.write(text.ljust(length))
 
 
-def load_weights(path: str | Path, backbone: CLIPSegForImageSegmentation) -> Segmenter:
+def load_weights(path: str | Path, backbone: CLIPSegForImageSegmentation) -> SegmentationModel:
     """The segmenter of a run, in evaluation mode.
 
     Args:

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from pipeline.models.frozen import prepare_frozen
+from pipeline.models.interface import SegmentationModel
 from pipeline.models.precision import autocast
 from pipeline.models.preprocessing import normalise
-from pipeline.models.segmenter import Segmenter
 from pipeline.models.textcache import TextCache
 from pipeline.runtime.errors import PipelineError
 from pipeline.runtime.progress import duration, log
@@ -67,14 +67,14 @@ def to_device(images: np.ndarray, masks: np.ndarray, device: str) -> CaseTensors
 
 
 @torch.no_grad()
-def cache_vision(segmenter: Segmenter, splits: Sequence[CaseTensors], batch_size: int, autocast: Callable) -> None:
+def cache_vision(
+    segmenter: SegmentationModel, splits: Sequence[CaseTensors], batch_size: int, autocast: Callable
+) -> None:
     """Compute the vision states of ``splits`` once, if the encoder is frozen and they fit."""
-    if segmenter.first_trained_layer("vision") < segmenter.vision_depth:
+    each = segmenter.cached_bytes(splits[0].images.shape[1])
+    if each is None:
         return
-    config = segmenter.clipseg.config
-    side, patch = splits[0].images.shape[1], config.vision_config.patch_size
-    tokens = (side // patch) ** 2 + 1
-    size = sum(map(len, splits)) * len(config.extract_layers) * tokens * config.vision_config.hidden_size * 4
+    size = sum(map(len, splits)) * each
     free = torch.cuda.mem_get_info()[0] if splits[0].images.is_cuda else psutil.virtual_memory().available
     if size > CACHE_SHARE * free:
         log(f"vision states would take {size / 2**30:.1f} GiB: not cached")
@@ -133,7 +133,7 @@ class Trainer:
 
     def __init__(
         self,
-        segmenter: Segmenter,
+        segmenter: SegmentationModel,
         text: TextCache,
         train: CaseTensors,
         val: CaseTensors,
@@ -152,8 +152,8 @@ class Trainer:
         segmenter.gradient_checkpointing = settings.gradient_checkpointing
         self.parameters = list(segmenter.trainable_parameters().values())
         self.precision = precision_on(self.device, settings.precision)
-        # Of the mask refinement's batch norm.
-        self.statistics = [value for value in segmenter.adapters.buffers() if value.is_floating_point()]
+        # Of batch norms.
+        self.statistics = [value for value in segmenter.trained_buffers().values() if value.is_floating_point()]
         graph = settings.cuda_graph and self.device == "cuda"
         self.optimizer = make_optimizer(segmenter.trainable_parameters(), settings, capturable=graph)
         self.warmup = make_warmup(self.optimizer, settings.warmup_steps)

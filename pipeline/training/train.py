@@ -15,9 +15,9 @@ import torch
 from pipeline.data.prompts import EVALUATION, all_prompts, draw_prompt
 from pipeline.data.tensors import PreparedSplit, load_split
 from pipeline.models.backbone import load_backbone
+from pipeline.models.interface import SegmentationModel
 from pipeline.models.kinds import parse_variant
 from pipeline.models.preprocessing import load_tokenizer
-from pipeline.models.segmenter import Segmenter
 from pipeline.models.textcache import TextCache
 from pipeline.models.variants import build_segmenter
 from pipeline.models.weights import save_weights
@@ -44,7 +44,7 @@ HISTORY_COLUMNS += ["seconds", "images_per_second"]
 
 
 def make_trainer(
-    segmenter: Segmenter, tensors: Path, backbone: Path, settings: TrainingSettings, seed: int, name: str
+    segmenter: SegmentationModel, tensors: Path, backbone: Path, settings: TrainingSettings, seed: int, name: str
 ) -> Trainer:
     """A trainer for ``segmenter`` with the data of a tensors folder, all on the segmenter's device.
 
@@ -55,7 +55,7 @@ def make_trainer(
         backbone: folder of the pretrained CLIPSeg; for its tokenizer.
         name: what log lines and errors call this run.
     """
-    device = segmenter.clipseg.device.type
+    device = segmenter.device.type
 
     def share(split: PreparedSplit) -> tuple[pd.DataFrame, CaseTensors]:
         keep = nested_subset(list(split.cases["case"]), settings.train_fraction, seed)
@@ -87,7 +87,7 @@ def make_trainer(
 
 def train_run(
     tensors: Path, backbone: Path, variant: dict, settings: TrainingSettings, seed: int, threads: int, state: Path,
-    output: Path, name: str, then: Callable[[Segmenter, str], None] | None = None, alike: Sequence[str] = (),
+    output: Path, name: str, then: Callable[[SegmentationModel, str], None] | None = None, alike: Sequence[str] = (),
     trial: bool = False,
 ) -> None:  # fmt: skip
     """Train, resuming from ``state`` if it fits, and write the run's files into ``output``.
@@ -197,7 +197,7 @@ def fit_or_explain(trainer: Trainer, state: Path, fingerprint: str) -> Progress:
         )
     else:
         fix = "not even one fits: free the device of other processes"
-    if not settings.gradient_checkpointing:
+    if trainer.segmenter.recomputes and not settings.gradient_checkpointing:
         fix += ", or set training.gradient_checkpointing to true (slower, the same numbers)"
     raise PipelineError(f"{trainer.name}: out of memory with {images} images at a time; {fix}")
 

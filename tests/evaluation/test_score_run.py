@@ -6,12 +6,16 @@ import numpy as np
 import pandas as pd
 import pytest
 from evaluation_support import call
+from model_support import trained_start
 from scoring_support import plain_probabilities, plain_scores
 
 from pipeline.data.tensors import load_split
 from pipeline.evaluation import score_run
 from pipeline.evaluation.per_case import COLUMNS, SCORED, read_per_case, read_per_prompt
+from pipeline.models.backbone import load_backbone
+from pipeline.models.interface import ImageModel
 from pipeline.models.segmenter import Segmenter
+from pipeline.models.weights import save_weights
 from pipeline.runtime.errors import PipelineError
 
 
@@ -109,3 +113,17 @@ def test_cases_that_share_no_prompt_type(study, score, tmp_path):
     path.write_text(first + "".join(row.replace('""p', f'""q{at}') for at, row in enumerate(others)))
     with pytest.raises(PipelineError, match="the test cases share no prompt type but p0, of q0"):
         score("busi", results=results)
+
+
+def test_a_model_that_reads_no_prompt_is_scored_once_an_image(study, tmp_path, monkeypatch):
+    variant = {"kind": "unet", "channels": [4, 4, 4, 4, 4]}
+    model = trained_start(variant, load_backbone(study.options["backbone"]))
+    save_weights(tmp_path / "weights.safetensors", model, variant, {})
+    options = study.options | {"weights": tmp_path / "weights.safetensors", "per_prompt": tmp_path / "per_prompt.csv"}
+    calls, forward = [], ImageModel.vision_states
+    monkeypatch.setattr(ImageModel, "vision_states", lambda self, x: calls.append(len(x)) or forward(self, x))
+    call(score_run.main, tensors=study.results / "tensors/busi", output=tmp_path / "per_case.csv", **options)
+    assert calls == [2, 2, 1]
+    table = read_per_prompt(tmp_path).pivot(index="case", columns="prompt_type", values="predicted_pixels")
+    assert (table["p1"] == table["p0"]).all() and (table["p2"] == table["p0"]).all() and table["p0"].max() > 0
+    assert (read_per_case(tmp_path)["dsc_prompt_sd"] == 0).all()

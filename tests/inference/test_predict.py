@@ -201,3 +201,15 @@ def test_the_command_as_users_type_it(study, images, tmp_path):
     assert done.returncode == 0, done.stderr
     assert len(list((tmp_path / "output").iterdir())) == 5
     assert "2 masks and overlays in" in done.stderr
+
+
+def test_a_model_that_reads_no_prompt(study, segment, tmp_path, capsys):
+    variant = {"kind": "unet", "channels": [4, 4, 4, 4, 4]}
+    model = trained_start(variant, load_backbone(study.results / "backbone"))
+    (tmp_path / "run").mkdir()
+    save_weights(tmp_path / "run/weights.safetensors", model, variant, {})
+    backbone = study.results / "backbone"
+    one, other = (segment(run=tmp_path / "run", prompt=prompt, backbone=backbone) for prompt in ("polyp", "sky"))
+    assert "reads no prompt" in capsys.readouterr().err
+    masks = [np.asarray(Image.open(folder / "wide.png_mask.png")) for folder in (one, other)]
+    assert masks[0].shape == (70, 120) and (masks[0] == masks[1]).all() and set(np.unique(masks[0])) == {0, 255}

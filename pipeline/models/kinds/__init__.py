@@ -1,4 +1,4 @@
-"""The registry of variant kinds: what each one is configured by, and how it changes a frozen CLIPSeg.
+"""The registry of variant kinds: what each one is configured by, and the model that it makes.
 
 A kind is one module in this folder with a registered settings class; it is discovered automatically.
 """
@@ -6,14 +6,17 @@ A kind is one module in this folder with a registered settings class; it is disc
 import importlib
 import pkgutil
 import re
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 if TYPE_CHECKING:
+    from transformers import CLIPSegForImageSegmentation
+
+    from pipeline.models.interface import SegmentationModel
     from pipeline.models.segmenter import Segmenter
 
-_KINDS: dict[str, type["VariantSettings"]] = {}
+_KINDS: dict[str, type["KindSettings"]] = {}
 
 
 def each_once(values: list) -> list:
@@ -39,22 +42,47 @@ SubLayers = Annotated[list[Literal["attention", "mlp"]], AfterValidator(each_onc
 Parts = Annotated[list[Literal["vision", "text", "decoder"]], AfterValidator(each_once)]
 
 
-class VariantSettings(BaseModel):
-    """What all kinds share. Subclasses add their own settings and :meth:`attach`.
+class KindSettings(BaseModel):
+    """What all kinds share. Subclasses add their own settings and :meth:`build`.
 
     What a variant is called and how it is trained are the study's (:class:`pipeline.config.Variant`), not the kind's.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    reads_prompt: ClassVar[bool] = True
 
     kind: str
+
+    def build(self, backbone: "CLIPSegForImageSegmentation") -> "SegmentationModel":
+        """The model, on the backbone's device; it takes the backbone over, or leaves it alone."""
+        raise NotImplementedError
+
+    def changes(self) -> dict[str, Any]:
+        """The kind and those settings that differ from its defaults, JSON-ready."""
+        return self.model_dump(mode="json", exclude_defaults=True) | {"kind": self.kind}
+
+    def trainable_parameters(self, segmenter: "SegmentationModel") -> int:
+        """How many parameters a table calls trainable: as a rule all that training updates."""
+        return sum(value.numel() for value in segmenter.trainable_parameters().values())
+
+
+class VariantSettings(KindSettings):
+    """What the kinds share that change a frozen CLIPSeg. Subclasses add their own settings and :meth:`attach`."""
+
     unfreeze: list[Annotated[str, AfterValidator(_pattern)]] = Field(
         [],
         description="Parameters of CLIPSeg that are trained as well, as regular expressions for whole names, such as "
         "decoder\\..* [studied]",
     )
 
-    def build(self, segmenter: "Segmenter") -> None:
+    def build(self, backbone: "CLIPSegForImageSegmentation") -> "Segmenter":
+        from pipeline.models.segmenter import Segmenter
+
+        segmenter = Segmenter(backbone)
+        self.change(segmenter)
+        return segmenter
+
+    def change(self, segmenter: "Segmenter") -> None:
         """Attach this kind's modules, and unfreeze what the settings name."""
         # By the names before attaching: peft puts its modules around CLIPSeg's.
         chosen = [value for pattern in self.unfreeze for value in segmenter.matching(pattern)]
@@ -62,17 +90,9 @@ class VariantSettings(BaseModel):
         for value in chosen:
             value.requires_grad_(True)
 
-    def changes(self) -> dict[str, Any]:
-        """The kind and those settings that differ from its defaults, JSON-ready."""
-        return self.model_dump(mode="json", exclude_defaults=True) | {"kind": self.kind}
-
     def attach(self, segmenter: "Segmenter") -> None:
         """Add this kind's modules to ``segmenter`` and mark what training updates. All else stays frozen."""
         raise NotImplementedError
-
-    def trainable_parameters(self, segmenter: "Segmenter") -> int:
-        """How many parameters a table calls trainable: as a rule all that training updates."""
-        return sum(value.numel() for value in segmenter.trainable_parameters().values())
 
 
 class LayerSettings(VariantSettings):
@@ -87,9 +107,9 @@ class LayerSettings(VariantSettings):
 
 
 def register(kind: str):
-    """Class decorator: makes a :class:`VariantSettings` subclass available as ``kind`` in config.yaml."""
+    """Class decorator: makes a :class:`KindSettings` subclass available as ``kind`` in config.yaml."""
 
-    def add(settings: type[VariantSettings]) -> type[VariantSettings]:
+    def add(settings: type[KindSettings]) -> type[KindSettings]:
         if kind in _KINDS and _KINDS[kind].__qualname__ != settings.__qualname__:
             raise ValueError(f"variant kind {kind!r} is registered twice: {_KINDS[kind]} and {settings}")
         _KINDS[kind] = settings
@@ -98,14 +118,14 @@ def register(kind: str):
     return add
 
 
-def kinds() -> dict[str, type[VariantSettings]]:
+def kinds() -> dict[str, type[KindSettings]]:
     """All registered kinds by name."""
     for module in pkgutil.iter_modules(__path__):
         importlib.import_module(f"{__name__}.{module.name}")
     return dict(sorted(_KINDS.items()))
 
 
-def parse_variant(value: dict[str, Any]) -> VariantSettings:
+def parse_variant(value: dict[str, Any]) -> KindSettings:
     """Validate a variant's settings; the key ``kind`` says which class they are checked against.
 
     Raises:
