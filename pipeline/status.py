@@ -64,7 +64,7 @@ def error_line(lines: Sequence[str]) -> str | None:
     if not lines:
         return None
     if lines[-1].startswith("error: "):
-        return lines[-1].removeprefix("error: ")
+        return lines[-1]
     raised = any(line.startswith("Traceback (most recent call last)") for line in lines)
     return lines[-1] if raised and re.match(r"[\w.]+(Error|Exception|Interrupt)\b", lines[-1]) else None
 

@@ -55,7 +55,7 @@ def test_every_training_has_a_state(study):
     found = only(study)
     assert found.done == ["busi/telescopic/seed41", "busi/zero_shot/seed41"]
     assert found.running == {"busi/uniform/seed41": Running(7, 200, 0.7811, 4200)}
-    assert found.failed == {"busi/lora/seed41": "out of memory with 32 images at a time; 8 fit"}
+    assert found.failed == {"busi/lora/seed41": "error: out of memory with 32 images at a time; 8 fit"}
     # It wrote nothing for ten hours: whatever ran it has ended.
     assert found.waiting == ["busi/decoder_only/seed41", "busi/vlsm_dense/seed41"]
     assert found.left == 3 * 600 + 4200
@@ -67,7 +67,7 @@ def test_what_is_printed(study, tmp_path):
     assert [line.split() for line in lines if line.startswith("busi/uniform")] == [
         ["busi/uniform/seed41", "7/200", "78.1", "1", "h", "10", "min"]
     ]
-    assert f"{tmp_path}/logs/train/busi/lora/seed41.log: out of memory with 32 images at a time; 8 fit" in lines
+    assert f"{tmp_path}/logs/train/busi/lora/seed41.log: error: out of memory with 32 images at a time; 8 fit" in lines
 
 
 def test_a_training_that_has_just_begun_and_one_that_resumed_are_running(study, tmp_path):
