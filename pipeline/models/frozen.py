@@ -38,6 +38,8 @@ def prepare_frozen(segmenter: SegmentationModel, precision: str) -> None:
     clipseg = segmenter.clipseg
     if (precision, clipseg.device.type, clipseg.config.vision_config._attn_implementation) == ("bf16", "cpu", "sdpa"):
         with_attention(clipseg, CPU_HALF)
+    # On a CPU the forward computes these in float32.
+    kept = set(clipseg.decoder.transposed_convolution.modules()) if clipseg.device.type == "cpu" else set()
     mapped = {module for place, module in segmenter.operations().items() if place in segmenter.adapters}
     for module in _used_each_time(segmenter):
         if isinstance(module, CLIPSegMLP) and _foldable(module) and module.fc1 not in mapped:
@@ -45,7 +47,7 @@ def prepare_frozen(segmenter: SegmentationModel, precision: str) -> None:
             module.fc1.weight.mul_(QUICK_GELU)
             module.fc1.bias.mul_(QUICK_GELU)
             module.fc2.weight.div_(QUICK_GELU)
-        if _frozen(module) and dtype != torch.float32:
+        if _frozen(module) and dtype != torch.float32 and module not in kept:
             for name, value in list(module.named_parameters()):
                 setattr(module, name, nn.Parameter(value.to(dtype), requires_grad=False))
 

@@ -352,6 +352,10 @@ class Segmenter(SegmentationModel):
         patch = self.clipseg.config.vision_config.patch_size
         grid = (size[0] // patch, size[1] // patch)
         x = x[:, 1:].transpose(1, 2).unflatten(2, grid)
+        if x.is_cpu and torch.is_autocast_enabled("cpu"):
+            # In bf16 on a CPU, PyTorch 2.13's transposed convolution has wrong gradients.
+            with torch.autocast("cpu", enabled=False):
+                return decoder.transposed_convolution(x.float())
         return decoder.transposed_convolution(x)
 
     def forward(
