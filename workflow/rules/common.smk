@@ -47,8 +47,12 @@ if workflow.is_main_process and locks.is_dir() and any(locks.iterdir()):
         f"{locks}: locked by another Snakemake or by one that was killed; if none is running: snakemake --unlock"
     )
 
-# How jobs share a GPU; pipeline.runtime.lease reads it.
-os.environ.update(PIPELINE_RUNS_PER_GPU=str(STUDY.jobs.runs_per_gpu))
+# How jobs share a GPU (pipeline.runtime.lease reads it), and how a training scores its run: no parameters of their rules, so that
+# a change of them trains nothing.
+os.environ.update(
+    PIPELINE_RUNS_PER_GPU=str(STUDY.jobs.runs_per_gpu),
+    PIPELINE_SCORING=compact(STUDY.evaluation.model_dump(include={"threshold", "batch_size"})),
+)
 if STUDY.jobs.portable:
     os.environ.update(portable.ENVIRONMENT)
 

@@ -64,10 +64,6 @@ if PLAN.learned:
             " --output {output:q} > {log:q} 2>&1"
 
 
-# How the process that trained a run scores it. No parameter of the rule: a change of it scores again, and trains nothing.
-SCORING = compact(STUDY.evaluation.model_dump(include={"threshold", "batch_size"}))
-
-
 # Beside a GPU the loop keeps one core busy: with --cores 8 eight GPUs train.
 rule train:
     input:
@@ -105,4 +101,4 @@ rule train:
         " --name {wildcards.dataset}/{wildcards.variant}/seed{wildcards.seed}"
         " --tensors {input.tensors:q} --backbone {input.backbone:q} --variant {params.variant:q} {params.more}"
         " --training {params.training:q} --seed {wildcards.seed} --threads {params.threads} --state {params.state:q}"
-        " --scoring {SCORING:q} --output {params.folder:q} > {log:q} 2>&1"
+        ' --scoring "$PIPELINE_SCORING" --output {params.folder:q} > {log:q} 2>&1'
