@@ -43,6 +43,7 @@ from pipeline.runtime.atomic import write_csv
 from pipeline.runtime.errors import PipelineError, run_command
 from pipeline.runtime.lease import compute_device
 from pipeline.runtime.manifest import device_name, peak_memory_mib
+from pipeline.runtime.options import json_value
 from pipeline.runtime.progress import log
 from pipeline.training.determinism import set_mode
 from pipeline.training.loop import Trainer, to_device
@@ -188,7 +189,7 @@ class Bench:
 
         Args:
             variant: settings of its kind.
-            training: other settings of training than the defaults.
+            training: further settings of the training; ``fast`` alone has ``deterministic`` and ``cuda_graph``.
         """
         settings = TrainingSettings(batch_size=batch_size, **training)
         row = self._run(_measure, way, settings, variant, self.pairs, *self._options)
@@ -202,11 +203,13 @@ class Bench:
         return row
 
 
-def benchmark(bench: Bench, variants: Mapping[str, dict], batch_sizes: Sequence[int]) -> Iterator[pd.DataFrame]:
+def benchmark(
+    bench: Bench, variants: Mapping[str, dict], batch_sizes: Sequence[int], training: Mapping[str, Any] | None = None
+) -> Iterator[pd.DataFrame]:
     """Two rows, plain and fast, for each variant and batch size; ``variants`` are settings by name."""
     for (variant, settings), batch_size in itertools.product(variants.items(), batch_sizes):
         names = {"variant": variant, "batch_size": batch_size}
-        rows = [{**names, "way": way, **bench.measure(way, settings, batch_size)} for way in WAYS]
+        rows = [{**names, "way": way, **bench.measure(way, settings, batch_size, **training or {})} for way in WAYS]
         plain, fast = rows
         log(
             f"{variant}, batch {batch_size}, {fast['device']}, {fast['precision']}: "
@@ -244,13 +247,19 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=800, help="images in the epoch; Kvasir-SEG trains on 800")
     parser.add_argument("--size", choices=list(CONFIGS), default="full", help="of the backbone and the images")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
+    parser.add_argument(
+        "--training",
+        type=json_value("--training", dict),
+        default={},
+        help='further settings as JSON, such as {"precision": "bf16"} or {"cuda_graph": true}; plain is fp32 on a CPU',
+    )
     parser.add_argument("--no-warm-up", dest="warm_up", action="store_false", help="measure the first epoch")
     parser.add_argument("--output", type=Path, help="CSV file")
     arguments = parser.parse_args()
     variants = trained_variants(arguments.config, arguments.variants)
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder), arguments.cases, arguments.size, arguments.threads, arguments.warm_up)
-        table = pd.concat(benchmark(bench, variants, arguments.batch_sizes), ignore_index=True)
+        table = pd.concat(benchmark(bench, variants, arguments.batch_sizes, arguments.training), ignore_index=True)
     print(table.to_string(index=False, float_format=lambda value: f"{value:.2f}"))
     if arguments.output:
         write_csv(arguments.output, table)
