@@ -69,7 +69,7 @@ rule pet_lists:
         f"{R}/logs/pet_lists.log",
     conda:
         ENVIRONMENT
-    threads: 2
+    threads: min(2, STUDY.jobs.threads)
     params:
         code=digest("pipeline.data.pet_lists"),
     shell:
@@ -93,7 +93,7 @@ if MADE := [name for name in map(origin, PLAN.datasets) if name != JOINT and dat
             dataset="|".join(MADE),
         conda:
             ENVIRONMENT
-        threads: 2
+        threads: min(2, STUDY.jobs.threads)
         params:
             code=digest("pipeline.data.own_lists"),
             entry=lambda wildcards: entry(wildcards.dataset),
@@ -119,7 +119,7 @@ rule standardise:
         f"{R}/logs/standardise_{{dataset}}.log",
     conda:
         ENVIRONMENT
-    threads: 2
+    threads: min(2, STUDY.jobs.threads)
     resources:
         mem_mb=memory(1500),
         runtime=30,
@@ -148,7 +148,7 @@ rule verify:
         f"{R}/logs/verify_{{dataset}}.log",
     conda:
         ENVIRONMENT
-    threads: 2
+    threads: min(2, STUDY.jobs.threads)
     resources:
         mem_mb=memory(1500),
         runtime=30,
@@ -174,7 +174,7 @@ rule tensors:
         f"{R}/logs/tensors_{{dataset}}.log",
     conda:
         ENVIRONMENT
-    threads: 2
+    threads: min(2, STUDY.jobs.threads)
     resources:
         mem_mb=memory(1500),
         runtime=30,
