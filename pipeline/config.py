@@ -513,11 +513,12 @@ def merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]
 
 
 def read_study(*paths: str | Path) -> Study:
-    """Read config.yaml and its overlays, later ones over earlier ones."""
+    """Read config.yaml and its overlays, later ones over earlier ones; keys in the order that Snakemake gives them."""
     import yaml
 
-    config: dict[str, Any] = {}
-    for path in paths:
+    base: dict[str, Any] = {}
+    overlays: dict[str, Any] = {}
+    for index, path in enumerate(paths):
         try:
             content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
         except OSError as error:
@@ -529,7 +530,11 @@ def read_study(*paths: str | Path) -> Study:
             raise PipelineError(f"{path}: not valid YAML; correct it, without tabs: {error}") from None
         if not isinstance(content, Mapping):
             raise PipelineError(f"{path}: has no keys at its top level; write `key: value`, or leave the file out")
-        config = merge(config, content)
+        if index == 0:
+            base = dict(content)
+        else:
+            overlays = merge(overlays, content)
+    config = merge(merge(overlays, base), overlays)
     if not {"variants", "main"} <= config.keys():
         raise PipelineError(f"{paths[0]}: is no whole study (it lacks variants or main); name config.yaml before it")
     return load_study(config)

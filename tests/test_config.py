@@ -7,6 +7,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 import yaml
+from snakemake.utils import update_config
 
 from pipeline.config import Study, load_study, merge, read_study, schema
 from pipeline.runtime.errors import PipelineError
@@ -149,6 +150,19 @@ def test_schema_accepts_the_study_and_refuses_a_typo():
     for path, value in [("trainig", {}), ("variants/telescopic/widht", 3), ("variants/lora/rank", 0), ("seeds", [])]:
         with pytest.raises(jsonschema.ValidationError):
             validator.validate(changed(path, value))
+
+
+def test_families_stand_in_the_order_that_snakemake_gives_them(tmp_path):
+    """paper.md lists them in it, and is rendered again and compared by pipeline.verify."""
+    base = yaml.safe_load((ROOT / "config.yaml").read_text())
+    overlay = {"ablations": {"text": {"datasets": ["busi"]}, "depth": {"datasets": ["busi"]}}}
+    (tmp_path / "overlay.yaml").write_text(yaml.safe_dump(overlay, sort_keys=False))
+    expected = copy.deepcopy(overlay)
+    for part in (base, overlay):
+        update_config(expected, part)
+    found = read_study(ROOT / "config.yaml", tmp_path / "overlay.yaml")
+    assert list(found.ablations) == list(expected["ablations"])
+    assert list(found.ablations)[:2] == ["text", "depth"]
 
 
 def test_merge_replaces_lists_and_joins_mappings():

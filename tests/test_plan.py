@@ -289,7 +289,10 @@ def test_numbers_that_cannot_be_compared_with_the_papers_say_so(full, demo):
     assert other.note() == "Not comparable with the paper: reduced copies; the backbone of x."
     assert demo.steps["reproduction"].source.options["comparable"] is False
     words = demo.note()
-    assert "image_size 96 (352); training: learning_rate 0.01, batch_size 16, min_epochs 4, max_epochs 8;" in words
+    epochs = demo.study.training.max_epochs
+    assert (
+        f"image_size 96 (352); training: learning_rate 0.01, batch_size 16, min_epochs 4, max_epochs {epochs};" in words
+    )
     further = "more_seeds 42 for decoder_only end_to_end uniform telescopic"
     seeds = f"seeds 41; {further}; seeds of 10 ablations; transfer.seeds 41."
     assert words.endswith(f"Other seeds than the shipped study's: {seeds}")
