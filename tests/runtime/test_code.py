@@ -67,7 +67,7 @@ def test_code_counts_wherever_it_is_imported_from(copy, path, before, after):
 def test_a_kind_counts_for_its_own_runs_only(copy):
     kinds = ("pipeline.models.kinds.lora", "pipeline.models.kinds.telescopic")
     program = f"from pipeline.runtime.code import digest; print(*(digest({TRAIN!r}, kind) for kind in {kinds!r}))"
-    edit(copy, "pipeline/models/kinds/lora.py", "import Field\n", "import Field\n\nEXTRA = 1\n")
+    edit(copy, "pipeline/models/kinds/lora.py", ", Field\n", ", Field\n\nEXTRA = 1\n")
     result = subprocess.run([sys.executable, "-c", program], cwd=copy, capture_output=True, text=True, check=True)
     lora, telescopic = result.stdout.split()
     assert lora != digest(TRAIN, kinds[0])
