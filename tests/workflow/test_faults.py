@@ -203,7 +203,7 @@ def test_a_job_killed_for_memory_says_so_in_snakemakes_output(folder, started):
     wait_for(lambda: steps_in(folder), first)
     os.kill(steps_in(folder)[0], signal.SIGKILL)
     _, errors = first.communicate(timeout=60)
-    line = "error: pipeline.training.train was killed (SIGKILL), as happens when memory runs out"
+    line = "error: pipeline.evaluation.train_and_score was killed (SIGKILL), as happens when memory runs out"
     assert line in log.read_text()
     assert line in errors
     assert "--set-resources RULE:mem_mb=MIB" in errors
@@ -216,7 +216,7 @@ def steps_in(folder: Path) -> list[int]:
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
-            if (entry / "cwd").readlink() == folder and b"pipeline.training.train" in (entry / "cmdline").read_bytes():
+            if (entry / "cwd").readlink() == folder and b"train_and_score" in (entry / "cmdline").read_bytes():
                 found += [int(entry.name)] * (os.getsid(int(entry.name)) == int(entry.name))
         except OSError:
             continue
