@@ -18,6 +18,7 @@ pytestmark = [pytest.mark.long, pytest.mark.slurm, pytest.mark.skipif(bool(why_n
 # Status is asked for soon: the profile's own interval is for large clusters.
 OPTIONS = ("--profile", "workflow/profiles/slurm", "--configfile", "small.yaml", "--config", "jobs={gpus: 0}")
 OPTIONS += ("--slurm-init-seconds-before-status-checks", "2", "--jobs", "4", "--latency-wait", "10")
+OPTIONS += ("--quiet", "host")  # all of each job, with what SLURM says of it
 
 
 TRAINING = "rule_train_wildcards_busi_end_to_end_41"
