@@ -1,7 +1,8 @@
 from snakemake.cli import parse_args
 from snakemake.utils import min_version
 
-min_version("9.0")
+# 9.10 to 9.16 run more jobs at a time than --cores allows (issue 3913 of Snakemake).
+min_version("9.17.3")
 
 
 configfile: "config.yaml"
@@ -24,13 +25,13 @@ onstart:
     written = (file for job in workflow.dag.needrun_jobs() for file in (*job.output, *job.log))
     try:
         check_writable(R, {os.path.dirname(file) for file in written})
-        if workflow.local_exec and not workflow.touch:
-            start.belong_to_this_process()
         if not workflow.touch:
+            if workflow.local_exec:
+                start.belong_to_this_process()
             check_before_jobs(PLAN)
-        # After the check: the server imports libraries in the environment of its first caller, which has to be a job.
-        if workflow.local_exec and not workflow.touch and STUDY.jobs.warm_start:
-            warm.start_server()
+            # After the check: the server imports libraries in the environment of its first caller, which has to be a job.
+            if workflow.local_exec and STUDY.jobs.warm_start:
+                warm.start_server()
     except PipelineError as error:
         raise WorkflowError(str(error)) from None
 

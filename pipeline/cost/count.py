@@ -77,13 +77,19 @@ def _row(settings: KindSettings, segmenter: SegmentationModel, cost: Cost) -> di
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def model_options(description: str | None) -> argparse.ArgumentParser:
+    """A command line that names variants, and the backbone and image size at which they are looked at."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument(
         "--variants", type=json_value("--variants", dict), required=True, help="settings of the kinds by variant, JSON"
     )
     parser.add_argument("--backbone", default="full", help="full, tiny, or a folder with a CLIPSeg's config.json")
     parser.add_argument("--image-size", type=int, default=352, help="side of the input, pixels")
+    return parser
+
+
+def main() -> None:
+    parser = model_options(__doc__)
     parser.add_argument("--output", type=Path, required=True, help="cost.csv")
     arguments = parser.parse_args()
     # Small matrices, and other jobs beside: more threads would wait for each other.

@@ -3,7 +3,6 @@
 Measured, unlike cost.csv: from an image's pixels and a prompt of full length on the device to the mask's logits.
 """
 
-import argparse
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import torch
 from torch.utils.benchmark import Timer
 from transformers import CLIPSegConfig
 
-from pipeline.cost.count import backbone_config
+from pipeline.cost.count import backbone_config, model_options
 from pipeline.models.backbone import random_backbone
 from pipeline.models.frozen import prepare_frozen
 from pipeline.models.interface import SegmentationModel
@@ -25,7 +24,6 @@ from pipeline.runtime.atomic import write_csv
 from pipeline.runtime.errors import PipelineError, run_command
 from pipeline.runtime.lease import compute_device
 from pipeline.runtime.manifest import device_name
-from pipeline.runtime.options import json_value
 from pipeline.runtime.progress import log, track
 from pipeline.training.determinism import precision_on, set_mode
 
@@ -100,12 +98,7 @@ def measure_variants(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--variants", type=json_value("--variants", dict), required=True, help="settings of the kinds by variant, JSON"
-    )
-    parser.add_argument("--backbone", default="full", help="full, tiny, or a folder with a CLIPSeg's config.json")
-    parser.add_argument("--image-size", type=int, default=352, help="side of the input, pixels")
+    parser = model_options(__doc__)
     parser.add_argument("--precision", default="fp16", help="of training; what the device lacks is replaced by fp32")
     parser.add_argument("--threads", type=int, required=True, help="CPU threads")
     parser.add_argument("--output", type=Path, required=True, help="speed.csv")

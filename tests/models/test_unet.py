@@ -54,6 +54,19 @@ def test_parameters(variant, channels):
         assert trained == 31_113_217
 
 
+def test_gradients_under_bf16_on_a_cpu():
+    """Unlike CLIPSeg's transposed convolutions, whose gradients PyTorch gets wrong there."""
+    pixels, found = inputs(tiny().config, batch=2)["pixel_values"], []
+    for enabled in (False, True):
+        model = trained_start({"kind": "unet", "channels": [32, 32, 32, 32, 32]}, tiny())
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            logits = model(pixels)
+        trained = list(model.trainable_parameters().values())
+        found.append(torch.cat([g.flatten() for g in torch.autograd.grad(logits.float().square().mean(), trained)]))
+    exact, half = found
+    assert (half - exact).norm() < 0.1 * exact.norm()
+
+
 def test_the_prompt_changes_nothing():
     model = trained_start(SMALL, tiny())
     one, other = (inputs(tiny().config, seed=seed) for seed in (0, 1))

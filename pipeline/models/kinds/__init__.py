@@ -42,6 +42,12 @@ SubLayers = Annotated[list[Literal["attention", "mlp"]], AfterValidator(each_onc
 Parts = Annotated[list[Literal["vision", "text", "decoder"]], AfterValidator(each_once)]
 
 
+def prefix(parts: Parts) -> str:
+    """A regular expression for the beginning of the names of all parameters of these parts."""
+    names = [part if part == "decoder" else rf"clip\.{part}_model" for part in parts]
+    return rf"({'|'.join(names)})\."
+
+
 class KindSettings(BaseModel):
     """What all kinds share. Subclasses add their own settings and :meth:`build`.
 

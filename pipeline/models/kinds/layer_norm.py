@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from pipeline.models.kinds import Parts, VariantSettings, register
+from pipeline.models.kinds import Parts, VariantSettings, prefix, register
 
 
 @register("layer_norm")
@@ -15,5 +15,4 @@ class LayerNormTuning(VariantSettings):
     parts: Parts = Field(["vision", "text", "decoder"], min_length=1, description="Parts of CLIPSeg [studied]")
 
     def attach(self, segmenter) -> None:
-        parts = "|".join(part if part == "decoder" else rf"clip\.{part}_model" for part in self.parts)
-        segmenter.unfreeze(rf"({parts})\..*(layer_norm|layrnorm)\d?\.(weight|bias)")
+        segmenter.unfreeze(rf"{prefix(self.parts)}.*(layer_norm|layrnorm)\d?\.(weight|bias)")
