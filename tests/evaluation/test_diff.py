@@ -15,7 +15,7 @@ CASES = ["x", "y", "z"]
 
 @pytest.fixture
 def studies(tmp_path):
-    """A and B: lora moved by 1, 2 and 3 points, and has another case in B; uniform is the same; others are in one only."""
+    """Lora moved by 1, 2 and 3 points and has another case in B, uniform is the same, others are in one study only."""
     one, other = tmp_path / "a", tmp_path / "b"
     for at, seed in enumerate((41, 42, 43), start=1):
         write_run(one, "busi", "lora", seed, [0.5, 0.6, 0.7], cases=CASES)
@@ -72,7 +72,7 @@ def test_other_masks_and_seeds_of_one_study_only(tmp_path, capsys):
 
 
 def test_no_results_and_no_manifest(tmp_path, studies):
-    with pytest.raises(PipelineError, match="holds no scored run .* name a results folder"):
+    with pytest.raises(PipelineError, match=r"holds no scored run .* name a results folder"):
         call(main, studies[0], tmp_path / "nowhere")
     (studies[1] / "runs/busi/lora/seed42/manifest.json").unlink()
     with pytest.raises(PipelineError, match="train the run again"):
