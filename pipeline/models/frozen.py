@@ -3,18 +3,26 @@
 from collections.abc import Iterator
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers.activations import QuickGELUActivation
 from transformers.models.clipseg.modeling_clipseg import CLIPSegMLP
 
 from pipeline.models.attention import CPU_HALF
 from pipeline.models.backbone import with_attention
 from pipeline.models.interface import SegmentationModel
-from pipeline.models.precision import AUTOCAST
+from pipeline.models.precision import AUTOCAST, RESIDUAL
 from pipeline.models.segmenter import Segmenter
 
 QUICK_GELU = 1.702
 PRODUCTS = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
+
+
+class HalfLayerNorm(nn.LayerNorm):
+    """LayerNorm in the type of its weights; autocast would give float32. Its sums are in float32 all the same."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            return super().forward(x.to(self.weight.dtype))
 
 
 @torch.no_grad()
@@ -24,19 +32,20 @@ def prepare_frozen(segmenter: SegmentationModel, precision: str) -> None:
     - quick_gelu(x) = x sigmoid(1.702 x) = silu(1.702 x) / 1.702: where an MLP is frozen, its first matrix takes the
       factor and its second the divisor, and one kernel is left that keeps one tensor for the gradient.
     - Weights and biases of products are kept in the type of ``precision``: autocast would convert them in each step.
+    - In ``bf16_residual``, LayerNorms are too; the forward then keeps the residual stream in bf16.
     - In bf16 on a CPU, attention is that of :mod:`pipeline.models.attention`.
 
     What :meth:`Segmenter.text_prefix` computes once stays in float32. A second call changes nothing. Afterwards the
     forward needs autocast as :attr:`Segmenter.precision` says.
 
     Args:
-        precision: fp32, fp16 or bf16.
+        precision: fp32, fp16, bf16 or bf16_residual.
     """
     segmenter.precision, dtype = precision, AUTOCAST.get(precision, torch.float32)
     if not isinstance(segmenter, Segmenter):
         return
     clipseg = segmenter.clipseg
-    if (precision, clipseg.device.type, clipseg.config.vision_config._attn_implementation) == ("bf16", "cpu", "sdpa"):
+    if (dtype, clipseg.device.type, clipseg.config.vision_config._attn_implementation) == (torch.bfloat16, "cpu", "sdpa"):
         with_attention(clipseg, CPU_HALF)
     # On a CPU the forward computes these in float32.
     kept = set(clipseg.decoder.transposed_convolution.modules()) if clipseg.device.type == "cpu" else set()
@@ -47,7 +56,10 @@ def prepare_frozen(segmenter: SegmentationModel, precision: str) -> None:
             module.fc1.weight.mul_(QUICK_GELU)
             module.fc1.bias.mul_(QUICK_GELU)
             module.fc2.weight.div_(QUICK_GELU)
-        if _frozen(module) and dtype != torch.float32 and module not in kept:
+        halved = (*PRODUCTS, nn.LayerNorm) if precision == RESIDUAL else PRODUCTS
+        if dtype != torch.float32 and type(module) in halved and _frozen(module) and module not in kept:
+            if isinstance(module, nn.LayerNorm):
+                module.__class__ = HalfLayerNorm
             for name, value in list(module.named_parameters()):
                 setattr(module, name, nn.Parameter(value.to(dtype), requires_grad=False))
 
@@ -62,9 +74,12 @@ def _used_each_time(segmenter: Segmenter) -> Iterator[nn.Module]:
 
 
 def _foldable(mlp: CLIPSegMLP) -> bool:
-    return isinstance(mlp.activation_fn, QuickGELUActivation) and _frozen(mlp.fc1) and _frozen(mlp.fc2)
+    products = (mlp.fc1, mlp.fc2)
+    # Not those inside LoRA.
+    plain = all(type(product) in PRODUCTS and _frozen(product) for product in products)
+    return plain and isinstance(mlp.activation_fn, QuickGELUActivation)
 
 
 def _frozen(module: nn.Module) -> bool:
-    """Whether this is a plain product, not one inside LoRA, none of whose tensors is trained."""
-    return type(module) in PRODUCTS and not any(value.requires_grad for value in module.parameters())
+    """Whether no tensor of this module is trained."""
+    return not any(value.requires_grad for value in module.parameters())

@@ -4,7 +4,9 @@ import contextlib
 
 import torch
 
-AUTOCAST = {"fp16": torch.float16, "bf16": torch.bfloat16}
+RESIDUAL = "bf16_residual"
+"""bf16, and the residual stream and frozen LayerNorms in it too (:mod:`pipeline.models.frozen`)."""
+AUTOCAST = {"fp16": torch.float16, "bf16": torch.bfloat16, RESIDUAL: torch.bfloat16}
 
 
 def computes(device: str, precision: str) -> bool:
@@ -14,11 +16,12 @@ def computes(device: str, precision: str) -> bool:
     """
     if precision == "fp32":
         return True
+    half = AUTOCAST[precision]
     if device == "cuda":
-        return precision == "fp16" or torch.cuda.is_bf16_supported(including_emulation=False)
+        return half == torch.float16 or torch.cuda.is_bf16_supported(including_emulation=False)
     found = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     wide = torch.backends.cpu.get_cpu_capability().startswith("AVX512")
-    return precision == "bf16" and wide and bool(found.get("avx512_bf16") or found.get("amx_bf16"))
+    return half == torch.bfloat16 and wide and bool(found.get("avx512_bf16") or found.get("amx_bf16"))
 
 
 def autocast(device: str, precision: str) -> contextlib.AbstractContextManager:

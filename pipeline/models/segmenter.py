@@ -36,6 +36,7 @@ from torch.utils.checkpoint import checkpoint
 from transformers import CLIPSegForImageSegmentation
 
 from pipeline.models.interface import SegmentationModel
+from pipeline.models.precision import RESIDUAL
 from pipeline.models.widths import Features
 
 OPERATIONS = {
@@ -175,7 +176,14 @@ class Segmenter(SegmentationModel):
         """``x`` with its sub-layer's ``output`` and what stands beside the sub-layer."""
         result = x + self._adapt(place, output)
         beside = f"{place}_beside"
-        return result + self.adapters[beside](x) if beside in self.adapters else result
+        if beside in self.adapters:
+            result = result + self.adapters[beside](x)
+        # An adapter's output may be in float32, and the stream not.
+        return result.to(x.dtype)
+
+    def _stream(self, x: Tensor) -> Tensor:
+        """``x`` in the type of the residual stream."""
+        return _for_products(x) if self.precision == RESIDUAL else x
 
     def _layer(self, encoder: str, index: int, x: Tensor) -> Tensor:
         """One pre-norm transformer layer with adapters on the outputs of its two sub-layers."""
@@ -251,7 +259,7 @@ class Segmenter(SegmentationModel):
         Returns:
             One (batch, 1 + patches, vision width) tensor for each extract layer, shallow to deep.
         """
-        x = self.clipseg.clip.vision_model.pre_layrnorm(self._vision_embeddings(pixel_values))
+        x = self._stream(self.clipseg.clip.vision_model.pre_layrnorm(self._vision_embeddings(pixel_values)))
         outputs = list(self._run_layers("vision", x, 0, self.vision_depth))
         return [outputs[layer] for layer in self.clipseg.config.extract_layers]
 
@@ -323,7 +331,7 @@ class Segmenter(SegmentationModel):
         else:
             start = max(self.first_trained_layer("text"), 0)
             x, context = (text["hidden"], 0) if "hidden" in text else self._text_embeddings(text["input_ids"])
-            outputs = list(self._run_layers("text", x, start, len(model.encoder.layers), context))
+            outputs = list(self._run_layers("text", self._stream(x), start, len(model.encoder.layers), context))
             pooled = outputs[-1][rows, text["eos"]]
             if "text_extract_0" in self.adapters:
                 # Reached only where text layers are trained as well; then no layer was cut off into the prefix.
@@ -409,7 +417,7 @@ class _Behind:
 
 def _insert(x: Tensor, tokens: Tensor) -> Tensor:
     """``x`` (batch, tokens, features) with ``tokens`` behind its first one."""
-    return torch.cat([x[:, :1], tokens, x[:, 1:]], dim=1)
+    return torch.cat([x[:, :1], tokens.to(x.dtype), x[:, 1:]], dim=1)
 
 
 def _leave_out(x: Tensor, count: int) -> Tensor:

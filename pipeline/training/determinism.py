@@ -4,7 +4,7 @@ import os
 
 import torch
 
-from pipeline.models.precision import computes
+from pipeline.models.precision import AUTOCAST, computes
 from pipeline.runtime import portable
 from pipeline.runtime.errors import PipelineError
 from pipeline.runtime.progress import log
@@ -38,7 +38,7 @@ def set_mode(device: str, deterministic: bool, threads: int) -> str:
 
 
 def precision_on(device: str, wanted: str) -> str:
-    """The precision to train in on ``device``: ``wanted`` (fp16, bf16 or fp32) on a GPU.
+    """The precision to train in on ``device``: ``wanted`` (a key of ``AUTOCAST`` or fp32) on a GPU.
 
     A CPU computes in fp32, in bf16 if that is wanted and it has instructions for it.
 
@@ -52,6 +52,6 @@ def precision_on(device: str, wanted: str) -> str:
             f"training.precision: {torch.cuda.get_device_name()} has no bfloat16; set fp16 or fp32, "
             "or use an NVIDIA GPU of compute capability 8.0 or more"
         )
-    if wanted == "bf16":
-        log("training.precision: bf16 needs a CPU with AVX512-BF16 or AMX, and jobs.portable off; computing in fp32")
+    if AUTOCAST[wanted] == torch.bfloat16:
+        log(f"training.precision: {wanted} needs a CPU with AVX512-BF16 or AMX, and jobs.portable off; computing in fp32")
     return "fp32"

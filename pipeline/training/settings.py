@@ -39,10 +39,11 @@ class TrainingSettings(BaseModel):
     gradient_checkpointing: bool = Field(
         False, description="Compute each encoder layer once more in the backward pass, to save memory"
     )
-    precision: Literal["fp16", "bf16", "fp32"] = Field(
+    precision: Literal["fp16", "bf16", "bf16_residual", "fp32"] = Field(
         "fp16",
         description="Autocast type in training and scoring [fixed]; bf16 needs a GPU that has it. A CPU computes in "
-        "fp32, or in bf16 if that is set and it has AVX512-BF16 or AMX",
+        "fp32, or in bf16 if that is set and it has AVX512-BF16 or AMX. bf16_residual: the residual stream and frozen "
+        "LayerNorms too, which autocast keeps in float32",
     )
     max_consecutive_skips: int = Field(
         40,

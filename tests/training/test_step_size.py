@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 
+import pytest
 import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -59,7 +60,8 @@ class Text:
         return {key: value[index] for key, value in self.prefix.items()}
 
 
-def test_a_telescopic_step_in_half_precision_stays_small(monkeypatch):
+@pytest.mark.parametrize(("precision", "kernels", "gigabytes"), [("bf16", 1500, 30), ("bf16_residual", 1500, 30)])
+def test_a_telescopic_step_in_half_precision_stays_small(precision, kernels, gigabytes, monkeypatch):
     monkeypatch.setattr(loop, "precision_on", lambda device, wanted: wanted)
     segmenter = build_segmenter("telescopic", empty_backbone(full_size_config()))
     normalise(torch.zeros(1, 1, 1, 3))  # keeps its constants, which must have values in the tests that come after
@@ -73,7 +75,7 @@ def test_a_telescopic_step_in_half_precision_stays_small(monkeypatch):
                 setattr(module, name, torch.empty(value.shape, dtype=value.dtype))
         split = loop.CaseTensors(*(torch.empty(BATCH, SIDE, SIDE, *more, dtype=torch.uint8) for more in ((3,), ())))
         index = torch.zeros(BATCH, dtype=torch.long)
-        settings = TrainingSettings(precision="bf16")
+        settings = TrainingSettings(precision=precision)
         trainer = loop.Trainer(segmenter, Text(segmenter), split, split, None, index, settings, seed=0)
         with_attention(segmenter.clipseg, "sdpa")  # one kernel, as on a GPU
         segmenter.train()
@@ -82,5 +84,6 @@ def test_a_telescopic_step_in_half_precision_stays_small(monkeypatch):
             trainer.step(index, index)
     traffic = counted.bytes.total() / 1e9
     detail = f"{counted.calls.total()} kernels, {traffic:.1f} GB: {counted.calls.most_common(8)}"
-    assert 1000 < counted.calls.total() <= 1500, detail
-    assert 10 < traffic <= 30, detail
+    print(detail)
+    assert 1000 < counted.calls.total() <= kernels, detail
+    assert 10 < traffic <= gigabytes, detail
