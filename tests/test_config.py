@@ -61,7 +61,7 @@ def test_a_variants_rates_join_the_studys():
 
 @pytest.mark.parametrize("overlay", OVERLAYS, ids=lambda path: path.stem)
 def test_overlays_are_valid(overlay):
-    below = [ROOT / "workflow/config/demo.yaml"] if overlay.stem in ("local_archives", "portable") else []
+    below = [ROOT / "workflow/config/demo.yaml"] if overlay.stem in ("local_archives", "portable", "precision") else []
     assert read_study(ROOT / "config.yaml", *below, overlay).results != "results"
 
 
@@ -79,7 +79,7 @@ def test_overlays_are_valid(overlay):
         ("leaks/variants", ["telescopik"], ["leaks.variants", "'telescopik'", "vlsm_dense"]),
         ("image_size", 350, ["image_size", "multiple of 16", "350"]),
         ("training/batch_size", 0, ["training.batch_size", "greater than or equal to 1", "0"]),
-        ("training/precision", "fp8", ["training.precision", "'fp16', 'bf16' or 'fp32'", "fp8"]),
+        ("training/precision", "fp8", ["training.precision", "'bf16_residual' or 'fp32'", "fp8"]),
         ("variants/telescopic/kind", "telescope", ["variants.telescopic", "'telescope'", "allowed: adaptformer"]),
         ("variants/telescopic/text_width", 0, ["variants.telescopic.text_width", "greater than or equal to 2", "0"]),
         ("variants/telescopic/schedule", [8] * 8, ["variants.telescopic", "8 widths for 9 vision layers"]),

@@ -60,6 +60,7 @@ SETTINGS = {
     "deterministic kernels": {"deterministic": True},
     "CUDA graph": {"cuda_graph": True},
     "bf16": {"precision": "bf16"},
+    "bf16 residual stream": {"precision": "bf16_residual"},
 }
 """Settings of training that are compared with the defaults."""
 EPOCHS = 60

@@ -2,17 +2,21 @@
 
     python -m pipeline.benchmark.training --output benchmark.csv
     python -m pipeline.benchmark.training --variants telescopic lora --batch-sizes 32 --cases 800
+    python -m pipeline.benchmark.training --training '{"precision": "fp32"}' '{"precision": "bf16"}' --repeats 3
 
 MFU is the share of a ceiling that the FLOPs of the step take, matrix products of forward and backward alone, without
 what was computed before and kept. There are two ceilings: what large products reach on this device, and its data sheet.
 
 Synthetic images of the size that Kvasir-SEG's have, a CLIPSeg of full size with random weights. Each measurement is a
-process of its own, so that its peak memory is its own.
+process of its own, so that its peak memory is its own. All ways take turns, ``--repeats`` times; the table has medians.
+Where other work keeps the CPU busy, the time that an image takes of it (``cpu_ms``, loader processes included) tells
+more than images/s.
 """
 
 import argparse
 import functools
 import itertools
+import json
 import multiprocessing
 import os
 import tempfile
@@ -58,7 +62,6 @@ PROMPTS = [
 ]
 IMAGE_SIZES = {"full": 352, "tiny": 96}
 CONFIGS = {"full": full_size_config, "tiny": tiny_config}
-WAYS = ("plain", "fast")
 
 
 def write_files(folder: Path, cases: int) -> list[tuple[Path, Path]]:
@@ -91,6 +94,12 @@ def _now(device: str) -> float:
     if device == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter()
+
+
+def _cpu_seconds() -> float:
+    """Of this process and of those it waited for."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def _on_meta(value: Any) -> Any:
@@ -134,9 +143,9 @@ def _measure(
         prepared = _now(device) - start
         if warm_up:
             epoch()
-        start = _now(device)
+        start, busy = _now(device), _cpu_seconds()
         epoch()
-        seconds = _now(device) - start
+        seconds, busy = _now(device) - start, _cpu_seconds() - busy
         memory = peak_memory_mib(device)
         # Counted on the meta device with eager attention: the same whatever kernels the step runs.
         counted = build(variant, empty_backbone(CONFIGS[size](), "eager"))
@@ -144,6 +153,7 @@ def _measure(
         return {
             "images_per_second": len(pairs) / seconds,
             "step_ms": 1000 * seconds / -(-len(pairs) // settings.batch_size),
+            "cpu_ms": 1000 * busy / len(pairs),
             "prepare_seconds": prepared,
             "peak_mib": memory.get("gpu_mib", memory["host_mib"]),
             "gflops_per_image": flops / 1e9,
@@ -204,20 +214,34 @@ class Bench:
 
 
 def benchmark(
-    bench: Bench, variants: Mapping[str, dict], batch_sizes: Sequence[int], training: Mapping[str, Any] | None = None
-) -> Iterator[pd.DataFrame]:
-    """Two rows, plain and fast, for each variant and batch size; ``variants`` are settings by name."""
+    bench: Bench, variants: Mapping[str, dict], batch_sizes: Sequence[int], trainings: Sequence[dict] = ({},),
+    repeats: int = 1,
+) -> Iterator[pd.DataFrame]:  # fmt: skip
+    """For each variant and batch size a row of plain and one of fast for each of ``trainings``, medians of ``repeats``.
+
+    Args:
+        variants: settings by name.
+        trainings: further settings of the training; the first is plain's too.
+    """
+    ways = [("plain", trainings[0]), *(("fast", training) for training in trainings)]
     for (variant, settings), batch_size in itertools.product(variants.items(), batch_sizes):
         names = {"variant": variant, "batch_size": batch_size}
-        rows = [{**names, "way": way, **bench.measure(way, settings, batch_size, **training or {})} for way in WAYS]
-        plain, fast = rows
-        log(
-            f"{variant}, batch {batch_size}, {fast['device']}, {fast['precision']}: "
-            f"fast {fast['images_per_second']:.2f} images/s, "
-            f"{fast['images_per_second'] / plain['images_per_second']:.2f} times plain; "
-            f"MFU {fast['mfu_percent']:.0f}%; "
-            f"peak memory {100 * fast['peak_mib'] / plain['peak_mib']:.0f}% of plain's"
-        )
+        turns = [
+            [bench.measure(way, settings, batch_size, **training) for way, training in ways] for _ in range(repeats)
+        ]
+        rows = []
+        for (way, training), *found in zip(ways, *turns, strict=True):
+            medians = pd.DataFrame(found).median(numeric_only=True)
+            rows.append({**names, "way": way, "training": json.dumps(training), **found[0], **medians})
+        plain = rows[0]
+        for fast in rows[1:]:
+            log(
+                f"{variant}, batch {batch_size}, {fast['device']}, {fast['precision']}: "
+                f"fast {fast['images_per_second']:.2f} images/s, "
+                f"{fast['images_per_second'] / plain['images_per_second']:.2f} times plain "
+                f"({plain['cpu_ms'] / fast['cpu_ms']:.2f} by CPU time); MFU {fast['mfu_percent']:.0f}%; "
+                f"peak memory {100 * fast['peak_mib'] / plain['peak_mib']:.0f}% of plain's"
+            )
         yield pd.DataFrame(rows)
 
 
@@ -250,16 +274,20 @@ def main() -> None:
     parser.add_argument(
         "--training",
         type=json_value("--training", dict),
-        default={},
-        help='further settings as JSON, such as {"precision": "bf16"} or {"cuda_graph": true}; plain is fp32 on a CPU',
+        nargs="+",
+        default=[{}],
+        help='further settings as JSON, such as {"precision": "bf16"} or {"cuda_graph": true}, each measured as a way '
+        "of its own; plain has the first, and is fp32 on a CPU",
     )
+    parser.add_argument("--repeats", type=int, default=1, help="of all ways in turns")
     parser.add_argument("--no-warm-up", dest="warm_up", action="store_false", help="measure the first epoch")
     parser.add_argument("--output", type=Path, help="CSV file")
     arguments = parser.parse_args()
     variants = trained_variants(arguments.config, arguments.variants)
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder), arguments.cases, arguments.size, arguments.threads, arguments.warm_up)
-        table = pd.concat(benchmark(bench, variants, arguments.batch_sizes, arguments.training), ignore_index=True)
+        tables = benchmark(bench, variants, arguments.batch_sizes, arguments.training, arguments.repeats)
+        table = pd.concat(tables, ignore_index=True)
     print(table.to_string(index=False, float_format=lambda value: f"{value:.2f}"))
     if arguments.output:
         write_csv(arguments.output, table)

@@ -66,7 +66,7 @@ def measure_variants(
 
     Args:
         variants: settings of the kinds by variant.
-        precision: fp32, fp16, bf16 or bf16_residual.
+        precision: fp32, or a key of ``AUTOCAST``.
 
     Returns:
         The columns of speed.csv. A variant that cannot be measured is logged and has no row.

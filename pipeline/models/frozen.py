@@ -39,13 +39,17 @@ def prepare_frozen(segmenter: SegmentationModel, precision: str) -> None:
     forward needs autocast as :attr:`Segmenter.precision` says.
 
     Args:
-        precision: fp32, fp16, bf16 or bf16_residual.
+        precision: fp32, or a key of ``AUTOCAST``.
     """
     segmenter.precision, dtype = precision, AUTOCAST.get(precision, torch.float32)
     if not isinstance(segmenter, Segmenter):
         return
     clipseg = segmenter.clipseg
-    if (dtype, clipseg.device.type, clipseg.config.vision_config._attn_implementation) == (torch.bfloat16, "cpu", "sdpa"):
+    if (dtype, clipseg.device.type, clipseg.config.vision_config._attn_implementation) == (
+        torch.bfloat16,
+        "cpu",
+        "sdpa",
+    ):
         with_attention(clipseg, CPU_HALF)
     # On a CPU the forward computes these in float32.
     kept = set(clipseg.decoder.transposed_convolution.modules()) if clipseg.device.type == "cpu" else set()

@@ -23,7 +23,8 @@ class SegmentationModel(nn.Module, ABC):
     Attributes:
         context: tokens of a prompt that are read, at most; 0 if the prompt is not read.
         multiple: sides of images are multiples of it, pixels.
-        precision: fp32, fp16, bf16 or bf16_residual: what a run was trained in, and is used in where the device computes it.
+        precision: fp32, or a key of ``AUTOCAST``: what a run was trained in, and is used in where the device computes
+            it.
         recomputes: whether ``gradient_checkpointing`` has an effect.
         gradient_checkpointing: whether layers are computed once more in the backward pass.
     """

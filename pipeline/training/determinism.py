@@ -53,5 +53,5 @@ def precision_on(device: str, wanted: str) -> str:
             "or use an NVIDIA GPU of compute capability 8.0 or more"
         )
     if AUTOCAST[wanted] == torch.bfloat16:
-        log(f"training.precision: {wanted} needs a CPU with AVX512-BF16 or AMX, and jobs.portable off; computing in fp32")
+        log(f"training.precision: {wanted} needs AVX512-BF16 or AMX, and jobs.portable off; computing in fp32")
     return "fp32"

@@ -56,6 +56,28 @@ def test_what_an_adapter_sees_within_an_mlp_is_not_scaled():
     same(results(folded, batch), results(plain, batch))
 
 
+# Adapters and tokens in float32, and norms that are trained.
+@pytest.mark.parametrize("variant", ["telescopic", "end_to_end", "ssf", "prompt_tuning"])
+def test_a_residual_stream_in_bf16_is_nearly_as_accurate(variant):
+    """Logits and gradients are about as far from float32's as those of autocast alone, and the stream is in bf16."""
+    batch, found = inputs(tiny().config, batch=2), {}
+    for precision in ("fp32", "bf16", "bf16_residual"):
+        segmenter = trained_start(VARIANTS.get(variant, {"kind": variant}), tiny())
+        prepare_frozen(segmenter, precision)
+        streams = []
+        for layer in segmenter.clipseg.clip.vision_model.encoder.layers[: segmenter.vision_depth]:
+            for norm in (layer.layer_norm1, layer.layer_norm2):
+                norm.register_forward_pre_hook(lambda _, given, to=streams: to.append(given[0].dtype))
+        text = segmenter.text_prefix(batch["input_ids"])
+        given = {"pixel_values": batch["pixel_values"], "text": text}
+        logits, *gradients = results(segmenter, given, autocast=precision != "fp32").values()
+        assert all(value.dtype == torch.float32 for value in gradients)
+        found[precision] = logits.float(), torch.cat([value.flatten() for value in gradients])
+    assert set(streams) == {torch.bfloat16}
+    for exact, half, own in zip(*found.values(), strict=True):
+        assert (own - exact).norm() < 3 * (half - exact).norm() < 0.1 * exact.norm()
+
+
 @pytest.mark.parametrize("variant", ["telescopic", "lora", "decoder_only", "vlsm_shallow"])
 def test_weights_kept_in_half_precision_give_autocasts_numbers(variant):
     """Bit for bit: autocast converts the same weights to the same numbers in each step."""

@@ -60,7 +60,7 @@ class Text:
         return {key: value[index] for key, value in self.prefix.items()}
 
 
-@pytest.mark.parametrize(("precision", "kernels", "gigabytes"), [("bf16", 1500, 30), ("bf16_residual", 1500, 30)])
+@pytest.mark.parametrize(("precision", "kernels", "gigabytes"), [("bf16", 1500, 30), ("bf16_residual", 1420, 20)])
 def test_a_telescopic_step_in_half_precision_stays_small(precision, kernels, gigabytes, monkeypatch):
     monkeypatch.setattr(loop, "precision_on", lambda device, wanted: wanted)
     segmenter = build_segmenter("telescopic", empty_backbone(full_size_config()))
@@ -84,6 +84,5 @@ def test_a_telescopic_step_in_half_precision_stays_small(precision, kernels, gig
             trainer.step(index, index)
     traffic = counted.bytes.total() / 1e9
     detail = f"{counted.calls.total()} kernels, {traffic:.1f} GB: {counted.calls.most_common(8)}"
-    print(detail)
     assert 1000 < counted.calls.total() <= kernels, detail
     assert 10 < traffic <= gigabytes, detail
