@@ -11,6 +11,7 @@ COMMANDS = {
     "check": ("pipeline.check", "check a configuration, and that each of its variants can be built"),
     "status": ("pipeline.status", "follow a study: trainings done, running, waiting and failed, and the time left"),
     "predict": ("pipeline.inference.predict", "segment images of your own with a trained run or a released checkpoint"),
+    "crate": ("pipeline.crate", "write a finished study as a Workflow Run RO-Crate"),
     "export": (
         "pipeline.inference.export",
         "write a trained run for the Hugging Face hub, with a model card",
