@@ -446,7 +446,7 @@ class Plan:
         table = runs | scores | comparison | reported | ordered
         yield from self._table("main", "DSC by method and dataset", table)
         secondary = runs | scores | reported | ordered
-        yield from self._table("secondary_metrics", "IoU and HD95 by method and dataset", secondary)
+        yield from self._table("secondary_metrics", "IoU, HD95 and NSD by method and dataset", secondary)
         source = runs | scores | cost | self._file(speed="speed.csv") | reported | ordered
         yield from self._table("efficiency", "Cost and DSC", source)
         for name, family in self.families.items():

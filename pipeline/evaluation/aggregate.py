@@ -7,6 +7,8 @@ import pandas as pd
 
 from pipeline.evaluation.readers import AVERAGE
 
+SHARES = ("dsc", "iou", "nsd", "ece", "pooled_ece")
+"""Metrics in 0..1 that are shown in points."""
 SOURCES = ("paper", "vlsm-adapter", "medvlsm")
 """Sources of reported numbers, in order of precedence."""
 
@@ -38,9 +40,9 @@ def measured(dsc: pd.DataFrame, variant: str, datasets: Sequence[str], metric: s
 
     Args:
         dsc: columns dataset, variant, seed, dsc (0..1) and, if known, prompt_sd (0..1).
-        metric: another column of ``dsc``: iou (0..1, as points), hd95 (pixels) or misses (cases).
+        metric: another column of ``dsc``: one of :data:`SHARES` (0..1, as points), hd95 (pixels) or misses (cases).
     """
-    share = metric in ("dsc", "iou")
+    share = metric in SHARES
     rows = dsc[dsc["variant"] == variant]
 
     def by_column(values: str) -> dict[str, pd.Series]:

@@ -4,6 +4,7 @@ import argparse
 import hashlib
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -15,6 +16,8 @@ from pipeline.runtime.code import digest
 from pipeline.runtime.manifest import file_sha256
 
 FOLDER, FINGERPRINT = "scores", "fingerprint"
+FILES = ("output", "per_prompt", "calibration", "thresholds")
+"""Options that name the files that are kept."""
 OPTIONS = ("prompt_type", "by", "threshold", "masks", "batch_size", "threads")
 
 
@@ -30,15 +33,16 @@ def _fingerprint(options: argparse.Namespace) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def keep(state: Path, options: argparse.Namespace, per_case: pd.DataFrame, per_prompt: pd.DataFrame) -> None:
+def keep(state: Path, options: argparse.Namespace, tables: Mapping[str, pd.DataFrame]) -> None:
     """Keep a run's scores beside its ``state``, with all that they depend on: code, weights, data and ``options``.
 
     Args:
         options: of the command line of :mod:`pipeline.evaluation.score_run`.
+        tables: for each of :data:`FILES`.
     """
     with atomic_folder(state / FOLDER) as folder:
-        write_csv(folder / "per_case.csv", per_case)
-        write_csv(folder / "per_prompt.csv", per_prompt)
+        for name in FILES:
+            write_csv(folder / f"{name}.csv", tables[name])
         write_text(folder / FINGERPRINT, _fingerprint(options))
 
 
@@ -52,8 +56,8 @@ def take(state: Path, options: argparse.Namespace) -> bool:
         return False
     same = (folder / FINGERPRINT).read_text() == _fingerprint(options)
     if same:
-        (folder / "per_case.csv").replace(options.output)
-        (folder / "per_prompt.csv").replace(options.per_prompt)
+        for name in FILES:
+            (folder / f"{name}.csv").replace(getattr(options, name))
     shutil.rmtree(folder)
     if not any(state.iterdir()):
         state.rmdir()

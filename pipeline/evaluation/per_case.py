@@ -10,19 +10,22 @@ from pipeline.data.conventions import CONVENTIONS
 from pipeline.evaluation.csv_table import read_table
 from pipeline.runtime.errors import PipelineError
 
-SCORES = ("dsc", "iou", "hd95")
+SCORES = ("dsc", "iou", "hd95", "nsd", "ece")
 CHOICES = ("dsc_input_size", *(f"dsc_{name}" for name in CONVENTIONS))
 """DSC by other choices of the evaluation: at the model's input size, and against masks read by either convention."""
 SCORED = ("case", "prompt", *SCORES, "target_pixels", "predicted_pixels", *CHOICES)
 """Columns of a case under one prompt; per_prompt.csv has these after ``prompt_type``."""
-COLUMNS = (*SCORED, "dsc_prompt_sd", "missed")
+FURTHER = ("dsc_prompt_ensemble", "dsc_tuned_threshold")
+"""DSC of the mean of the maps under all prompt types, and at the threshold that is best on the validation cases."""
+COLUMNS = (*SCORED, "dsc_prompt_sd", "missed", *FURTHER)
 """Columns of per_case.csv: see :func:`over_prompts`."""
 EMPTY = "p0"
 """The prompt type without words; a run with ``random`` prompts is scored under it, but it does not count."""
 _INFINITE = float("inf")
-_UPPER = dict.fromkeys(("dsc", "iou", "dsc_prompt_sd", "missed", *CHOICES), 1.0)
+_UPPER = dict.fromkeys(("dsc", "iou", "nsd", "ece", "dsc_prompt_sd", "missed", *CHOICES, *FURTHER), 1.0)
 _UPPER |= dict.fromkeys(("hd95", "target_pixels", "predicted_pixels"), _INFINITE)
-MAY_BE_EMPTY = "dsc_prompt_sd"
+MAY_BE_EMPTY = ("dsc_prompt_sd", "dsc_tuned_threshold")
+"""Where there is one prompt type; where no threshold was tuned."""
 
 
 def read_per_case(run: str | Path, keys: Sequence[str] = ()) -> pd.DataFrame:
@@ -44,8 +47,8 @@ def read_per_prompt(run: str | Path) -> pd.DataFrame:
     """Read ``per_prompt.csv`` of the run folder ``run``.
 
     Returns:
-        One row per prompt type and scored case, columns ``prompt_type`` and :data:`SCORED`; dsc, iou and
-        :data:`CHOICES` in 0..1, hd95 in pixels.
+        One row per prompt type and scored case, columns ``prompt_type`` and :data:`SCORED`; hd95 in pixels, other
+        scores and :data:`CHOICES` in 0..1.
 
     Raises:
         PipelineError: as :func:`read_per_case`, and if a case is not scored under each type.
@@ -67,14 +70,14 @@ def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     frame = text[list(columns)].copy()
     for column in _UPPER.keys() & set(columns):
         upper, cells = _UPPER[column], text[column]
-        if column == MAY_BE_EMPTY:
+        if column in MAY_BE_EMPTY:
             cells = cells.replace("", "nan")
         try:
             frame[column] = cells.astype(int if column == "target_pixels" else float)
             wrong = ~frame[column].between(0, upper)
         except ValueError:
             wrong = pd.to_numeric(cells, errors="coerce").isna()
-        if column == MAY_BE_EMPTY:
+        if column in MAY_BE_EMPTY:
             wrong &= cells != "nan"
         if wrong.any():
             row = text.loc[wrong.idxmax()]
@@ -87,12 +90,13 @@ def over_prompts(tables: Sequence[pd.DataFrame], types: Sequence[str]) -> pd.Dat
     """per_case.csv of a run that was scored under several prompt types, each of which counts equally.
 
     Args:
-        tables: For each of ``types`` one row per case, in the same order, columns :data:`SCORED`.
+        tables: For each of ``types`` one row per case, in the same order, columns :data:`SCORED` and
+            :data:`FURTHER`.
 
     Returns:
-        One row per case, columns :data:`COLUMNS`. dsc and iou (0..1), hd95 (pixels), predicted_pixels and
-        :data:`CHOICES` (0..1): means over prompt types, so that predicted_pixels is 0 only if nothing was predicted
-        under any of them. dsc_prompt_sd: standard deviation of the case's DSC over them (0..1,
+        One row per case, columns :data:`COLUMNS`. :data:`SCORES`, predicted_pixels, :data:`CHOICES` and
+        :data:`FURTHER`: means over prompt types, so that predicted_pixels is 0 only if nothing was predicted under any
+        of them. dsc_prompt_sd: standard deviation of the case's DSC over them (0..1,
         ddof 1); empty for a single type. missed: share of the types under which there is a target and nothing was
         predicted, 0..1. prompt: the prompt itself for a single type; else the types.
     """
@@ -100,7 +104,7 @@ def over_prompts(tables: Sequence[pd.DataFrame], types: Sequence[str]) -> pd.Dat
     every["missed"] = ((every["target_pixels"] > 0) & (every["predicted_pixels"] == 0)).astype(float)
     by_row = every.groupby("row", sort=True)
     result = tables[0][["case", "prompt", "target_pixels"]].copy()
-    for column in (*SCORES, "predicted_pixels", "missed", *CHOICES):
+    for column in (*SCORES, "predicted_pixels", "missed", *CHOICES, *FURTHER):
         result[column] = by_row[column].mean().to_numpy()
     result["dsc_prompt_sd"] = by_row["dsc"].std(ddof=1).to_numpy()
     if len(tables) > 1:
@@ -112,10 +116,10 @@ def summarise(per_case: pd.DataFrame) -> dict[str, Any]:
     """The figures of a test set in dsc.csv.
 
     Args:
-        per_case: One row per case, columns dsc, iou (0..1), hd95 (pixels), target_pixels and missed (0..1).
+        per_case: One row per case, columns :data:`SCORES`, target_pixels and missed (0..1).
 
     Returns:
-        ``cases``; the means ``dsc``, ``iou`` (0..1) and ``hd95`` (pixels) over all cases; ``misses``, the number of
+        ``cases``; the means of :data:`SCORES` (0..1; ``hd95`` in pixels) over all cases; ``misses``, the number of
         cases with a target and an empty prediction, on average over prompt types, each of which HD95 counts as the
         image's diagonal; ``cases_with_target`` and ``dsc_with_target``: how many cases have a target, and the mean over
         these alone (NaN if there are none).

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pipeline.data.conventions import CONVENTIONS
 from pipeline.data.tensors import load_split
-from pipeline.evaluation.score_run import by_prompt_type, evaluation_prompts, prompt_types, score_split
+from pipeline.evaluation.score_run import Scoring, by_prompt_type, evaluation_prompts, prompt_types, score_split
 from pipeline.models.backbone import load_backbone
 from pipeline.models.checkpoints import load_released_checkpoint
 from pipeline.models.preprocessing import load_tokenizer
@@ -32,8 +32,9 @@ def main() -> None:
         types = prompt_types(split)
         prompts = [evaluation_prompts(split, name) for name in types]
         tokenizer = load_tokenizer(options.backbone)
-        scored = score_split(segmenter, tokenizer, split, prompts, CONVENTIONS, options)
-    for convention, tables in zip(CONVENTIONS, scored, strict=True):
+        scoring = Scoring(options.threshold, range(len(types)))
+        scored = score_split(segmenter, tokenizer, split, prompts, CONVENTIONS, options, scoring)
+    for convention, (tables, _) in zip(CONVENTIONS, scored, strict=True):
         write_csv(options.output / convention / "per_prompt.csv", by_prompt_type(types, tables))
 
 

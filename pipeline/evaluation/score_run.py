@@ -1,11 +1,12 @@
-"""Score a run on test cases: per_case.csv of its own dataset or of several, and per_prompt.csv, by prompt type."""
+"""Score a run on test cases: per_case.csv of its own dataset or of several; by prompt type, per_prompt.csv;
+calibration.csv, and thresholds.csv of the validation cases."""
 
 import argparse
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,14 @@ from pipeline.data.conventions import CONVENTIONS
 from pipeline.data.prompts import EVALUATION, draw_prompt
 from pipeline.data.tensors import PreparedSplit, load_split
 from pipeline.evaluation import kept
+from pipeline.evaluation.calibration import (
+    best_threshold,
+    bin_sums,
+    calibration_error,
+    calibration_table,
+    dsc_by_threshold,
+    sweep_table,
+)
 from pipeline.evaluation.metrics import Target, upsample_probability
 from pipeline.evaluation.per_case import COLUMNS, EMPTY, SCORED, over_prompts
 from pipeline.evaluation.probability_maps import maps_by_prompt_type
@@ -62,30 +71,78 @@ def evaluation_prompts(split: PreparedSplit, prompt_type: str) -> list[str]:
     return [draw_prompt(options, prompt_type, DRAW, case, EVALUATION) for options, case in drawn]
 
 
-def score_case(split: PreparedSplit, index: int, masks: Sequence[np.ndarray], convention: str) -> list[dict[str, Any]]:
+class Scoring(NamedTuple):
+    """How maps are scored.
+
+    Attributes:
+        threshold: Probability above which a pixel is foreground.
+        counted: Positions of the prompts that count, which the ensemble and the bins take.
+        tuned: Another threshold whose DSC is told; NaN for none.
+    """
+
+    threshold: float
+    counted: Sequence[int]
+    tuned: float = np.nan
+
+
+class Scored(NamedTuple):
+    """Scores of cases against targets of one convention.
+
+    Attributes:
+        tables: For each prompt one row per case, as :func:`over_prompts` takes it.
+        bins: :func:`bin_sums` over all cases and the prompts that count.
+    """
+
+    tables: list[pd.DataFrame]
+    bins: np.ndarray
+
+
+def score_case(
+    split: PreparedSplit, index: int, maps: Sequence[np.ndarray], convention: str, scoring: Scoring
+) -> tuple[list[dict[str, Any]], np.ndarray]:
     """Scores of the case at ``index`` under several prompts; predictions that are the same are scored once.
 
     Args:
-        masks: The prediction under each prompt at the model's input size, bool (S, S).
+        maps: The probabilities under each prompt at the model's input size, float32 (S, S).
         convention: Of the target, one of :data:`pipeline.data.conventions.CONVENTIONS`.
 
     Returns:
-        For each prompt the metrics at the case's original size, to which predictions are resized (nearest-exact), and
-        :data:`pipeline.evaluation.per_case.CHOICES`: the DSC of the prediction as it is and the target resized to it
-        (nearest neighbour), and that against the target by each convention.
+        For each prompt the metrics at the case's original size, to which predictions are resized (nearest-exact); the
+        calibration error of the map and the target resized to it (nearest neighbour); and
+        :data:`pipeline.evaluation.per_case.CHOICES`: the DSC of the prediction as it is and that small target, and that
+        against the target by each convention; and :data:`pipeline.evaluation.per_case.FURTHER`. Then the bins of the
+        prompts that count.
     """
     targets = {name: Target(split.target(index, name)) for name in CONVENTIONS}
     target = targets[convention]
-    resized = Image.fromarray(target.mask).resize(masks[0].shape[::-1], Image.Resampling.NEAREST)
+    resized = Image.fromarray(target.mask).resize(maps[0].shape[::-1], Image.Resampling.NEAREST)
     small = Target(np.asarray(resized))
-    rows: dict[bytes, dict[str, Any]] = {}
-    for mask in masks:
-        key = mask.tobytes()
-        if key not in rows:
+    compared: dict[bytes, dict[str, Any]] = {}
+    tuned: dict[bytes, float] = {}
+
+    def compare(mask: np.ndarray) -> dict[str, Any]:
+        if (key := mask.tobytes()) not in compared:
             large = upsample_probability(mask, *target.mask.shape)
-            rows[key] = dataclasses.asdict(target.compare(large)) | {"dsc_input_size": small.dsc(mask)}
-            rows[key] |= {f"dsc_{name}": other.dsc(large) for name, other in targets.items()}
-    return [rows[mask.tobytes()] for mask in masks]
+            compared[key] = dataclasses.asdict(target.compare(large)) | {"dsc_input_size": small.dsc(mask)}
+            compared[key] |= {f"dsc_{name}": other.dsc(large) for name, other in targets.items()}
+        return compared[key]
+
+    def dsc(mask: np.ndarray) -> float:
+        if (key := mask.tobytes()) not in tuned:
+            known = compared.get(key)
+            tuned[key] = known["dsc"] if known else target.dsc(upsample_probability(mask, *target.mask.shape))
+        return tuned[key]
+
+    rows, bins = [], []
+    for probability in maps:
+        bins.append(bin_sums(probability, small.mask))
+        rows.append(compare(probability > scoring.threshold) | {"ece": calibration_error(bins[-1])})
+    for probability, row in zip(maps, rows, strict=True):
+        row["dsc_tuned_threshold"] = np.nan if np.isnan(scoring.tuned) else dsc(probability > scoring.tuned)
+    counted = [maps[at] for at in scoring.counted]
+    # In double precision the mean of equal maps is that map.
+    ensemble = dsc(np.mean(counted, axis=0, dtype=np.float64) > np.float32(scoring.threshold))
+    return [row | {"dsc_prompt_ensemble": ensemble} for row in rows], sum(bins[at] for at in scoring.counted)
 
 
 def score_split(
@@ -95,33 +152,39 @@ def score_split(
     prompts: Sequence[Sequence[str]],
     conventions: Sequence[str],
     options: argparse.Namespace,
-) -> list[list[pd.DataFrame]]:
-    """For each of ``conventions`` and of ``prompts`` a table with one row per case, as :func:`over_prompts` takes it.
+    scoring: Scoring,
+) -> list[Scored]:
+    """The scores of all cases against targets of each of ``conventions``.
 
     Args:
         prompts: For each prompt type, one prompt per case.
         conventions: Of the targets, some of :data:`pipeline.data.conventions.CONVENTIONS`.
-        options: Of the command line: threshold, batch_size, and threads, which compute metrics while the next batch is
-            predicted.
+        options: Of the command line: batch_size, and threads, which compute metrics while the next batch is predicted.
     """
     scored: list[list[Future]] = [[] for _ in conventions]
-    masks: dict[int, list[np.ndarray]] = {}
+    maps: dict[int, list[np.ndarray]] = {}
     with ThreadPoolExecutor(options.threads) as pool:
         for row, index, probability in maps_by_prompt_type(
             segmenter, tokenizer, split.images, prompts, options.batch_size
         ):
-            masks.setdefault(index, []).append(probability > options.threshold)
+            maps.setdefault(index, []).append(probability)
             if row == len(prompts) - 1:
-                predicted = masks.pop(index)
+                predicted = maps.pop(index)
                 for convention, futures in zip(conventions, scored, strict=True):
-                    futures.append(pool.submit(score_case, split, index, predicted, convention))
+                    futures.append(pool.submit(score_case, split, index, predicted, convention, scoring))
+                    # The maps of no more than a batch wait.
+                    if index >= options.batch_size:
+                        futures[index - options.batch_size].result()
         by_convention = [[case.result() for case in track(futures, "scored")] for futures in scored]
     names = split.cases["case"]
     return [
-        [
-            pd.DataFrame([case[row] for case in cases]).assign(case=names, prompt=list(given))
-            for row, given in enumerate(prompts)
-        ]
+        Scored(
+            [
+                pd.DataFrame([rows[at] for rows, _ in cases]).assign(case=names, prompt=list(given))
+                for at, given in enumerate(prompts)
+            ],
+            sum(bins for _, bins in cases),
+        )
         for cases in by_convention
     ]
 
@@ -133,41 +196,63 @@ def by_prompt_type(types: Sequence[str], tables: Sequence[pd.DataFrame]) -> pd.D
 
 
 def score_dataset(
-    segmenter: SegmentationModel, tokenizer: PreTrainedTokenizerBase, split: PreparedSplit, options: argparse.Namespace
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """per_case.csv and per_prompt.csv of a run on one dataset.
+    segmenter: SegmentationModel,
+    tokenizer: PreTrainedTokenizerBase,
+    split: PreparedSplit,
+    options: argparse.Namespace,
+    tuned: float,
+) -> tuple[pd.DataFrame, pd.DataFrame, np.ndarray]:
+    """per_case.csv and per_prompt.csv of a run on one dataset, and the bins of its pixels.
 
     A run with a prompt type of its own is scored under it, one with ``random`` under all types, of which all but the
     empty one count.
 
     Args:
-        options: Of the command line: prompt_type, and those of :func:`score_split`.
+        options: Of the command line: prompt_type, threshold, and those of :func:`score_split`.
+        tuned: As of :class:`Scoring`.
     """
     types = prompt_types(split) if options.prompt_type == RANDOM else [options.prompt_type]
     counted = [name for name in types if name != EMPTY] or types
     if not options.per_prompt:
         types = counted
     prompts = [evaluation_prompts(split, name) for name in types]
-    (tables,) = score_split(segmenter, tokenizer, split, prompts, [options.masks or split.convention], options)
-    scores = over_prompts([tables[types.index(name)] for name in counted], counted)
-    return scores, by_prompt_type(types, tables)
+    scoring = Scoring(options.threshold, [types.index(name) for name in counted], tuned)
+    masks = [options.masks or split.convention]
+    ((tables, bins),) = score_split(segmenter, tokenizer, split, prompts, masks, options, scoring)
+    scores = over_prompts([tables[at] for at in scoring.counted], counted)
+    return scores, by_prompt_type(types, tables), bins
+
+
+def sweep(
+    segmenter: SegmentationModel, tokenizer: PreTrainedTokenizerBase, split: PreparedSplit, options: argparse.Namespace
+) -> pd.DataFrame:
+    """thresholds.csv of the cases of ``split``, each under one prompt of the run's type, drawn as training draws it."""
+    prompts = [evaluation_prompts(split, options.prompt_type)]
+    found = maps_by_prompt_type(segmenter, tokenizer, split.images, prompts, options.batch_size)
+    return sweep_table([dsc_by_threshold(probability, split.masks[index] > 0) for _, index, probability in found])
 
 
 def score(
     segmenter: SegmentationModel, tokenizer: PreTrainedTokenizerBase, options: argparse.Namespace
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """per_case.csv and per_prompt.csv of a run on all datasets that ``options`` name.
+) -> Mapping[str, pd.DataFrame]:
+    """What is written, by the option that names the file: of a run on all datasets that ``options`` name.
 
     Args:
         segmenter: In evaluation mode, on its device.
     """
-    tables, by_type = [], []
+    tables, by_type, bins, tuned, thresholds = [], [], 0, np.nan, {}
+    if options.thresholds:
+        thresholds["thresholds"] = sweep(segmenter, tokenizer, load_split(options.tensors[0], "val"), options)
+        tuned = best_threshold(thresholds["thresholds"])
     for folder in options.tensors:
-        scores, per_prompt = score_dataset(segmenter, tokenizer, load_split(folder, "test"), options)
+        scores, per_prompt, sums = score_dataset(segmenter, tokenizer, load_split(folder, "test"), options, tuned)
         tables.append(scores.assign(**{DATASET: folder.name}))
         by_type.append(per_prompt)
+        bins += sums
     columns = [*([options.by] if options.by else []), *COLUMNS]
-    return pd.concat(tables, ignore_index=True)[columns], pd.concat(by_type, ignore_index=True)
+    per_case, per_prompt = (pd.concat(parts, ignore_index=True) for parts in (tables, by_type))
+    shared = {"output": per_case[columns], "per_prompt": per_prompt, "calibration": calibration_table(bins)}
+    return shared | thresholds
 
 
 def parser() -> argparse.ArgumentParser:
@@ -183,6 +268,9 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--threads", type=int, default=4, help="CPU threads")
     parser.add_argument("--per-prompt", type=Path, help="write scores by prompt type, the empty prompt included, too")
+    parser.add_argument("--calibration", type=Path, help="write the reliability bins of the pixels, too")
+    swept = "try thresholds on the validation cases of the first dataset, write their DSC, and score with the best, too"
+    parser.add_argument("--thresholds", type=Path, help=swept)
     parser.add_argument("--state", type=Path, help="the run's state; scores that its training has kept there are taken")
     parser.add_argument("--output", type=Path, required=True, help="the CSV to write")
     return parser
@@ -196,10 +284,10 @@ def main() -> None:
     with compute_device() as device:
         set_mode(device, deterministic=True, threads=options.threads)
         segmenter = load_weights(options.weights, load_backbone(options.backbone)).to(device)
-        per_case, per_prompt = score(segmenter, load_tokenizer(options.backbone), options)
-    if options.per_prompt:
-        write_csv(options.per_prompt, per_prompt)
-    write_csv(options.output, per_case)
+        tables = score(segmenter, load_tokenizer(options.backbone), options)
+    for name, table in tables.items():
+        if path := getattr(options, name):
+            write_csv(path, table)
 
 
 if __name__ == "__main__":

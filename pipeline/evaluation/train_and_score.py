@@ -33,7 +33,7 @@ def main() -> None:
         "weights": run / "weights.safetensors",
         "prompt_type": arguments["settings"].prompt_type,
         "threads": arguments["threads"],
-        "per_prompt": run / "per_prompt.csv",
+        **{name: run / f"{name}.csv" for name in ("per_prompt", "calibration", "thresholds")},
         "output": run / "per_case.csv",
         **scoring,
     }
@@ -47,7 +47,7 @@ def main() -> None:
         except PipelineError as error:
             log(f"not scored here: {error}")
             return
-        kept.keep(arguments["state"], options, *tables)
+        kept.keep(arguments["state"], options, tables)
 
     # A joint run is scored on each of its datasets, by another rule, and a trial on none.
     elsewhere = arguments["trial"] or arguments["tensors"].name == JOINT

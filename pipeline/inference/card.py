@@ -139,6 +139,8 @@ def _metrics(scores: dict[str, Any] | None) -> dict[str, str]:
         "DSC, %": f"{100 * scores['dsc']:.2f}",
         "IoU, %": f"{100 * scores['iou']:.2f}",
         "HD95, pixels": f"{scores['hd95']:.1f}; of a missed case the image's diagonal",
+        "NSD at 2 pixels, %": f"{100 * scores['nsd']:.2f}",
+        "expected calibration error, %": f"{100 * scores['ece']:.2f}; of the pixels at the model's input size",
         "missed cases": f"{scores['misses']:.1f}",
     }
 

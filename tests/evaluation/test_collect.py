@@ -6,6 +6,7 @@ from evaluation_support import call, write_run
 from pipeline.evaluation import collect
 from pipeline.runtime.errors import PipelineError
 
+SCORES = ["dsc", "iou", "hd95", "nsd", "ece"]
 TARGETS = ["cases_with_target", "dsc_with_target"]
 
 
@@ -16,12 +17,12 @@ def test_dsc_csv_of_a_grid(tmp_path):
     output, seeds = tmp_path / "dsc.csv", {"telescopic": [41, 42], "lora": [41]}
     call(collect.main, results=tmp_path, datasets=["busi", "bkai"], seeds=seeds, output=output)
     header, *rows = (line.split(",") for line in output.read_text().splitlines())
-    assert header == ["dataset", "variant", "seed", "cases", "dsc", "iou", "hd95", "misses", *TARGETS, "prompt_sd"]
+    assert header == ["dataset", "variant", "seed", "cases", *SCORES, "misses", *TARGETS, "prompt_sd"]
     order = [["telescopic", "41"], ["telescopic", "42"], ["lora", "41"]]
     assert [row[:3] for row in rows] == [[dataset, *run] for dataset in ("busi", "bkai") for run in order]
     # IoU of DSC 0.25 is 1/7, of 0.75 is 3/5.
     assert [float(value) for value in rows[0][3:]] == pytest.approx(
-        [2, 0.5, (1 / 7 + 3 / 5) / 2, 20.0, 0, 2, 0.5, 0.1 / 2**0.5]
+        [2, 0.5, (1 / 7 + 3 / 5) / 2, 20.0, 0.5, 0.1, 0, 2, 0.5, 0.1 / 2**0.5]
     )
     assert rows[3][3:5] == ["3", "0.5"]
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from isic_challenge_scoring.load_image import ImagePair
 from isic_challenge_scoring.segmentation import SegmentationScore
-from monai.metrics import compute_dice, compute_hausdorff_distance, compute_iou
+from monai.metrics import compute_dice, compute_hausdorff_distance, compute_iou, compute_surface_dice
 from scipy.ndimage import gaussian_filter
 from torchmetrics.functional.classification import binary_f1_score, binary_jaccard_index
 from torchmetrics.functional.segmentation import hausdorff_distance
@@ -97,26 +97,29 @@ def test_literal_values():
     target[1:3, 1:3] = True
     prediction[1:3, 2:5] = True
     # Overlap 2 of 4 + 6. Directed distances: target (1, 1, 0, 0), prediction (0, 0, 1, 1, 2, 2).
-    assert dataclasses.astuple(case_metrics(prediction, target)) == (0.4, 0.25, 2.0, 4, 6)
+    assert dataclasses.astuple(case_metrics(prediction, target)) == (0.4, 0.25, 2.0, 1.0, 4, 6)
     prediction[1, 4] = False
     # Now (0, 0, 1, 1, 2): the 95th percentile lies 0.8 of the way from 1 to 2.
     assert case_metrics(prediction, target).hd95 == pytest.approx(1.8, abs=1e-6)
+    prediction[1, 5] = True
+    # One of six boundary pixels of the prediction is 3 pixels off, so 9 of 10 are near.
+    assert case_metrics(prediction, target).nsd == 0.9
 
 
 @pytest.mark.parametrize(
     ("prediction", "target", "expected"),
     [
-        ("empty", "empty", (1.0, 1.0, 0.0)),
-        ("empty", "pixel", (0.0, 0.0, math.hypot(HEIGHT, WIDTH))),
-        ("full", "empty", (0.0, 0.0, math.hypot(HEIGHT, WIDTH))),
-        ("full", "full", (1.0, 1.0, 0.0)),
-        ("pixel", "corner", (0.0, 0.0, math.hypot(40 - 20, 52 - 17))),
+        ("empty", "empty", (1.0, 1.0, 0.0, 1.0)),
+        ("empty", "pixel", (0.0, 0.0, math.hypot(HEIGHT, WIDTH), 0.0)),
+        ("full", "empty", (0.0, 0.0, math.hypot(HEIGHT, WIDTH), 0.0)),
+        ("full", "full", (1.0, 1.0, 0.0, 1.0)),
+        ("pixel", "corner", (0.0, 0.0, math.hypot(40 - 20, 52 - 17), 0.0)),
     ],
 )
 def test_empty_and_full_masks(prediction, target, expected):
     masks = _adversarial((HEIGHT, WIDTH))
     result = case_metrics(masks[prediction], masks[target])
-    assert (result.dsc, result.iou, result.hd95) == pytest.approx(expected, abs=1e-5)
+    assert (result.dsc, result.iou, result.hd95, result.nsd) == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -144,6 +147,8 @@ def test_monai_agrees(pairs, foreground):
         hd95 = compute_hausdorff_distance(*pair.tensors(), include_background=True, percentile=95).item()
         # MONAI computes in float32: half a unit in the last place is 4e-6 at 64 pixels.
         assert pair.ours.hd95 == pytest.approx(hd95, abs=1e-6, rel=1e-7)
+        nsd = compute_surface_dice(*pair.tensors(), [metrics.TOLERANCE], include_background=True).item()
+        assert pair.ours.nsd == pytest.approx(nsd, abs=1e-6)
 
 
 def test_torchmetrics_agrees(pairs, foreground):
@@ -179,7 +184,7 @@ def test_isic_challenge_scoring_agrees(pairs):
 def test_surface_distance_agrees(foreground):
     """Its contour runs between pixels and its percentile weights contour elements by length, so its HD95 is a different
     quantity. Comparable are the DSC; the maximum, up to the 0.71 pixels between a contour element and its boundary
-    pixel at either end; and HD95 where both contours are long, straight and parallel."""
+    pixel at either end; and HD95 and NSD where both contours are long, straight and parallel."""
 
     def hausdorff(prediction, target, percentile):
         distances = surface_distance.compute_surface_distances(target, prediction, (1, 1))
@@ -195,6 +200,9 @@ def test_surface_distance_agrees(foreground):
         prediction[10:190, 10 : 30 + shift] = True
         expected = hausdorff(prediction, target, 95)
         assert case_metrics(prediction, target).hd95 == pytest.approx(expected, abs=1e-6) == shift
+        distances = surface_distance.compute_surface_distances(target, prediction, (1, 1))
+        expected = surface_distance.compute_surface_dice_at_tolerance(distances, metrics.TOLERANCE)
+        assert case_metrics(prediction, target).nsd == pytest.approx(expected, abs=0.01)
 
 
 def test_both_ways_to_measure_distances_agree(foreground, monkeypatch):
@@ -217,10 +225,10 @@ def test_symmetry_and_bounds(masks):
     prediction, target = masks
     ours = case_metrics(prediction, target)
     swapped = case_metrics(target, prediction)
-    assert (ours.dsc, ours.iou, ours.hd95) == (swapped.dsc, swapped.iou, swapped.hd95)
+    assert (ours.dsc, ours.iou, ours.hd95, ours.nsd) == (swapped.dsc, swapped.iou, swapped.hd95, swapped.nsd)
     assert 0 <= ours.iou <= ours.dsc <= 1
     assert ours.dsc == pytest.approx(2 * ours.iou / (1 + ours.iou), abs=1e-12)
-    assert 0 <= ours.hd95 <= math.hypot(*target.shape)
+    assert 0 <= ours.hd95 <= math.hypot(*target.shape) and 0 <= ours.nsd <= 1
     assert (ours.target_pixels, ours.predicted_pixels) == (target.sum(), prediction.sum())
     assert (ours.hd95 == 0) or not np.array_equal(prediction, target)
     for moved in (np.flip(masks, 1), np.flip(masks, 2), np.swapaxes(masks, 1, 2)):

@@ -8,6 +8,7 @@ from evaluation_support import write_run
 
 from pipeline.evaluation.per_case import (
     COLUMNS,
+    FURTHER,
     SCORED,
     over_prompts,
     prompt_sd,
@@ -18,27 +19,30 @@ from pipeline.evaluation.per_case import (
 from pipeline.runtime.errors import PipelineError
 
 ROWS = [
-    ("a", "", 0.5, 0.25, 4.0, 10, 12, 0.4, 0.5, 0.3),  # an ordinary case
-    ("b", "", 0.0, 0.0, 50.0, 10, 0, 0.0, 0.0, 0.0),  # a miss
-    ("c", "", 1.0, 1.0, 0.0, 0, 0, 1.0, 1.0, 1.0),  # no target, and none predicted
-    ("d", "", 0.0, 0.0, 50.0, 0, 3, 0.0, 0.0, 0.0),  # a false alarm
+    ("a", "", 0.5, 0.25, 4.0, 0.6, 0.1, 10, 12, 0.4, 0.5, 0.3, 0.8, 0.6),  # an ordinary case
+    ("b", "", 0.0, 0.0, 50.0, 0.0, 0.2, 10, 0, 0.0, 0.0, 0.0, 0.0, 0.2),  # a miss
+    ("c", "", 1.0, 1.0, 0.0, 1.0, 0.0, 0, 0, 1.0, 1.0, 1.0, 1.0, 1.0),  # no target, and none predicted
+    ("d", "", 0.0, 0.0, 50.0, 0.0, 0.3, 0, 3, 0.0, 0.0, 0.0, 0.0, 0.0),  # a false alarm
 ]
+TABLE = pd.DataFrame(ROWS, columns=[*SCORED, *FURTHER])
 
 
 def test_summary_of_literal_cases():
-    cases = over_prompts([pd.DataFrame(ROWS, columns=list(SCORED))], ["p1"])
-    expected = {"cases": 4, "dsc": 0.375, "iou": 0.3125, "hd95": 26.0, "misses": 1}
-    assert summarise(cases) == expected | {"cases_with_target": 2, "dsc_with_target": 0.25}
+    cases = over_prompts([TABLE], ["p1"])
+    expected = {"cases": 4, "dsc": 0.375, "iou": 0.3125, "hd95": 26.0, "nsd": 0.4, "ece": pytest.approx(0.15)}
+    assert summarise(cases) == expected | {"misses": 1, "cases_with_target": 2, "dsc_with_target": 0.25}
 
 
 def test_a_case_under_several_prompts_counts_once_with_their_mean():
-    first = pd.DataFrame(ROWS, columns=list(SCORED))
-    second = first.assign(prompt="another", dsc=[0.7, 0.4, 1, 1], hd95=[2, 8, 0, 0], predicted_pixels=[14, 9, 0, 0])
-    table = over_prompts([first, second], ["p1", "p2"]).set_index("case")
+    scores = {"dsc": [0.7, 0.4, 1, 1], "hd95": [2, 8, 0, 0], "ece": 0.5, "predicted_pixels": [14, 9, 0, 0]}
+    second = TABLE.assign(prompt="another", **scores)
+    table = over_prompts([TABLE, second], ["p1", "p2"]).set_index("case")
     assert list(table.reset_index().columns) == list(COLUMNS)
     assert table["dsc"].tolist() == pytest.approx([0.6, 0.2, 1, 0.5])
     assert table["dsc_prompt_sd"].tolist() == pytest.approx([0.1 * 2**0.5, 0.2 * 2**0.5, 0, 0.5**0.5])
     assert table["predicted_pixels"].tolist() == [13, 4.5, 0, 1.5]
+    assert table["ece"].tolist() == pytest.approx([0.3, 0.35, 0.25, 0.4])
+    assert table["dsc_prompt_ensemble"].tolist() == TABLE["dsc_prompt_ensemble"].tolist()
     # Case b is missed under one prompt of two; the empty target of c cannot be missed.
     assert table["missed"].tolist() == [0, 0.5, 0, 0]
     assert summarise(table)["misses"] == 0.5
@@ -70,13 +74,15 @@ def test_scores_are_read_as_they_were_written(tmp_path):
     ("old", "new", "message"),
     [
         ("dsc,iou", "dice,iou", "column dsc is missing"),
-        ("000,a polyp,0.5,0.3333333333333333,20.0,100,90,,0,0.5,0.5,0.5\n", "", "holds no case"),
+        ("000,a polyp,0.5,0.3333333333333333,20.0,100,90,,0,0.5,0.5,0.5,0.5,0.1,0.5,0.5\n", "", "holds no case"),
         ("a polyp,0.5,", "a polyp,1.5,", r"dsc of case 000 is '1.5', not 0\.\.1"),
         ("a polyp,0.5,", "a polyp,,", "dsc of case 000 is ''"),
         ("a polyp,0.5,", "a polyp,nan,", "dsc of case 000 is 'nan'"),
         (",90,", ",many,", "predicted_pixels of case 000 is 'many', not 0 or more"),
         (",100,", ",-1,", "target_pixels of case 000 is '-1'"),
         (",90,,", ",90,none,", r"dsc_prompt_sd of case 000 is 'none', not 0\.\.1"),
+        (",0.1,0.5,0.5\n", ",0.1,,0.5\n", "dsc_prompt_ensemble of case 000 is ''"),
+        (",0.1,0.5,0.5\n", ",0.1,0.5,2\n", "dsc_tuned_threshold of case 000 is '2'"),
     ],
 )
 def test_a_damaged_file(tmp_path, old, new, message):

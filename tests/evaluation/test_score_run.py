@@ -5,12 +5,14 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from evaluation_support import call
 from model_support import trained_start
 from scoring_support import plain_probabilities, plain_scores
 
 from pipeline.data.tensors import load_split
 from pipeline.evaluation import score_run
+from pipeline.evaluation.calibration import THRESHOLDS, best_threshold, bin_sums, calibration_error, read_bin_sums
 from pipeline.evaluation.per_case import COLUMNS, SCORED, read_per_case, read_per_prompt
 from pipeline.models.backbone import load_backbone
 from pipeline.models.interface import ImageModel
@@ -98,12 +100,49 @@ def test_wordings_are_drawn_by_case_and_not_by_order(study):
 
 def test_the_same_prediction_is_scored_once(study, monkeypatch):
     split, calls = load_split(study.results / "tensors/busi", "test"), []
-    whole, none = np.ones((2, *split.masks.shape[1:]), bool) & np.array([True, False])[:, None, None]
+    whole, none = np.ones((2, *split.masks.shape[1:]), np.float32) * np.float32([[[0.9]], [[0.1]]])
     compare = score_run.Target.compare
     monkeypatch.setattr(score_run.Target, "compare", lambda self, mask: calls.append(mask) or compare(self, mask))
-    rows = score_run.score_case(split, 0, [whole, none, whole.copy()], "corrected")
+    scoring = score_run.Scoring(0.5, [0, 2], tuned=0.7)
+    rows, _ = score_run.score_case(split, 0, [whole, none, whole.copy()], "corrected", scoring)
     assert len(calls) == 2
     assert rows[0] == rows[2] and rows[0]["dsc"] > 0 == rows[1]["dsc"]
+
+
+def test_ensemble_calibration_and_another_threshold_against_plain_code(study, score, tmp_path):
+    results = shutil.copytree(study.results, tmp_path / "results")
+    path = results / "tensors/busi/cases.csv"
+    # The first two cases become validation cases.
+    head, *rows = path.read_text().splitlines(keepends=True)
+    path.write_text(head + "".join(row.replace(",test,", ",val,") if at < 2 else row for at, row in enumerate(rows)))
+    files = {name: tmp_path / f"{name}.csv" for name in ("per_prompt", "calibration", "thresholds")}
+    table, tensors = score("busi", results=results, **files), results / "tensors/busi"
+    validation, split = load_split(tensors, "val"), load_split(tensors, "test")
+
+    def maps(part, prompt_type):
+        prompts = score_run.evaluation_prompts(part, prompt_type)
+        return [found.numpy() for found in plain_probabilities(study.results, part.images, prompts)]
+
+    pairs = list(zip(maps(validation, "random"), validation.masks > 0, strict=True))
+    dsc = [np.mean([plain_scores(torch.from_numpy(p), m, t)[0] for p, m in pairs]) for t in THRESHOLDS]
+    swept = pd.read_csv(files["thresholds"])
+    assert swept["val_dsc"].tolist() == pytest.approx(dsc, abs=5e-3) and swept["val_dsc"].nunique() > 1
+    tuned, by_type = best_threshold(swept), [maps(split, name) for name in ("p1", "p2")]
+    for index, (one, other) in enumerate(zip(*by_type, strict=True)):
+        target, row, mean = split.target(index), table.iloc[index], torch.from_numpy((one + other) / 2)
+        assert row["dsc_prompt_ensemble"] == pytest.approx(plain_scores(mean, target, study.threshold)[0], abs=2e-3)
+        at_tuned = [plain_scores(torch.from_numpy(found), target, tuned)[0] for found in (one, other)]
+        assert row["dsc_tuned_threshold"] == pytest.approx(np.mean(at_tuned), abs=2e-3)
+        errors = [calibration_error(bin_sums(found, split.masks[index] > 0)) for found in (one, other)]
+        assert row["ece"] == pytest.approx(np.mean(errors), abs=1e-4)
+    # Pooled over the prompt types that count.
+    pooled = zip([*by_type[0], *by_type[1]], [*split.masks] * 2, strict=True)
+    sums = sum(bin_sums(found, mask > 0) for found, mask in pooled)
+    np.testing.assert_allclose(read_bin_sums(tmp_path)[0], sums[0], atol=20)
+    assert read_bin_sums(tmp_path)[0].sum() == 2 * split.masks.size
+    without = score("busi", results=results)
+    assert without["dsc_tuned_threshold"].isna().all()
+    pd.testing.assert_frame_equal(without.assign(dsc_tuned_threshold=table["dsc_tuned_threshold"]), table)
 
 
 def test_cases_that_share_no_prompt_type(study, score, tmp_path):
@@ -126,4 +165,5 @@ def test_a_model_that_reads_no_prompt_is_scored_once_an_image(study, tmp_path, m
     assert calls == [2, 2, 1]
     table = read_per_prompt(tmp_path).pivot(index="case", columns="prompt_type", values="predicted_pixels")
     assert (table["p1"] == table["p0"]).all() and (table["p2"] == table["p0"]).all() and table["p0"].max() > 0
-    assert (read_per_case(tmp_path)["dsc_prompt_sd"] == 0).all()
+    cases = read_per_case(tmp_path)
+    assert (cases["dsc_prompt_sd"] == 0).all() and (cases["dsc_prompt_ensemble"] == cases["dsc"]).all()

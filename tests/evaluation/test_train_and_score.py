@@ -24,12 +24,12 @@ def rule(prepared, tmp_path):
     """The rule that scores the run in ``tmp_path``: its tables."""
 
     def score(folder: str, **options) -> list[bytes]:
-        files = [tmp_path / folder / f"per_{unit}.csv" for unit in ("case", "prompt")]
-        files[0].parent.mkdir(exist_ok=True)
+        outputs = {"output": "per_case"} | {name: name for name in ("per_prompt", "calibration", "thresholds")}
+        outputs = {option: tmp_path / folder / f"{name}.csv" for option, name in outputs.items()}
+        (tmp_path / folder).mkdir(exist_ok=True)
         inputs = {"tensors": prepared[0], "backbone": prepared[1], "weights": tmp_path / "run/weights.safetensors"}
-        outputs = {"output": files[0], "per_prompt": files[1]}
         call(score_run.main, **inputs, **outputs, **SCORING | {"threads": 1} | options)
-        return [file.read_bytes() for file in files]
+        return [file.read_bytes() for file in outputs.values()]
 
     return score
 

@@ -63,7 +63,8 @@ def test_the_card_says_what_the_manifest_and_the_scores_say(exported):
     head, text = (exported / "README.md").read_text().removeprefix("---\n").split("\n---\n", 1)
     metadata = yaml.safe_load(head)
     (result,) = metadata["model-index"][0]["results"]
-    assert {metric["type"]: metric["value"] for metric in result["metrics"]} == {"dsc": 0.625, "iou": 0.5, "hd95": 15}
+    expected = {"dsc": 0.625, "iou": 0.5, "hd95": 15, "nsd": 0.5, "ece": 0.5}
+    assert {metric["type"]: metric["value"] for metric in result["metrics"]} == expected
     assert metadata["pipeline_tag"] == "image-segmentation" and "phantoms" not in metadata["tags"]
     for words in (
         "Research software, not a medical device.",

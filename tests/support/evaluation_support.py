@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 from safetensors.numpy import save_file
 
+from pipeline.evaluation.calibration import THRESHOLDS, bin_sums, calibration_table, sweep_table
 from pipeline.evaluation.collect import collect
-from pipeline.evaluation.per_case import CHOICES, SCORED
+from pipeline.evaluation.per_case import CHOICES, FURTHER, SCORED
 from pipeline.evaluation.runs import Run, run_of
 from pipeline.runtime.atomic import write_csv
 
@@ -49,11 +50,15 @@ def write_run(
             "dsc_prompt_sd": None,
             "missed": 0,
             **dict.fromkeys(CHOICES, scores),
+            "nsd": scores,
+            "ece": 0.1,
+            **dict.fromkeys(FURTHER, scores),
         }
     )
     table.to_csv(run.folder / "per_case.csv", index=False)
     by_type = [table.assign(prompt_type=name, dsc=scores * factor) for name, factor in types.items()]
     pd.concat(by_type)[["prompt_type", *SCORED]].to_csv(run.folder / "per_prompt.csv", index=False)
+    write_calibration(run.folder, seed)
     record = {f"{name}_sha256": f"{dataset}-{name}-".ljust(64, "0") for name in ("code", "data", "backbone")}
     record |= {"mode": "portable", "configuration": {"variant": {"kind": kind}}}
     (run.folder / "manifest.json").write_text(json.dumps(record))
@@ -64,11 +69,20 @@ def write_run(
     return run
 
 
+def write_calibration(folder: Path, seed: int, best: float = 0.4) -> None:
+    """calibration.csv, of probabilities that are too high, and thresholds.csv, whose ``best`` threshold is best."""
+    generator = np.random.default_rng(seed)
+    probability = generator.beta(0.3, 1, (64, 64)).astype(np.float32)
+    target = generator.random((64, 64)) < probability**2
+    write_csv(folder / "calibration.csv", calibration_table(bin_sums(probability, target)))
+    write_csv(folder / "thresholds.csv", sweep_table([0.8 - np.abs(np.array(THRESHOLDS) - best)]))
+
+
 def write_transfer_scores(results: Path, run: Run, rows: Sequence[tuple[str, str, float]]) -> None:
     """per_case.csv of ``run`` in transfer/; ``rows``: the dataset tested on, the case, and its DSC (0..1)."""
     table = pd.DataFrame(rows, columns=["test_dataset", "case", "dsc"])
     table = table.assign(prompt="x", iou=0.5, hd95=1.0, target_pixels=1, predicted_pixels=1)
-    table = table.assign(dsc_prompt_sd=None, missed=0, **dict.fromkeys(CHOICES, 0.5))
+    table = table.assign(dsc_prompt_sd=None, missed=0, nsd=0.5, ece=0.1, **dict.fromkeys((*CHOICES, *FURTHER), 0.5))
     folder = run.within(results / "transfer")
     folder.mkdir(parents=True)
     table.to_csv(folder / "per_case.csv", index=False)

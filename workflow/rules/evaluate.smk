@@ -6,6 +6,8 @@ rule evaluate:
     output:
         per_case=f"{R}/runs/{RUN}/per_case.csv",
         per_prompt=f"{R}/runs/{RUN}/per_prompt.csv",
+        calibration=f"{R}/runs/{RUN}/calibration.csv",
+        thresholds=f"{R}/runs/{RUN}/thresholds.csv",
     log:
         f"{R}/logs/evaluate/{RUN}.log",
     conda:
@@ -19,7 +21,8 @@ rule evaluate:
         code=code("pipeline.evaluation.score_run"),
         prompts=lambda wildcards: options(prompt_type=STUDY.training_of(wildcards.variant).prompt_type),
         more=lambda wildcards, output: options(
-            per_prompt=output.per_prompt, state=f"{R}/state/{RUN}".format(**wildcards)
+            **{name: output.get(name) for name in ("per_prompt", "calibration", "thresholds")},
+            state=f"{R}/state/{RUN}".format(**wildcards),
         ),
         threshold=STUDY.evaluation.threshold,
         batch_size=STUDY.evaluation.batch_size,

@@ -62,9 +62,9 @@ class Scores:
     ):
         """``dsc`` as dsc.csv; ``reported_table`` as reported.csv, without which nothing reported is shown.
 
-        DSC and IoU (``metric``: as :func:`pipeline.evaluation.aggregate.measured`) are in points, and the largest is
-        best; of others the smallest. Of ``dsc`` the columns prompt_sd, cases, cases_with_target and dsc_with_target may
-        be absent.
+        DSC, IoU and NSD (``metric``: as :func:`pipeline.evaluation.aggregate.measured`) are in points, and the largest
+        is best; of others the smallest. Of ``dsc`` the columns prompt_sd, cases, cases_with_target and dsc_with_target
+        may be absent.
         """
         self.datasets = list(datasets)
         self.columns = [*datasets, AVERAGE] if len(datasets) > 1 else list(datasets)
@@ -83,7 +83,7 @@ class Scores:
         for column in self.columns:
             means = [score and score.mean for score in (self.of(row, column) for row in self.rows)]
             places = ((row, column) for row in self.rows)
-            self._ranks |= dict(zip(places, ranks(means, DECIMALS, metric in ("dsc", "iou")), strict=True))
+            self._ranks |= dict(zip(places, ranks(means, DECIMALS, metric in ("dsc", "iou", "nsd")), strict=True))
             if reported_table is not None:
                 self._reported |= {(row, column): reported(reported_table, row, column, metric) for row in self.rows}
 

@@ -8,7 +8,7 @@ import pytest
 from evaluation_support import write_dsc_of, write_run
 from reporting_support import LABELS, REPORTED, run_main
 
-from pipeline.evaluation.per_case import CHOICES
+from pipeline.evaluation.per_case import CHOICES, FURTHER
 from pipeline.evaluation.readers import read_reported
 
 
@@ -81,8 +81,9 @@ def _write_scores(path: Path, rows) -> None:
     """Scores from (keys, case, dsc)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     records = [
-        {"prompt": "a polyp", **keys, "case": case, "dsc": dsc, "iou": dsc / (2 - dsc), "hd95": 3.0}
-        | {"target_pixels": 5, "predicted_pixels": 7, "dsc_prompt_sd": 0.1, "missed": 0, **dict.fromkeys(CHOICES, dsc)}
+        {"prompt": "a polyp", **keys, "case": case, "dsc": dsc, "iou": dsc / (2 - dsc), "hd95": 3.0, "nsd": dsc}
+        | {"target_pixels": 5, "predicted_pixels": 7, "dsc_prompt_sd": 0.1, "missed": 0, "ece": 0.1}
+        | dict.fromkeys((*CHOICES, *FURTHER), dsc)
         for keys, case, dsc in rows
     ]
     pd.DataFrame(records).to_csv(path, index=False)

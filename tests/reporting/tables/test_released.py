@@ -28,7 +28,7 @@ def write_scores(results: Path, gain=GAIN, source=SOURCE) -> Path:
             {"prompt_type": name, "case": case, "prompt": name, "dsc": MEANS[name] + more + sign * SHIFTS[name]}
             for name, (case, sign) in product(MEANS, (("a", -1), ("b", 1)))
         ]
-        table = pd.DataFrame(rows).assign(iou=0.5, hd95=3.0, target_pixels=5, predicted_pixels=7)
+        table = pd.DataFrame(rows).assign(iou=0.5, hd95=3.0, nsd=0.5, ece=0.1, target_pixels=5, predicted_pixels=7)
         (folder / masks).mkdir(parents=True)
         table = table.assign(dsc_input_size=table["dsc"] + AT_INPUT, dsc_corrected=0, dsc_reference=0)
         table.to_csv(folder / masks / "per_prompt.csv", index=False)

@@ -15,7 +15,7 @@ FIVE = ["kvasir_seg", "clinicdb", "bkai", "isic16", "busi"]
 def scored(dsc):
     hd95 = {"telescopic": [50.0, 60.0, 70.0, 30.0, 30.0, 30.0], "uniform": [20.0, 30.0], "end_to_end": [80.0]}
     values = [value for variant in ("telescopic", "uniform", "end_to_end") for value in hd95[variant]]
-    return dsc.assign(iou=dsc["dsc"] - 0.1, hd95=values, misses=[1, 2, 3, 0, 0, 0, 4, 0, 5])
+    return dsc.assign(iou=dsc["dsc"] - 0.1, hd95=values, nsd=dsc["dsc"] - 0.2, misses=[1, 2, 3, 0, 0, 0, 4, 0, 5])
 
 
 def test_cells(scored, facts, labels):
@@ -26,6 +26,8 @@ def test_cells(scored, facts, labels):
     assert list(table.header) == ["Method", "Metric", "ISIC 2016", "BUSI"]
     assert rows["Telescopic Adapters", "IoU, %"][2] == Cell("54.00", "4.00", "best")
     assert rows["CLIPSeg, end-to-end", "IoU, %"][2] == Cell("40.00", None, "second", "", "55.52", "b")
+    assert rows["Telescopic Adapters", "NSD, %"][2] == Cell("44.00", "4.00", "best")
+    assert rows["CLIPSeg, end-to-end", "NSD, %"][2] == Cell("30.00", None, "second")
     # Of distances and misses the smallest is best.
     assert rows["Uniform adapters", "HD95, pixels"][2] == Cell("20.00", None, "best")
     assert rows["Telescopic Adapters", "HD95, pixels"][2] == Cell("60.00", "10.00", "second")
@@ -56,7 +58,7 @@ def test_command_line(study, render):
         secondary_metrics, study, "--dsc", study / "dsc.csv", "--reported", REPORTED,
         "--datasets", ["busi", "bkai"], "--variants", ["zero_shot", "telescopic"],
     )  # fmt: skip
-    assert set(frame["metric"]) == {"iou", "hd95", "misses"}
+    assert set(frame["metric"]) == {"iou", "hd95", "nsd", "misses"}
     assert "| Telescopic, ours | HD95, pixels |" in text and "Made from 8 runs" in text
 
 
