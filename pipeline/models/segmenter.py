@@ -28,6 +28,7 @@ trained place is computed once (:meth:`Segmenter.first_trained_layer`).
 import math
 import re
 from collections.abc import Iterator, Mapping
+from operator import attrgetter
 
 import torch
 from torch import Tensor, nn
@@ -40,14 +41,14 @@ from pipeline.models.precision import RESIDUAL
 from pipeline.models.widths import Features
 
 OPERATIONS = {
-    "norm1": "layer_norm1",
-    "q": "self_attn.q_proj",
-    "k": "self_attn.k_proj",
-    "v": "self_attn.v_proj",
-    "out": "self_attn.out_proj",
-    "norm2": "layer_norm2",
-    "fc1": "mlp.fc1",
-    "fc2": "mlp.fc2",
+    "norm1": attrgetter("layer_norm1"),
+    "q": attrgetter("self_attn.q_proj"),
+    "k": attrgetter("self_attn.k_proj"),
+    "v": attrgetter("self_attn.v_proj"),
+    "out": attrgetter("self_attn.out_proj"),
+    "norm2": attrgetter("layer_norm2"),
+    "fc1": attrgetter("mlp.fc1"),
+    "fc2": attrgetter("mlp.fc2"),
 }
 """The norms and linears of a transformer layer: where they stand, by their names in places."""
 
@@ -78,11 +79,11 @@ class Segmenter(SegmentationModel):
         """
         if place in self.adapters:
             raise ValueError(f"two adapters at {place!r}")
-        if place not in self.places():
+        operation = self.operations().get(place)
+        if operation is None and place not in self.places():
             raise ValueError(f"no place {place!r} that influences the mask; places: {', '.join(self.places())}")
         reference = self.clipseg.clip.text_projection.weight
         self.adapters[place] = module.to(reference.device, reference.dtype)
-        operation = self.operations().get(place)
         if operation is not None:
             operation.register_forward_hook(_Behind(self.adapters, place))
 
@@ -112,10 +113,10 @@ class Segmenter(SegmentationModel):
             "decoder": decoder.layers,
         }
         found = {
-            f"{stack}_{index + 1}_{name}": layer.get_submodule(path)
+            f"{stack}_{index + 1}_{name}": read(layer)
             for stack, layers in stacks.items()
             for index, layer in enumerate(layers)
-            for name, path in OPERATIONS.items()
+            for name, read in OPERATIONS.items()
         }
         return {
             **found,

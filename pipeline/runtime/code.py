@@ -5,7 +5,6 @@ Rules, manifests, resumed states and footnotes all take this hash, so they agree
 
 import ast
 import hashlib
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -13,43 +12,51 @@ ROOT = Path(__file__).resolve().parents[2]
 
 # Writing, progress and scheduling cannot change a result, and settings reach a job through its command line.
 WITHOUT_INFLUENCE = ("pipeline.runtime", "pipeline.config", "pipeline.plan")
+DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
+@cache
 def _path(module: str) -> Path | None:
     base = ROOT.joinpath(*module.split("."))
     return next((path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()), None)
 
 
-def _tokens(node: ast.AST) -> Iterator[str]:
-    """What a syntax tree means: neither comments, docstrings and layout nor what Python versions add as empty."""
-    yield type(node).__name__
-    for name, value in ast.iter_fields(node):
-        if name == "body" and isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+def _read(node: ast.AST, tokens: list[str], imports: set[str]) -> None:
+    """Add what a syntax tree means to ``tokens``, and the names that it imports to ``imports``.
+
+    Neither comments, docstrings and layout count nor what Python versions add as empty. Each start of Snakemake reads
+    the whole project: loops are plain, and nothing is yielded.
+    """
+    kind = type(node)
+    tokens.append(kind.__name__)
+    if kind is ast.Import:
+        imports.update(alias.name for alias in node.names)
+    elif kind is ast.ImportFrom and node.module:
+        imports.add(node.module)
+        imports.update(f"{node.module}.{alias.name}" for alias in node.names)
+    for name in node._fields:
+        value = getattr(node, name, None)
+        if name == "body" and kind in DOCUMENTED:
             first = value[0] if value else None
             if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and type(first.value.value) is str:
                 value = value[1:]
         if value is None or value == []:
             continue
-        yield name
-        for item in value if isinstance(value, list) else [value]:
+        tokens.append(name)
+        for item in value if type(value) is list else (value,):
             if isinstance(item, ast.AST):
-                yield from _tokens(item)
+                _read(item, tokens, imports)
             else:
-                yield repr(item)
-        yield ";"
+                tokens.append(repr(item))
+        tokens.append(";")
 
 
 @cache
 def _module(path: Path) -> tuple[str, frozenset[str]]:
     """The hash of a module's code, and the names of the project's modules that it imports, in functions too."""
-    tree, imports = ast.parse(path.read_text(encoding="utf-8")), set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            imports.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            imports.add(node.module)
-            imports.update(f"{node.module}.{alias.name}" for alias in node.names)
-    code = hashlib.sha256("\n".join(_tokens(tree)).encode()).hexdigest()
+    tokens, imports = [], set()
+    _read(ast.parse(path.read_text(encoding="utf-8")), tokens, imports)
+    code = hashlib.sha256("\n".join(tokens).encode()).hexdigest()
     return code, frozenset(name for name in imports if name.split(".")[0] == "pipeline")
 
 
