@@ -310,6 +310,9 @@ class Study(_Settings):
     transfer: Transfer | None = Field(None, description="The family of training on one dataset and testing on all")
     joint: Further | None = Field(None, description="The family of one training on all datasets against one on each")
     leaks: Further | None = Field(None, description="The family that compares the study's split with leak_free")
+    test_time: Further | None = Field(
+        None, description="Runs of the main table that are scored a second time, averaged with the mirror images"
+    )
     tuning: Tuning | None = Field(None, description="The family that tunes the rates of all methods alike")
     evaluation: Evaluation = Field(default_factory=Evaluation)
     regression: Regression = Field(default_factory=Regression)
@@ -343,6 +346,9 @@ class Study(_Settings):
             for variant in variants:
                 if variant not in self.variants:
                     raise ValueError(f"{place}: variant {variant!r} is unknown; allowed: {', '.join(self.variants)}")
+        for variant in (self.test_time and self.test_time.variants) or []:
+            if variant not in self.main:
+                raise ValueError(f"test_time.variants: {variant!r} is not in main; allowed: {', '.join(self.main)}")
         for name, variant in self.variants.items():
             if variant.widths_from is None:
                 continue

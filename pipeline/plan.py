@@ -384,6 +384,21 @@ class Plan:
         """Further ``scores`` of a group's runs, laid out in the folder ``below`` as the runs are."""
         return Source({}, files(self.folders(group, below), scores), {"scores": f"{self.study.results}/{below}"})
 
+    def _mirrored(self) -> Source:
+        """Scores of those runs of the main table whose predictions are averaged with the mirror images', if any."""
+        entry, main = self.study.test_time, self.main
+        if entry is None:
+            return Source()
+        datasets = [name for name in main.datasets if name in (entry.datasets or main.datasets)]
+        counted = entry.seeds or self.study.seeds
+        seeds = {
+            name: [seed for seed in numbers if seed in counted]
+            for name, numbers in main.seeds.items()
+            if name in (entry.variants or main.variants)
+        }
+        reads = files(self.folders(Group("mirrored", "", seeds, datasets), "mirrored"), "per_case.csv")
+        return Source({}, reads, {"mirrored": {"datasets": datasets, "seeds": seeds}})
+
     def _datasets(self, group: Group, *names: str) -> Source:
         """These files of each standardised dataset of ``group``."""
         folders = [f"{self.study.results}/datasets/{dataset}" for dataset in group.datasets]
@@ -495,6 +510,7 @@ class Plan:
             source |= self._against(self.reference if self.reference in methods else list(methods)[-1])
             yield from self._table("tuned", "DSC with tuned rates", source | self._names(group))
         choices = runs | Source(options={"side": study.image_size, "masks": study.masks}) | self._names(main)
+        choices |= self._mirrored()
         yield from self._table("evaluation_choices", "DSC by choices of the evaluation", choices)
         prompts = self._runs(main, "per_prompt.csv", "manifest.json") | self._names(main)
         yield from self._table("prompt_sensitivity", "DSC by prompt type", prompts)

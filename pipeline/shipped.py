@@ -22,12 +22,12 @@ RECORD = Path(__file__).parents[1] / "workflow" / "resources" / "shipped.json"
 # archives and the backbone are, the plan says in words.
 _WITHOUT_EFFECT = re.compile(
     r"(results|jobs|datasets|main|archives|regression|backbone"
-    r"|(ablations\.\w+|transfer|joint|leaks|tuning)\.(title|reference|variants|datasets|beside)|variants\.\w+\.label"
+    r"|(ablations\.\w+|transfer|joint|leaks|test_time|tuning)\.(title|reference|variants|datasets|beside)|variants\.\w+\.label"
     r"|tuning\.(tried_on|factors|weight_decays)"
     r"|training\.(accumulation|gradient_checkpointing|cuda_graph|deterministic|save_every|max_consecutive_skips)"
     r"|evaluation\.(batch_size|bootstrap_samples|margin|comparisons_reference))\."
 )
-_SEEDS = re.compile(r"(more_)?seeds|(ablations\.\w+|transfer|joint|leaks|tuning)\.seeds?")
+_SEEDS = re.compile(r"(more_)?seeds|(ablations\.\w+|transfer|joint|leaks|test_time|tuning)\.seeds?")
 _NAMED = re.compile(r"(variants|ablations)\.(\w+)\.(.+)")
 _FEW = 3
 

@@ -76,6 +76,7 @@ def test_overlays_are_valid(overlay):
         ("seeds", [], ["seeds", "at least 1"]),
         ("main", ["telescopic", "telescopik"], ["main", "'telescopik'", "vlsm_dense"]),
         ("split", "leak_free", ["leaks: the study's own split is leak_free; set leaks to null"]),
+        ("test_time", {"variants": ["ssf"]}, ["test_time.variants", "'ssf' is not in main", "vlsm_dense"]),
         ("leaks/variants", ["telescopik"], ["leaks.variants", "'telescopik'", "vlsm_dense"]),
         ("image_size", 350, ["image_size", "multiple of 16", "350"]),
         ("training/batch_size", 0, ["training.batch_size", "greater than or equal to 1", "0"]),

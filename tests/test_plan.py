@@ -240,6 +240,7 @@ def test_every_step_can_be_made_from_files_that_others_make(full):
         "results/runs/",
         "results/transfer/",
         "results/every_prompt/",
+        "results/mirrored/",
         "results/datasets/",
         "results/gallery/",
         "results/released/",
@@ -250,6 +251,18 @@ def test_every_step_can_be_made_from_files_that_others_make(full):
     for step in full.steps.values():
         for path in (*step.source.reads, *step.source.inputs.values()):
             assert path in made or path.startswith(others), f"{step.name}: nothing makes {path}"
+
+
+def test_runs_that_are_scored_with_their_mirror_images(full):
+    def scored(plan) -> list[str]:
+        reads = plan.steps["table_evaluation_choices"].source.reads
+        return [path for path in reads if path.startswith("results/mirrored/")]
+
+    # The study's seeds, not the further ones of telescopic and uniform.
+    assert len(scored(full)) == 8 * 5 * 3 and "results/mirrored/busi/telescopic/seed43/per_case.csv" in scored(full)
+    few = {"variants": ["lora"], "datasets": ["busi"], "seeds": [42, 50]}
+    assert scored(changed(test_time=few)) == ["results/mirrored/busi/lora/seed42/per_case.csv"]
+    assert not scored(changed(test_time=None))
 
 
 def test_every_result_of_the_report_has_a_caption(full):

@@ -18,7 +18,7 @@ from pipeline.runtime.manifest import file_sha256
 FOLDER, FINGERPRINT = "scores", "fingerprint"
 FILES = ("output", "per_prompt", "calibration", "thresholds")
 """Options that name the files that are kept."""
-OPTIONS = ("prompt_type", "by", "threshold", "masks", "batch_size", "threads")
+OPTIONS = ("prompt_type", "by", "threshold", "masks", "mirror", "batch_size", "threads")
 
 
 def _fingerprint(options: argparse.Namespace) -> str:

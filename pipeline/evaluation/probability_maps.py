@@ -1,5 +1,6 @@
 """A segmenter's foreground probabilities for images and prompts."""
 
+import re
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -46,6 +47,29 @@ def maps_by_prompt_type(
                 logits = segmenter(text=text.take(index[start : start + batch_size]), vision=vision)
             maps = torch.sigmoid(logits[:, 0].float()).cpu().numpy()
             yield from ((row, start + at, probability) for at, probability in enumerate(maps))
+
+
+_SIDES = {"left": "right", "right": "left"}
+
+
+def mirrored(prompt: str) -> str:
+    """``prompt`` for the mirror image: the words left and right change places."""
+    return re.sub(r"\b(left|right)\b", lambda found: _SIDES[found[0]], prompt)
+
+
+def mirror_averaged_maps(
+    segmenter: SegmentationModel,
+    tokenizer: PreTrainedTokenizerBase,
+    images: np.ndarray,
+    prompts: Sequence[Sequence[str]],
+    batch_size: int,
+) -> Iterator[tuple[int, int, np.ndarray]]:
+    """As :func:`maps_by_prompt_type`: the mean of each image's map and, turned back, its horizontal mirror image's."""
+    sides = [[mirrored(prompt) for prompt in row] for row in prompts]
+    plain = maps_by_prompt_type(segmenter, tokenizer, images, prompts, batch_size)
+    mirror = maps_by_prompt_type(segmenter, tokenizer, images[:, :, ::-1], sides, batch_size)
+    for (row, index, one), (_, _, other) in zip(plain, mirror, strict=True):
+        yield row, index, (one + other[:, ::-1]) / 2
 
 
 def probability_maps(

@@ -27,7 +27,7 @@ from pipeline.evaluation.calibration import (
 )
 from pipeline.evaluation.metrics import Target, upsample_probability
 from pipeline.evaluation.per_case import COLUMNS, EMPTY, SCORED, over_prompts
-from pipeline.evaluation.probability_maps import maps_by_prompt_type
+from pipeline.evaluation.probability_maps import maps_by_prompt_type, mirror_averaged_maps
 from pipeline.models.backbone import load_backbone
 from pipeline.models.interface import SegmentationModel
 from pipeline.models.preprocessing import load_tokenizer
@@ -78,11 +78,13 @@ class Scoring(NamedTuple):
         threshold: Probability above which a pixel is foreground.
         counted: Positions of the prompts that count, which the ensemble and the bins take.
         tuned: Another threshold whose DSC is told; NaN for none.
+        mirror: Whether maps are averaged with those of the mirror images.
     """
 
     threshold: float
     counted: Sequence[int]
     tuned: float = np.nan
+    mirror: bool = False
 
 
 class Scored(NamedTuple):
@@ -163,10 +165,9 @@ def score_split(
     """
     scored: list[list[Future]] = [[] for _ in conventions]
     maps: dict[int, list[np.ndarray]] = {}
+    predict = mirror_averaged_maps if scoring.mirror else maps_by_prompt_type
     with ThreadPoolExecutor(options.threads) as pool:
-        for row, index, probability in maps_by_prompt_type(
-            segmenter, tokenizer, split.images, prompts, options.batch_size
-        ):
+        for row, index, probability in predict(segmenter, tokenizer, split.images, prompts, options.batch_size):
             maps.setdefault(index, []).append(probability)
             if row == len(prompts) - 1:
                 predicted = maps.pop(index)
@@ -216,7 +217,7 @@ def score_dataset(
     if not options.per_prompt:
         types = counted
     prompts = [evaluation_prompts(split, name) for name in types]
-    scoring = Scoring(options.threshold, [types.index(name) for name in counted], tuned)
+    scoring = Scoring(options.threshold, [types.index(name) for name in counted], tuned, options.mirror)
     masks = [options.masks or split.convention]
     ((tables, bins),) = score_split(segmenter, tokenizer, split, prompts, masks, options, scoring)
     scores = over_prompts([tables[at] for at in scoring.counted], counted)
@@ -265,6 +266,8 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--weights", type=Path, required=True, help="weights.safetensors of the run")
     parser.add_argument("--threshold", type=float, default=0.5, help="probability above which a pixel is foreground")
     parser.add_argument("--masks", choices=CONVENTIONS, help="foreground of the targets; as trained with if absent")
+    mirror = "average the probabilities with those of the horizontal mirror image"
+    parser.add_argument("--mirror", action="store_true", help=mirror)
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--threads", type=int, default=4, help="CPU threads")
     parser.add_argument("--per-prompt", type=Path, help="write scores by prompt type, the empty prompt included, too")

@@ -48,6 +48,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "bootstrap": {"type": int, "help": "resamples for the 95%% intervals"},
     "margin": {"type": float, "help": "of equivalence, DSC points"},
     "side": {"type": int, "help": "side of the model's input, pixels"},
+    "mirrored": _json(dict, "datasets and, by variant, seeds of the runs in mirrored/ of --results", default={}),
     "masks": {"choices": CONVENTIONS, "help": "which levels of masks are foreground"},
     "title": {"default": "", "help": "heading"},
     "backbone": {"help": "CLIPSeg whose states the adapters act on: full, tiny, or a folder"},

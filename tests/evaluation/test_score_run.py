@@ -14,6 +14,7 @@ from pipeline.data.tensors import load_split
 from pipeline.evaluation import score_run
 from pipeline.evaluation.calibration import THRESHOLDS, best_threshold, bin_sums, calibration_error, read_bin_sums
 from pipeline.evaluation.per_case import COLUMNS, SCORED, read_per_case, read_per_prompt
+from pipeline.evaluation.probability_maps import mirrored
 from pipeline.models.backbone import load_backbone
 from pipeline.models.interface import ImageModel
 from pipeline.models.segmenter import Segmenter
@@ -143,6 +144,21 @@ def test_ensemble_calibration_and_another_threshold_against_plain_code(study, sc
     without = score("busi", results=results)
     assert without["dsc_tuned_threshold"].isna().all()
     pd.testing.assert_frame_equal(without.assign(dsc_tuned_threshold=table["dsc_tuned_threshold"]), table)
+
+
+def test_maps_are_averaged_with_the_mirror_images(study, score):
+    assert mirrored("top left, right or Right of bright leftovers") == "top right, left or Right of bright leftovers"
+    table, split = score("busi", prompt_type="p2", mirror=True), load_split(study.results / "tensors/busi", "test")
+    prompts = score_run.evaluation_prompts(split, "p2")
+    assert any("left" in prompt for prompt in prompts)
+    sides = [prompt.replace("left", "right") for prompt in prompts]
+    plain = plain_probabilities(study.results, split.images, prompts)
+    mirror = plain_probabilities(study.results, split.images[:, :, ::-1], sides)
+    for index, (one, other) in enumerate(zip(plain, mirror, strict=True)):
+        expected = plain_scores((one + other.flip(1)) / 2, split.target(index), study.threshold)
+        row = table.iloc[index]
+        assert (row["dsc"], row["target_pixels"], row["predicted_pixels"]) == pytest.approx(expected, abs=2e-3)
+    assert (table["dsc"] != score("busi", prompt_type="p2")["dsc"])[:4].all()
 
 
 def test_cases_that_share_no_prompt_type(study, score, tmp_path):

@@ -36,7 +36,7 @@ def checkout(tmp_path_factory) -> Path:
     overlay = {**SMALL, "results": str(SmallStudy.results), "ablations": {"depth": FAMILY}}
     # Overlays are merged key by key: families of the full study that the small one leaves out are cut from its copy.
     config = yaml.safe_load((folder / "config.yaml").read_text())
-    config |= {"ablations": {}, "joint": None, "leaks": None, "transfer": None, "tuning": None}
+    config |= {"ablations": {}, "joint": None, "leaks": None, "transfer": None, "test_time": None, "tuning": None}
     (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     (folder / "small.yaml").write_text(yaml.safe_dump(overlay))
     return folder

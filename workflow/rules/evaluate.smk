@@ -48,6 +48,15 @@ use rule evaluate as evaluate_transfer with:
         more="--by test_dataset",
 
 
+use rule evaluate as evaluate_mirrored with:
+    output:
+        per_case=f"{R}/mirrored/{RUN}/per_case.csv",
+    log:
+        f"{R}/logs/mirrored/{RUN}.log",
+    params:
+        more="--mirror",
+
+
 # Under all types, also runs that have a type of their own.
 use rule evaluate as evaluate_under_every_prompt with:
     output:
