@@ -67,8 +67,11 @@ class Phantoms(_Settings):
 class Archives(_Settings):
     """Where the datasets' archives and split lists come from."""
 
-    folder: str | None = Field(None, description="Folder with archives of your own, taken before any download")
-    base_url: str | None = Field(None, description="Mirror that serves the archives under their names")
+    folder: str | None = Field(
+        None,
+        description="Folder with archives, and files of pretrained weights, of your own, taken before any download",
+    )
+    base_url: str | None = Field(None, description="Mirror that serves them under their names")
     annotations_folder: str | None = Field(
         None, description="Folder with the split lists, {list}/{train,val,test}.json"
     )

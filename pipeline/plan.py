@@ -242,6 +242,11 @@ class Plan:
         """The variant of the split lists that ``dataset`` has."""
         return self.study.split if dataset == origin(dataset) else "leak_free"
 
+    def pretrained(self, variant: str) -> list[str]:
+        """The file of weights, beside the backbone's, that ``variant`` is trained from, if any."""
+        name = self.study.variants[variant].settings.pretrained
+        return [f"{self.study.results}/pretrained/{name}"] if name else []
+
     def first_run(self, dataset: str, variant: str, seed: int) -> str:
         """The folder of the run from which ``variant``'s widths are learned."""
         return self.run_folder(dataset, self.learned[variant], seed)

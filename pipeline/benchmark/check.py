@@ -337,6 +337,7 @@ def measured_as(study, variant: str, rates: Mapping[str, float]) -> str | None:
     """The measured variant whose pace stands for that of ``variant``; None if it trains nothing.
 
     That of the same kind; else of those that train the same part of the vision encoder: all, none, or adapters in it.
+    A network without CLIPSeg is trained as a whole.
     """
     settings = study.variants[variant].settings
     if settings.kind == "zero_shot":
@@ -344,9 +345,11 @@ def measured_as(study, variant: str, rates: Mapping[str, float]) -> str | None:
     for name in rates:
         if study.variants[name].settings.kind == settings.kind:
             return name
-    segmenter = build_segmenter(settings, empty_backbone(tiny_config()))
-    first = segmenter.first_trained_layer("vision")
-    wanted = "end_to_end" if first < 0 else "decoder_only" if first == segmenter.vision_depth else LEADER
+    wanted = "end_to_end"
+    if settings.reads_prompt:
+        segmenter = build_segmenter(settings, empty_backbone(tiny_config()))
+        first = segmenter.first_trained_layer("vision")
+        wanted = wanted if first < 0 else "decoder_only" if first == segmenter.vision_depth else LEADER
     return wanted if wanted in rates else LEADER
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
 from pipeline.models.interface import SegmentationModel
 
@@ -70,13 +70,20 @@ def executed_flops(segmenter: SegmentationModel, **inputs: Any) -> tuple[int, in
         The second number is None where nothing is trained.
     """
     segmenter.train()
-    with FlopCounterMode(display=False) as counter:
+    formulas = {torch.ops.aten.convolution_backward: _convolution_backward}
+    with FlopCounterMode(display=False, custom_mapping=formulas) as counter:
         logits = segmenter(**inputs)
         forward = counter.get_total_flops()
         if not logits.requires_grad:
             return forward, None
         logits.sum().backward()
         return forward, counter.get_total_flops()
+
+
+def _convolution_backward(gradient, x, weight, bias, stride, padding, dilation, transposed, *rest, **options) -> int:
+    """As much as forward for the input's and the weights' gradient; PyTorch's own formula counts groups as if dense."""
+    wanted = rest[2]
+    return sum(wanted[:2]) * conv_flop_count(x, weight, gradient, transposed)
 
 
 def _inputs(segmenter: SegmentationModel, image_size: int, device: str) -> tuple[Tensor, Tensor]:

@@ -10,10 +10,10 @@ from pipeline.training.settings import TrainingSettings
 
 
 def part_of(name: str) -> str:
-    """The part of the model, ``encoders``, ``decoder`` or ``adapters``, that a segmenter's parameter belongs to."""
+    """The part of the model, ``encoders``, ``decoder`` or ``adapters``, that its parameter of this name belongs to."""
     if name.startswith("adapters.") or ".lora_" in name or ".ia3_" in name:
         return "adapters"
-    return "decoder" if name.startswith("clipseg.decoder.") else "encoders"
+    return "encoders" if name.startswith(("clipseg.clip.", "network.encoder.")) else "decoder"
 
 
 def make_optimizer(

@@ -12,8 +12,10 @@ class PartRates(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    encoders: float | None = Field(None, gt=0, description="CLIP's image and text encoders [tuned]")
-    decoder: float | None = Field(None, gt=0, description="CLIPSeg's decoder [tuned]")
+    encoders: float | None = Field(
+        None, gt=0, description="CLIP's image and text encoders; a U-Net's pretrained encoder [tuned]"
+    )
+    decoder: float | None = Field(None, gt=0, description="CLIPSeg's decoder; all else of a U-Net [tuned]")
     adapters: float | None = Field(None, gt=0, description="All modules that a variant adds, LoRA's too [tuned]")
 
 

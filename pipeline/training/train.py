@@ -88,7 +88,7 @@ def make_trainer(
 def train_run(
     tensors: Path, backbone: Path, variant: dict, settings: TrainingSettings, seed: int, threads: int, state: Path,
     output: Path, name: str, then: Callable[[SegmentationModel, str], None] | None = None, alike: Sequence[str] = (),
-    trial: bool = False,
+    trial: bool = False, pretrained: Path | None = None,
 ) -> None:  # fmt: skip
     """Train, resuming from ``state`` if it fits, and write the run's files into ``output``.
 
@@ -102,13 +102,21 @@ def train_run(
             it returns.
         alike: folders of runs that may be the same as this; the one that is, is copied.
         trial: whether a training that diverges is no error, but a run that ended early and says so.
+        pretrained: the file of weights that the variant's kind starts from, if any.
+
+    Raises:
+        PipelineError: out of memory, no finite loss, or the kind's pretrained weights are missing or others.
     """
-    began = time.monotonic()
+    began, kind = time.monotonic(), parse_variant(variant)
     hashes = {
         "data_sha256": file_sha256(tensors / "cases.csv"),
         "backbone_sha256": file_sha256(backbone / "model.safetensors"),
     }
-    code = digest("pipeline.training.train", type(parse_variant(variant)).__module__)
+    if kind.pretrained:
+        if pretrained is None:
+            raise PipelineError(f"{name}: starts from {kind.pretrained}: name its file by --pretrained")
+        hashes["pretrained_sha256"] = file_sha256(pretrained)
+    code = digest("pipeline.training.train", type(kind).__module__)
     configuration = {"variant": variant, "training": settings.model_dump(), "seed": seed, "threads": threads}
     identity = {"configuration": configuration, "code_sha256": code, **hashes}
     if copied := take_over(map(Path, alike), output, name, identity):
@@ -120,7 +128,9 @@ def train_run(
         log(f"{name}: on {device}, {mode}, seed {seed}")
         # Adapters are initialised from the global generator: the same start for the same seed and variant.
         torch.manual_seed(seed)
-        segmenter = build_segmenter(variant, load_backbone(backbone)).to(device)
+        segmenter = build_segmenter(kind, load_backbone(backbone))
+        kind.start(segmenter, backbone, pretrained)
+        segmenter.to(device)
         trained = sum(value.numel() for value in segmenter.trainable_parameters().values())
         progress, resumed_from, diverged, steps = Progress(), 0, False, "eager"
         if trained:
@@ -209,6 +219,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--variant", type=json_value("--variant", dict), required=True, help="settings of its kind, JSON"
     )
+    parser.add_argument("--pretrained", type=Path, help="file of the weights that the variant's kind starts from")
     parser.add_argument("--widths", type=Path, help="widths.json, which replaces the variant's schedule")
     parser.add_argument("--training", type=json_value("--training", dict), required=True, help="settings, JSON")
     parser.add_argument("--tuning", type=Path, help="tuning.json, whose chosen rates replace those of --training")

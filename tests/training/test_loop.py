@@ -111,6 +111,8 @@ def test_a_share_of_the_cases_gets_the_steps_of_all():
         ("telescopic", {}),
         ("end_to_end", {}),
         ({"kind": "unet", "channels": [4, 4, 4, 4, 4]}, {}),
+        # Blocks left out at random, and batch statistics.
+        ({"kind": "unet_pretrained", "decoder_channels": [4, 4, 4, 4, 4]}, {"learning_rates": {"encoders": 1e-4}}),
         # Killed in a pass over the cases, and in the warm-up.
         ("telescopic", {"cases": 3, "images_per_epoch": 10}),
         ("end_to_end", {"learning_rates": {"encoders": 1e-4}, "decay_norms_and_biases": False, "warmup_steps": 14}),

@@ -30,6 +30,7 @@ def test_the_full_study_is_planned_quickly():
     trials = {run for run in runs if plan.is_trial(run[1])}
     assert jobs["train"] == len(runs) and jobs["evaluate"] == len(runs - joint - trials)
     assert len(joint) > 10 and len(trials) > 10
+    assert jobs["fetch_pretrained"] == 1
     assert jobs["evaluate_transfer"] == len(plan.further["transfer"].runs()) + len(joint)
     assert seconds < 60  # 15 s on an idle machine; tests share theirs
 
@@ -38,7 +39,7 @@ def test_one_figure_needs_only_its_family():
     result = snakemake(ROOT, "results/ablation_alpha.pdf", "--dry-run", "--quiet", "rules", "--nolock")
     jobs = planned(result.stdout)
     assert (jobs["train"], jobs["figure_ablation_alpha"]) == (6 * 3 * 3, 1)
-    assert not {"figure_pareto", "table_main", "cost"} & jobs.keys()
+    assert not {"figure_pareto", "table_main", "cost", "fetch_pretrained"} & jobs.keys()
 
 
 def test_learned_widths_wait_for_the_first_run_and_tuned_rates_for_the_trials():

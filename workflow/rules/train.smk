@@ -64,6 +64,25 @@ if PLAN.learned:
             " --output {output:q} > {log:q} 2>&1"
 
 
+rule fetch_pretrained:
+    input:
+        facts="workflow/resources/pretrained_files.csv",
+    output:
+        f"{R}/pretrained/{{name}}",
+    log:
+        f"{R}/logs/fetch_pretrained_{{name}}.log",
+    retries: 2
+    localrule: True
+    conda:
+        ENVIRONMENT
+    params:
+        code=digest("pipeline.fetching.pretrained"),
+        source=source("archives", STUDY.archives.folder, STUDY.archives.base_url),
+    shell:
+        "python -m pipeline.runtime.start pipeline.fetching.pretrained --name {wildcards.name} {params.source}"
+        " --facts {input.facts:q} --output {output:q} > {log:q} 2>&1"
+
+
 # Beside a GPU the loop keeps one core busy: with --cores 8 eight GPUs train.
 rule train:
     input:
@@ -72,6 +91,7 @@ rule train:
         widths=lambda wildcards: (
             files([PLAN.run_folder(**wildcards)], "widths.json") if wildcards.variant in PLAN.learned else []
         ),
+        pretrained=lambda wildcards: PLAN.pretrained(wildcards.variant),
         tuning=lambda wildcards: f"{R}/tuning.json" if STUDY.is_tuned(wildcards.variant) else [],
         alike=lambda wildcards: files(PLAN.alike(**wildcards), "manifest.json"),
     output:
@@ -91,7 +111,8 @@ rule train:
         variant=lambda wildcards: compact(PLAN.settings(wildcards.variant)),
         training=lambda wildcards: compact(PLAN.training(wildcards.variant)),
         more=lambda wildcards, input: options(
-            widths=input.get("widths") or None, tuning=input.get("tuning") or None, **PLAN.tuning_options(**wildcards)
+            **{name: input.get(name) or None for name in ("widths", "pretrained", "tuning")},
+            **PLAN.tuning_options(**wildcards),
         )
         + " --trial" * PLAN.is_trial(wildcards.variant),
         threads=STUDY.jobs.threads,

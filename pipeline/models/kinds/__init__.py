@@ -6,6 +6,7 @@ A kind is one module in this folder with a registered settings class; it is disc
 import importlib
 import pkgutil
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -59,9 +60,22 @@ class KindSettings(BaseModel):
 
     kind: str
 
+    @property
+    def pretrained(self) -> str | None:
+        """The row of workflow/resources/pretrained_files.csv whose weights a training starts from, if any."""
+        return None
+
     def build(self, backbone: "CLIPSegForImageSegmentation") -> "SegmentationModel":
         """The model, on the backbone's device; it takes the backbone over, or leaves it alone."""
         raise NotImplementedError
+
+    def start(self, model: "SegmentationModel", backbone: Path, pretrained: Path | None) -> None:
+        """Give a built model what a training starts from beside CLIPSeg and chance.
+
+        Args:
+            backbone: folder of the pretrained CLIPSeg.
+            pretrained: the file of :attr:`pretrained`.
+        """
 
     def changes(self) -> dict[str, Any]:
         """The kind and those settings that differ from its defaults, JSON-ready."""
