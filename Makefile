@@ -10,6 +10,8 @@ PYTHON3 ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 READY := $(VENV)/.ready-$(SET)
+# Whole files to each core, which one thread keeps busy.
+PYTEST := OMP_NUM_THREADS=1 python -m pytest -n $(CORES) --dist loadfile --no-loadscope-reorder
 DEMO := snakemake all --cores $(CORES) --configfile workflow/config/demo.yaml
 
 .PHONY: setup demo lint test test-all gpu-check format clean
@@ -36,10 +38,10 @@ lint: $(READY)
 	$(RUN) lint-imports --no-logo
 
 test: lint
-	$(RUN) python -m pytest -m "not long"
+	$(RUN) $(PYTEST) -m "not long"
 
 test-all: lint
-	$(RUN) python -m pytest
+	$(RUN) $(PYTEST)
 
 # Without .venv: the machine's own python3, with what .site adds to it; see README, Performance.
 gpu-check:

@@ -1,4 +1,4 @@
-"""What the tests share: cuBLAS's fixed workspace, and a scored study for those of scoring and of inference."""
+"""What the tests share: their order, cuBLAS's fixed workspace, and a scored study (scoring, inference)."""
 
 import os
 from pathlib import Path
@@ -8,6 +8,11 @@ import pytest
 
 # Read at the process's first product on a GPU, which may be of a test before those of deterministic training.
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole studies come first, so that no core is left with one of them at the end."""
+    items.sort(key=lambda item: "workflow" not in item.path.parts)
 
 
 class Study(NamedTuple):

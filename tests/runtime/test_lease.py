@@ -97,10 +97,14 @@ def test_without_a_grant_the_cpu_computes(no_gpu, value, capsys):
     assert "no GPU" in capsys.readouterr().err
 
 
-def _hold(folder: Path, log: Path, seconds: float) -> None:
+def _hold(folder: Path, log: Path, seconds: float, others: int = 0) -> None:
+    """Hold a device until so many others have begun, and then for some seconds."""
     with lease(["0", "1", "2"], folder=folder) as device:
         with log.open("a") as file:
             file.write(f"+{device}\n")
+        deadline = time.monotonic() + 20
+        while log.read_text().count("+") <= others and time.monotonic() < deadline:
+            time.sleep(0.01)
         time.sleep(seconds)
         with log.open("a") as file:
             file.write(f"-{device}\n")
@@ -109,7 +113,7 @@ def _hold(folder: Path, log: Path, seconds: float) -> None:
 def test_eight_processes_share_three_devices_one_at_a_time(tmp_path):
     log = tmp_path / "log"
     context = multiprocessing.get_context("fork")
-    processes = [context.Process(target=_hold, args=(tmp_path / "locks", log, 0.15)) for _ in range(8)]
+    processes = [context.Process(target=_hold, args=(tmp_path / "locks", log, 0.05, 2)) for _ in range(8)]
     for process in processes:
         process.start()
     for process in processes:

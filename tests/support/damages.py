@@ -1,10 +1,12 @@
-"""Train and score one run of the demo with one fault in the pipeline: ``python damages.py DAMAGE DEMO OUTPUT``.
+"""Train and score one run of the demo with each fault in the pipeline: ``python damages.py DEMO OUTPUT``.
 
-DEMO is a results folder with the data and the backbone; the run and a dsc.csv of it are written to OUTPUT.
+DEMO is a results folder with the data and the backbone; runs and a dsc.csv of each are written to OUTPUT/DAMAGE. Each
+is a process of its own, forked from one that has imported everything.
 """
 
 import json
 import sys
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -90,7 +92,8 @@ DAMAGES = {
 }
 
 
-def train_and_score(demo: Path, output: Path) -> None:
+def train_and_score(damage: str, demo: Path, output: Path) -> None:
+    DAMAGES[damage]()
     study = read_study(ROOT / "config.yaml", *OVERLAYS)
     settings, threads = study.training_of(VARIANT), study.jobs.threads
     variant = study.variants[VARIANT].settings.model_dump(mode="json")
@@ -108,5 +111,6 @@ def train_and_score(demo: Path, output: Path) -> None:
 
 
 if __name__ == "__main__":
-    DAMAGES[sys.argv[1]]()
-    train_and_score(Path(sys.argv[2]), Path(sys.argv[3]))
+    demo, output = map(Path, sys.argv[1:])
+    with get_context("fork").Pool(2, maxtasksperchild=1) as pool:
+        pool.starmap(train_and_score, [(name, demo, output / name) for name in DAMAGES], chunksize=1)
