@@ -49,6 +49,7 @@ from pipeline.runtime.lease import compute_device
 from pipeline.runtime.manifest import device_name, peak_memory_mib
 from pipeline.runtime.options import json_value
 from pipeline.runtime.progress import log
+from pipeline.training.augmentation import draw_views
 from pipeline.training.determinism import set_mode
 from pipeline.training.loop import Trainer, to_device
 from pipeline.training.settings import TrainingSettings
@@ -136,7 +137,11 @@ def _measure(
             index = text.index(prompts)
             val = to_device(images[:1], masks[:1], device)
             train = to_device(images, masks, device)
-            trainer = Trainer(segmenter, text, train, val, lambda _: index, index[:1], settings, seed=0)
+            cases = list(map(str, range(len(pairs))))
+            views = None if settings.augmentation == "none" else lambda number: draw_views(cases, 0, number).values
+            trainer = Trainer(
+                segmenter, text, train, val, lambda _: index, index[:1], settings, seed=0, train_views=views
+            )
             epoch = functools.partial(trainer.train_epoch, 1)
             first = torch.zeros(1, dtype=torch.long, device=device)
             inputs = {**train.inputs(first), "text": text.take(first)}
@@ -199,7 +204,8 @@ class Bench:
 
         Args:
             variant: settings of its kind.
-            training: further settings of the training; ``fast`` alone has ``deterministic`` and ``cuda_graph``.
+            training: further settings of the training; ``fast`` alone has ``deterministic``, ``cuda_graph`` and
+                ``augmentation``.
         """
         settings = TrainingSettings(batch_size=batch_size, **training)
         row = self._run(_measure, way, settings, variant, self.pairs, *self._options)

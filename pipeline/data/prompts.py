@@ -2,6 +2,7 @@
 
 import hashlib
 import random
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,12 @@ if TYPE_CHECKING:
 
 EVALUATION = -1
 """The epoch under which validation and test draw their prompt: one for each case and seed."""
+_SIDES = {"left": "right", "right": "left"}
+_ENDS = {"top": "bottom", "bottom": "top", "upper": "lower", "lower": "upper"}
+_WORDS = "|".join([*_SIDES, *_ENDS, "center", "centre", "middle"])
+# As in "located in top left of the image", "at the top left, center in the breast ultrasound image": after a
+# preposition, so not in "with a bright top" or "right ear polyp", a shape of BKAI's lists.
+_PLACE = re.compile(rf"\b(?:in|at|on)(?: the)?(?:,? (?:and )?(?:{_WORDS})\b)+", re.IGNORECASE)
 
 
 def _strings(prompts: Mapping[str, str | list[str]], prompt_type: str, case: str) -> list[str]:
@@ -62,3 +69,18 @@ def all_prompts(cases: "pd.DataFrame", prompt_type: str) -> list[str]:
             for string in _strings(prompts, name, case)
         }
     )
+
+
+def names_place(prompt: str) -> bool:
+    """Whether ``prompt`` says where in the image something lies."""
+    return bool(_PLACE.search(prompt))
+
+
+def mirrored(prompt: str, sideways: bool, upside_down: bool) -> str:
+    """``prompt`` for its image mirrored: the words that say where in the image something lies change with it."""
+    words = (_SIDES if sideways else {}) | (_ENDS if upside_down else {})
+
+    def moved(place: re.Match) -> str:
+        return re.sub(r"\w+", lambda word: words.get(word[0].lower(), word[0]), place[0])
+
+    return _PLACE.sub(moved, prompt)

@@ -23,6 +23,7 @@ from pipeline.models.preprocessing import normalise
 from pipeline.models.textcache import TextCache
 from pipeline.runtime.errors import PipelineError
 from pipeline.runtime.progress import duration, log
+from pipeline.training.augmentation import augment
 from pipeline.training.determinism import precision_on
 from pipeline.training.graph import Replayed
 from pipeline.training.loss import batch_dsc, dice_bce_loss
@@ -59,6 +60,11 @@ class CaseTensors:
         if self.vision is not None:
             return {"vision": [state[index] for state in self.vision]}
         return {"pixel_values": normalise(self.images[index])}
+
+    def augmented(self, index: Tensor, views: Tensor) -> tuple[dict[str, Any], Tensor]:
+        """The same of what :func:`augment` makes of the cases with ``views``, and its masks."""
+        images, masks = augment(self.images[index], self.masks[index], views)
+        return {"pixel_values": normalise(images)}, masks
 
 
 def to_device(images: np.ndarray, masks: np.ndarray, device: str) -> CaseTensors:
@@ -129,6 +135,11 @@ class Trainer:
         val_prompts: cache positions of the validation prompts, fixed.
         name: what log lines and errors call this run.
         images_per_epoch: the size of the full training set; of ``train`` if absent.
+        train_views: gives what :func:`pipeline.training.augmentation.augment` makes of the training cases in a pass, as
+            ``train_prompts`` does; to be given with ``augmentation``, and only then.
+
+    Raises:
+        ValueError: ``train_views`` and ``augmentation`` contradict each other.
     """
 
     def __init__(
@@ -143,9 +154,13 @@ class Trainer:
         seed: int,
         name: str = "run",
         images_per_epoch: int | None = None,
+        train_views: Callable[[int], Tensor] | None = None,
     ):
+        if (settings.augmentation == "none") != (train_views is None):
+            raise ValueError("augmentation and train_views contradict each other")
         self.segmenter, self.text, self.train, self.val = segmenter, text, train, val
-        self.train_prompts, self.settings, self.seed, self.name = train_prompts, settings, seed, name
+        self.train_prompts, self.train_views = train_prompts, train_views
+        self.settings, self.seed, self.name = settings, seed, name
         self.images_per_epoch = images_per_epoch or len(train)
         self.device = train.images.device.type
         self.val_prompts = val_prompts.to(self.device)
@@ -165,7 +180,9 @@ class Trainer:
         self.progress = Progress()
         self.best = self._snapshot()
         prepare_frozen(segmenter, self.precision)
-        cache_vision(segmenter, (train, val), settings.batch_size, self.autocast)
+        if train_views and segmenter.cached_bytes(train.images.shape[1]) is not None:
+            log(f"{name}: vision states of training images are not cached, as training.augmentation changes the images")
+        cache_vision(segmenter, (val,) if train_views else (train, val), settings.batch_size, self.autocast)
 
     def autocast(self) -> contextlib.AbstractContextManager:
         """Mixed precision as configured."""
@@ -188,18 +205,20 @@ class Trainer:
             logits, masks[:, None], settings.dice_weight, settings.bce_weight, settings.reference_double_sigmoid
         )
 
-    def step(self, cases: Tensor, prompts: Tensor) -> Step:
+    def step(self, cases: Tensor, prompts: Tensor, *views: Tensor) -> Step:
         """One optimizer step on ``cases`` (indices on the device) with ``prompts`` (cache positions).
+
+        ``views``, where images are augmented: of these cases, as ``train_views`` gives them.
 
         If the loss or a gradient is not finite, it changes no weight, as GradScaler does in fp16; neither does it
         spoil batch statistics.
         """
-        step = (self.replayed or self.compute)(cases, prompts)
+        step = (self.replayed or self.compute)(cases, prompts, *views)
         if self.warmup:
             self.warmup.step()
         return step
 
-    def compute(self, cases: Tensor, prompts: Tensor) -> Step:
+    def compute(self, cases: Tensor, prompts: Tensor, views: Tensor | None = None) -> Step:
         """What a step does on the device; CUDA can record it."""
         self.optimizer.zero_grad(set_to_none=True)
         before = [value.clone() for value in self.statistics]
@@ -207,9 +226,13 @@ class Trainer:
         for rows in torch.arange(len(cases), device=self.device).tensor_split(self.settings.accumulation):
             if len(rows) == 0:
                 continue
+            if views is None:
+                inputs, masks = self.train.inputs(cases[rows]), self.train.masks[cases[rows]]
+            else:
+                inputs, masks = self.train.augmented(cases[rows], views[rows])
             with self.autocast():
-                logits = self.segmenter(**self.train.inputs(cases[rows]), text=self.text.take(prompts[rows]))
-            loss = self._loss(logits, self.train.masks[cases[rows]]) * (len(rows) / len(cases))
+                logits = self.segmenter(**inputs, text=self.text.take(prompts[rows]))
+            loss = self._loss(logits, masks) * (len(rows) / len(cases))
             # Factor 1, but NaN for a loss that is not finite: gradients then are neither, and those decide.
             self.scaler.scale(loss).backward(loss.detach() * 0 + 1)
             total += loss.detach()
@@ -253,13 +276,13 @@ class Trainer:
         # A function of seed and epoch only.
         generator = np.random.default_rng((self.seed, epoch))
         passes = -(-self.images_per_epoch // len(self.train))
-        orders, prompts = [], []
+        parts = []
         for index in range((epoch - 1) * passes + 1, epoch * passes + 1):
-            orders.append(torch.from_numpy(generator.permutation(len(self.train))))
-            prompts.append(self.train_prompts(index)[orders[-1]])
-        order, drawn = (torch.cat(parts)[: self.images_per_epoch].to(self.device) for parts in (orders, prompts))
-        size = self.settings.batch_size
-        batches = list(zip(order.split(size), drawn.split(size), strict=True))
+            order = torch.from_numpy(generator.permutation(len(self.train)))
+            drawn = [draw(index)[order] for draw in (self.train_prompts, self.train_views) if draw]
+            parts.append((order, *drawn))
+        columns = [torch.cat(column)[: self.images_per_epoch].to(self.device) for column in zip(*parts, strict=True)]
+        batches = list(zip(*(column.split(self.settings.batch_size) for column in columns), strict=True))
         steps = [self.step(*batch) for batch in batches]
         # The only time that an epoch waits for the device.
         losses, norms = (torch.stack(values).tolist() for values in zip(*steps, strict=True))

@@ -66,6 +66,14 @@ class TrainingSettings(BaseModel):
         False, description="Binary cross-entropy on sigmoid(probability), as the reference's code computes it"
     )
     prompt_type: PromptType = Field("random", description="Prompts in training, validation and test [studied]")
+    augmentation: Literal["none", "light"] = Field(
+        "none",
+        description="Of training cases, anew in each pass [studied]. light: flips (each way with probability 1/2), "
+        "rotation (up to 15 degrees), scale (0.9 to 1.1), brightness, contrast and saturation (0.8 to 1.2). Prompts "
+        "stay true: left, right, top and bottom change places with a flip, and a case whose prompt names a place is "
+        "neither turned nor scaled; words of size are kept. Vision states of training cases are then computed in each "
+        "step",
+    )
     train_fraction: float = Field(
         1.0, gt=0, le=1, description="Share of the training and of the validation cases, nested subsets [studied]"
     )

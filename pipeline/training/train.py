@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import hashlib
+import itertools
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -12,7 +13,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from pipeline.data.prompts import EVALUATION, all_prompts, draw_prompt
+from pipeline.data.prompts import EVALUATION, all_prompts, draw_prompt, mirrored, names_place
 from pipeline.data.tensors import PreparedSplit, load_split
 from pipeline.models.backbone import load_backbone
 from pipeline.models.interface import SegmentationModel
@@ -29,6 +30,7 @@ from pipeline.runtime.manifest import file_sha256, manifest, peak_memory_mib
 from pipeline.runtime.nvml import energy_joules, joules_since
 from pipeline.runtime.options import json_value
 from pipeline.runtime.progress import duration, log
+from pipeline.training.augmentation import Views, draw_views
 from pipeline.training.determinism import precision_on, set_mode
 from pipeline.training.loop import CaseTensors, DivergedError, Progress, Trainer, to_device
 from pipeline.training.settings import TrainingSettings
@@ -64,24 +66,38 @@ def make_trainer(
 
     full = load_split(tensors, "train")
     (cases, train), (val_cases, val) = share(full), share(load_split(tensors, "val"))
-    strings = sorted({*all_prompts(cases, settings.prompt_type), *all_prompts(val_cases, settings.prompt_type)})
-    text = TextCache(segmenter, load_tokenizer(backbone), strings)
+    augmented, strings = settings.augmentation == "light", {*all_prompts(cases, settings.prompt_type)}
+    if augmented:
+        strings = {mirrored(text, *flips) for text in strings for flips in itertools.product((False, True), repeat=2)}
+    text = TextCache(
+        segmenter, load_tokenizer(backbone), sorted(strings.union(all_prompts(val_cases, settings.prompt_type)))
+    )
 
-    def prompts(frame: pd.DataFrame, epoch: int) -> torch.Tensor:
+    def prompts(frame: pd.DataFrame, epoch: int) -> list[str]:
         drawn = zip(frame["prompts"], frame["case"], strict=True)
-        return text.index([draw_prompt(options, settings.prompt_type, seed, case, epoch) for options, case in drawn])
+        return [draw_prompt(options, settings.prompt_type, seed, case, epoch) for options, case in drawn]
+
+    def views(index: int) -> Views:
+        return draw_views(list(cases["case"]), seed, index, list(map(names_place, prompts(cases, index))))
+
+    def train_prompts(index: int) -> torch.Tensor:
+        drawn = prompts(cases, index)
+        if augmented:
+            drawn = list(map(mirrored, drawn, *views(index).flips.T))
+        return text.index(drawn)
 
     return Trainer(
         segmenter,
         text,
         train,
         val,
-        train_prompts=lambda index: prompts(cases, index),
-        val_prompts=prompts(val_cases, EVALUATION),
+        train_prompts=train_prompts,
+        val_prompts=text.index(prompts(val_cases, EVALUATION)),
         settings=settings,
         seed=seed,
         name=name,
         images_per_epoch=len(full),
+        train_views=(lambda index: views(index).values) if augmented else None,
     )
 
 
@@ -132,7 +148,7 @@ def train_run(
         kind.start(segmenter, backbone, pretrained)
         segmenter.to(device)
         trained = sum(value.numel() for value in segmenter.trainable_parameters().values())
-        progress, resumed_from, diverged, steps = Progress(), 0, False, "eager"
+        progress, resumed_from, diverged, steps, cached = Progress(), 0, False, "eager", []
         if trained:
             trainer = make_trainer(segmenter, tensors, backbone, settings, seed, name)
             saved = load_state(state, fingerprint)
@@ -150,6 +166,7 @@ def train_run(
                 segmenter.load_trained_state(trainer.best)
             if trainer.replayed:
                 steps = trainer.replayed.how
+            cached = [split for split in ("train", "val") if getattr(trainer, split).vision is not None]
             del trainer  # and with it the training data on the device
         else:
             segmenter.precision = precision_on(device, settings.precision)
@@ -174,6 +191,7 @@ def train_run(
             mode=mode,
             precision=segmenter.precision,
             steps=steps,
+            cached_vision_states=cached,
             wall_seconds=round(seconds, 2),
             training_seconds=round(sum(row["seconds"] for row in progress.history), 2),
             peak_memory=peak_memory_mib(device),

@@ -15,6 +15,7 @@ from pipeline.demo.tiny import write_tokenizer
 from pipeline.models.preprocessing import load_tokenizer
 from pipeline.models.textcache import TextCache
 from pipeline.models.variants import build_segmenter
+from pipeline.training.augmentation import draw_views
 from pipeline.training.loop import Trainer, to_device
 from pipeline.training.settings import TrainingSettings
 
@@ -55,6 +56,8 @@ def make_trainer(
     for mask, image, corner in zip(masks, images, generator.integers(0, 32, (cases + 4, 2)), strict=True):
         mask[corner[0] : corner[0] + 24, corner[1] : corner[1] + 24] = 1
         image[mask == 1] //= 3
+    names = list(map(str, range(cases)))
+    views = (lambda index: draw_views(names, seed, index).values) if settings.get("augmentation") == "light" else None
     torch.manual_seed(seed)
     segmenter = build_segmenter(VARIANTS[variant] if isinstance(variant, str) else variant, tiny()).to(device)
     return Trainer(
@@ -68,4 +71,5 @@ def make_trainer(
         seed=seed,
         name=NAME,
         images_per_epoch=images_per_epoch,
+        train_views=views,
     )

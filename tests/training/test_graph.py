@@ -78,11 +78,12 @@ def test_without_cuda_the_setting_changes_nothing(variant):
     assert epochs[0] == epochs[1]
 
 
-def test_a_replayed_training_is_the_computed_one():
+@pytest.mark.parametrize("augmentation", ["none", "light"])
+def test_a_replayed_training_is_the_computed_one(augmentation):
     """Optimizer, warm-up of the rates and a smaller last batch work across recording, to the last bit."""
     cuda, histories = Recorder(Step), []
     for replay in (False, True):
-        trainer = make_trainer("telescopic", warmup_steps=9)
+        trainer = make_trainer("telescopic", warmup_steps=9, augmentation=augmentation)
         if replay:
             trainer.replayed = Replayed(trainer.compute, 4, cuda.recover, cuda.warm, cuda.record)
         histories.append([trainer.train_epoch(epoch) for epoch in (1, 2, 3)])
