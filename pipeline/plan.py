@@ -362,6 +362,17 @@ class Plan:
         }
         return alike if len(alike) > 1 and self.reference in alike else {}
 
+    def _augmented(self) -> dict[str, str]:
+        """By variant of the family augmentation the one that differs from it in that alone."""
+
+        def apart_from_it(variant: str) -> str:
+            return compact([self.settings(variant), self.training(variant) | {"augmentation": None}])
+
+        family = self.families["augmentation"].variants if "augmentation" in self.families else ()
+        light = {apart_from_it(name): name for name in family if self.training(name)["augmentation"] != "none"}
+        plain = (name for name in family if name not in light.values())
+        return {name: light[apart_from_it(name)] for name in plain if apart_from_it(name) in light}
+
     def _data_points(self) -> dict[str, dict[str, Any]]:
         """Method and share of the training cases of each variant of the data family."""
         study, variants = self.study, self.families["data"].variants
@@ -482,6 +493,11 @@ class Plan:
             yield from self._table(
                 "methods", "Methods: size, rank, time", source | self._in_order(methods) | self._rows(methods)
             )
+        if pairs := self._augmented():
+            family = self.families["augmentation"]
+            source = self._runs(family, "per_case.csv", "manifest.json") | Source({"dsc": family.table})
+            source |= Source(options={"methods": pairs, "margin": study.evaluation.margin}) | self._in_order(family)
+            yield from self._table("augmentation", "Training with augmentation", source | self._names(family))
         if joint := self.further.get("joint"):
             apart, together = self._apart(joint), replace(joint, datasets=[JOINT])
             reads = files(self.folders(together), "manifest.json")
@@ -604,6 +620,11 @@ class Plan:
         if transfer := self.further.get("transfer"):
             source = self._file(transfer="tables/transfer.csv") | self._rows(transfer)
             yield self._figure("transfer", "Transfer between datasets", source, "transfer_heatmap")
+        if pairs := self._augmented():
+            family = self.families["augmentation"]
+            shown = replace(family, seeds={name: family.seeds[name] for name in pairs})
+            source = self._file(table="tables/augmentation.csv") | Source(options={"names": ["none", "light"]})
+            yield self._figure("augmentation", "Training with augmentation", source | self._rows(shown), "before_after")
         if joint := self.further.get("joint"):
             source = self._file(table="tables/joint.csv") | Source(
                 options={"names": ["one training each", "one on all"]}
@@ -678,6 +699,8 @@ class Plan:
             source |= self._file(fronts="tables/methods.csv")
         if "gradients" in names["table"]:
             source |= self._file(gradients="tables/gradients.csv")
+        if "augmentation" in names["table"]:
+            source |= self._file(augmentation="tables/augmentation.csv")
         if "prompt_outcomes" in names["table"]:
             source |= self._file(prompts="tables/prompt_outcomes.csv")
         families = {

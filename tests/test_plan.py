@@ -210,6 +210,18 @@ def test_prompt_types_of_training_and_evaluation_are_crossed(full):
     assert "table_prompt_matrix" not in changed(ablations=ablations | {"prompts": None}).steps
 
 
+def test_methods_are_paired_with_what_augmentation_makes_of_them(full, demo):
+    pairs = full.steps["table_augmentation"].source.options["methods"]
+    assert pairs == {name: f"{name}_light" for name in ("unet", *full.study.main[1:])}
+    assert demo.steps["table_augmentation"].source.options["methods"] == {"telescopic": "telescopic_light"}
+    assert full.steps["figure_augmentation"].source.options["variants"] == list(pairs)
+    less = changed(ablations=full.study.model_dump()["ablations"] | {"augmentation": None})
+    assert not {"table_augmentation", "figure_augmentation"} & set(less.steps)
+    assert (
+        "augmentation" in full.steps["paper"].source.inputs and "augmentation" not in less.steps["paper"].source.inputs
+    )
+
+
 def test_gradients_are_compared_between_base_dimensions_alone(full):
     dimensions = full.steps["table_gradients"].source.options["dimensions"]
     assert dimensions == {"telescopic": 64, "base_16": 16, "base_32": 32, "base_128": 128, "base_256": 256}
@@ -307,7 +319,7 @@ def test_numbers_that_cannot_be_compared_with_the_papers_say_so(full, demo):
         f"image_size 96 (352); training: learning_rate 0.01, batch_size 16, min_epochs 4, max_epochs {epochs};" in words
     )
     further = "more_seeds 42 for decoder_only end_to_end uniform telescopic"
-    seeds = f"seeds 41; {further}; seeds of 10 ablations; transfer.seeds 41."
+    seeds = f"seeds 41; {further}; seeds of 11 ablations; transfer.seeds 41."
     assert words.endswith(f"Other seeds than the shipped study's: {seeds}")
     assert len(words) < 550
 

@@ -283,6 +283,26 @@ def compare_methods(scores: pd.DataFrame, reference: str, margin: float = MARGIN
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
+def compare_pairs(scores: pd.DataFrame, pairs: Mapping[str, str], margin: float = MARGIN) -> pd.DataFrame:
+    """Each variant against one of its own, as :func:`compare_methods`, with Holm's correction over all pairs.
+
+    Args:
+        scores: Columns dataset, variant, seed, case, dsc (0..1).
+        pairs: By reference the variant that is compared with it.
+        margin: Differences below it are of no consequence, DSC points.
+
+    Returns:
+        :data:`COLUMNS` without seeds_needed, which is of another family of tests.
+    """
+    found = []
+    for reference, variant in pairs.items():
+        part = scores[scores["variant"].isin([reference, variant])]
+        found += compare_methods(part, reference, margin).to_dict("records")
+    for averaged in (False, True):
+        decide([row for row in found if (row["dataset"] == AVERAGE) == averaged])
+    return pd.DataFrame(found, columns=COLUMNS).drop(columns="seeds_needed")
+
+
 def mixed_model(scores: pd.DataFrame, reference: str) -> pd.DataFrame:
     """The same differences within datasets by the mixed model dsc ~ variant + (1 | case) + (1 | seed:variant).
 

@@ -290,6 +290,7 @@ FRONT = "Which methods reach most for the parameters that they train?"
 TRANSFER = "Which methods work best on datasets that they were not trained on?"
 TOGETHER = "Is one training on all datasets together as good as one on each?"
 EXPLODING = "Do gradients explode where the base dimension exceeds 64, as the paper says?"
+AUGMENTATION = "Does light augmentation, which the reference does without, help?"
 PROMPT_TRAINING = "Is training with one type of prompt better than training with all?"
 TUNING = "Does it change the ranking if all methods are tuned alike?"
 LEAKS = "How much of the DSC is owed to related cases on both sides of the published splits?"
@@ -315,6 +316,7 @@ def paper(
     families: Mapping[str, tuple[str, str, pd.DataFrame]] = MappingProxyType({}),
     tuning: pd.DataFrame | None = None,
     method_table: pd.DataFrame | None = None,
+    augmentation: pd.DataFrame | None = None,
 ) -> str:
     """The page, as Markdown with links relative to the results folder.
 
@@ -331,6 +333,7 @@ def paper(
         families: title, reference and tables/ablation_{family}.csv of each ablation.
         tuning: as tables/tuned.csv (points).
         method_table: as tables/methods.csv (points).
+        augmentation: as tables/augmentation.csv (points).
         leaks, joint: as tables/leaks.csv and tables/joint.csv (points). outcomes: as tables/transfer_outcomes.csv.
     """
 
@@ -373,6 +376,9 @@ def paper(
         answers.append((FRONT, ["methods.pdf", "tables/methods.md"], methods(method_table, names)))
     if gradient is not None:
         answers.append((EXPLODING, ["tables/gradients.md"], gradients(gradient, note)))
+    if augmentation is not None:
+        wanted, setting = ["augmentation.pdf", "tables/augmentation.md"], "trained with it, against without"
+        answers.append((AUGMENTATION, wanted, changes(augmentation, METHOD, setting, names)))
     if prompt_outcomes is not None:
         wanted = ["prompt_matrix.pdf", "tables/prompt_matrix.md", "tables/prompt_outcomes.md"]
         answers.append((PROMPT_TRAINING, wanted, prompts(prompt_outcomes, names)))
@@ -403,7 +409,7 @@ def paper(
 
 def main() -> None:
     files = ("regression", "dsc", "cost", "reported", "comparison", "components", "leaks", "outcomes", "joint")
-    files += ("gradients", "prompts", "tuned", "fronts")
+    files += ("gradients", "prompts", "tuned", "fronts", "augmentation")
     options = parse_options(__doc__, *files, "families", "figures", "tables", "variants")
     families = {
         name: (entry["title"], entry["reference"], read_table(entry["table"], ["variant"]))
@@ -430,6 +436,7 @@ def main() -> None:
         families,
         read_table(options.tuned, TUNED) if options.tuned else None,
         read_table(options.fronts, METHODS) if options.fronts else None,
+        read_table(options.augmentation, CHANGES) if options.augmentation else None,
     )
     write_text(options.output, page)
 

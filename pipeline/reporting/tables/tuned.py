@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.evaluation.methods import AVERAGE, compare_methods, decide
+from pipeline.evaluation.methods import AVERAGE, compare_methods, compare_pairs
 from pipeline.evaluation.provenance import describe_runs
 from pipeline.evaluation.readers import read_cases, read_dsc
 from pipeline.evaluation.runs import listed_runs
@@ -21,26 +21,6 @@ PROTOCOL, TUNED = "protocol", "tuned"
 SAME = "same rates"
 """In place of an outcome: tuning kept the protocol's rates, so the runs are the same."""
 COMPARED = ("difference", "low", "high", "outcome")
-
-
-def changes(cases: pd.DataFrame, methods: Mapping[str, str], margin: float) -> pd.DataFrame:
-    """Each method with tuned rates minus itself with the protocol's, by dataset and averaged.
-
-    Args:
-        cases: columns dataset, variant, seed, case, dsc (0..1).
-        methods: by method its tuned variant; those whose rates tuning did not change are left out.
-        margin: of equivalence, DSC points.
-
-    Returns:
-        As :func:`pipeline.evaluation.methods.compare_methods`, with Holm's correction over all methods.
-    """
-    found = []
-    for method, variant in methods.items():
-        part = cases[cases["variant"].isin([method, variant])]
-        found += compare_methods(part, method, margin).to_dict("records")
-    for averaged in (False, True):
-        decide([row for row in found if (row["dataset"] == AVERAGE) == averaged])
-    return pd.DataFrame(found, columns=["dataset", "variant", *COMPARED])
 
 
 def _rates(chosen: Mapping[str, Any]) -> str:
@@ -74,7 +54,7 @@ def build(
     }
     chosen = {method: entry["chosen"] for method, entry in tuning["methods"].items()}
     kept = [method for method in methods if chosen[method]["variant"] == method]
-    changed = changes(cases, {method: name for method, name in methods.items() if method not in kept}, margin)
+    changed = compare_pairs(cases, {method: name for method, name in methods.items() if method not in kept}, margin)
     changed = changed.set_index(["variant", "dataset"])
     records, printed = [], []
     for setting, names, trials in ((PROTOCOL, {name: name for name in methods}, own), (TUNED, methods, chosen)):
