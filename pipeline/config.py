@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -33,6 +34,7 @@ from pipeline.runtime.atomic import write_json
 from pipeline.runtime.errors import PipelineError, run_command
 from pipeline.training.settings import TrainingSettings
 
+CONFIG = Path(__file__).parents[1] / "config.yaml"
 TUNED = "tuned"
 """In place of a learning rate: the rates that the family ``tuning`` chooses."""
 
@@ -274,7 +276,15 @@ _MODEL = ("settings", "widths_from")
 
 
 def _given(entries: dict) -> dict:
-    return {name: entry for name, entry in entries.items() if entry is not None}
+    """Without those that are null, which have to be families of the repository's config.yaml."""
+    given = {name: entry for name, entry in entries.items() if entry is not None}
+    if len(given) < len(entries) and CONFIG.is_file():
+        known = (yaml.load(CONFIG.read_text(encoding="utf-8"), sources.LOADER).get("ablations") or {}).keys() | given
+        for name in entries.keys() - known:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(sorted(known))}"
+            raise ValueError(f"{name} is no family that null could leave out; {hint}")
+    return given
 
 
 def _unique(name: str, values: list) -> None:
@@ -523,10 +533,9 @@ def merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]
 
 def read_study(*paths: str | Path) -> Study:
     """Read config.yaml and its overlays, later ones over earlier ones; keys in the order that Snakemake gives them."""
-    import yaml
-
     base: dict[str, Any] = {}
     overlays: dict[str, Any] = {}
+    families: set[str] = set()
     for index, path in enumerate(paths):
         try:
             content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
@@ -539,11 +548,16 @@ def read_study(*paths: str | Path) -> Study:
             raise PipelineError(f"{path}: not valid YAML; correct it, without tabs: {error}") from None
         if not isinstance(content, Mapping):
             raise PipelineError(f"{path}: has no keys at its top level; write `key: value`, or leave the file out")
+        if isinstance(ablations := content.get("ablations"), Mapping):
+            families |= {name for name, entry in ablations.items() if entry is not None}
         if index == 0:
             base = dict(content)
         else:
             overlays = merge(overlays, content)
     config = merge(merge(overlays, base), overlays)
+    if isinstance(ablations := config.get("ablations"), Mapping):
+        kept = {name: entry for name, entry in ablations.items() if entry is not None or name not in families}
+        config["ablations"] = kept
     if not {"variants", "main"} <= config.keys():
         raise PipelineError(f"{paths[0]}: is no whole study (it lacks variants or main); name config.yaml before it")
     return load_study(config)

@@ -28,6 +28,8 @@ from pipeline.shipped import changes
 from pipeline.trials import expand, trials, tuned
 
 REPORTED = "workflow/resources/reported.csv"
+MOST_IN_A_FIGURE = 2
+"""Changed settings, and seeds, that the note of a figure names."""
 FIGURES, TABLES = "pipeline.reporting.figures", "pipeline.reporting.tables"
 # The report sorts its categories by name.
 PAPER, TABLE, FIGURE, ABLATION, DATA = "1 Paper", "2 Tables", "3 Figures", "4 Ablations", "5 Data"
@@ -281,8 +283,8 @@ class Plan:
         backbone = self.study.backbone
         return {"phantom": "tiny", "hub": "full"}.get(backbone.source) or backbone.folder
 
-    def _incomparable(self) -> list[str]:
-        """Why the numbers cannot be compared with the paper's."""
+    def _incomparable(self, most: int | None = None) -> list[str]:
+        """Why the numbers cannot be compared with the paper's; more changed settings than ``most`` are counted."""
         archives, backbone = self.study.archives, self.study.backbone
         reasons = []
         if archives.phantoms:
@@ -297,19 +299,28 @@ class Plan:
             reasons.append(f"the backbone of {backbone.folder}")
         elif backbone != HubBackbone():
             reasons.append(f"the backbone {backbone.repository} at {backbone.revision}")
-        if self.changes.settings:
-            reasons.append(f"changed settings (shipped ones in brackets): {'; '.join(self.changes.settings)}")
+        settings = self.changes.settings
+        if most is not None and len(settings) > most:
+            reasons.append("changed settings, named below each table")
+        elif settings:
+            reasons.append(f"changed settings (shipped ones in brackets): {'; '.join(settings)}")
         return reasons
 
     def comparable(self) -> bool:
         """Whether the numbers estimate what the paper's do; other seeds than the shipped study's do so too."""
         return not self._incomparable()
 
-    def note(self) -> str:
-        """What every table and figure says of a study other than the shipped one; nothing of that one."""
-        reasons, seeds = self._incomparable(), self.changes.seeds
+    def note(self, most: int | None = None) -> str:
+        """What every table and figure says of a study other than the shipped one; nothing of that one.
+
+        Args:
+            most: settings and seeds that a figure names; where there are more, it refers to the tables.
+        """
+        reasons, seeds = self._incomparable(most), self.changes.seeds
         sentences = [f"Not comparable with the paper: {'; '.join(reasons)}."] if reasons else []
-        if seeds:
+        if most is not None and len(seeds) > most:
+            sentences.append("Other seeds than the shipped study's.")
+        elif seeds:
             sentences.append(f"Other seeds than the shipped study's: {'; '.join(seeds)}.")
         return " ".join(sentences)
 
@@ -673,6 +684,7 @@ class Plan:
         stem = f"{self.study.results}/{name}"
         outputs = {kind: f"{stem}.{kind}" for kind in ("pdf", "png")}
         entry = Entry(FIGURE, {"figure": shown}, name) if isinstance(shown, str) else shown
+        source |= Source(options={"note": self.note(MOST_IN_A_FIGURE)})
         return Step(f"figure_{name}", f"{FIGURES}.{module or name}", source, outputs, stem, entry)
 
     def _paper(self, tables: Sequence[Step], figures: Sequence[Step]) -> Iterator[Step]:

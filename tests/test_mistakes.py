@@ -93,6 +93,9 @@ MISTAKES = {
     ),
     "an unknown kind": setting(variant(kind="lorra"), "variants.telescopic", "kind: 'lorra'", "allowed: ", "lora"),
     "an unknown family": setting({"leak": None}, "leak: no such key", "did you mean leaks?"),
+    "null for an unknown ablation": setting(
+        {"ablations": {"dept": None}}, "ablations: dept is no family that null could leave out", "did you mean depth?"
+    ),
     "an ablation without a title": setting(
         {"ablations": {"mine": {"reference": "lora", "variants": ["lora", "dora"]}}},
         "ablations.mine.title: is missing; give it a value",

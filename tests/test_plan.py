@@ -322,6 +322,9 @@ def test_numbers_that_cannot_be_compared_with_the_papers_say_so(full, demo):
     seeds = f"seeds 41; {further}; seeds of 11 ablations; transfer.seeds 41."
     assert words.endswith(f"Other seeds than the shipped study's: {seeds}")
     assert len(words) < 550
+    short = demo.steps["figure_overview"].source.options["note"]
+    assert short.endswith("weights; changed settings, named below each table. Other seeds than the shipped study's.")
+    assert demo.steps["table_main"].source.options["note"] == words
 
 
 def test_a_changed_setting_makes_the_study_another_and_other_seeds_are_named():

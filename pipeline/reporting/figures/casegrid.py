@@ -12,7 +12,7 @@ from matplotlib.patheffects import withStroke
 
 from pipeline.evaluation.readers import dataset_order
 from pipeline.reporting.figures.sheet import CASING, DASHES, OUTLINE, PREDICTION_COLOUR, TARGET_COLOUR, Sheet
-from pipeline.reporting.lettering import SMALL_FONT_SIZE, line_count, shorten, text_width, wrap
+from pipeline.reporting.lettering import FONT_SIZE, SMALL_FONT_SIZE, line_count, shorten, text_width, wrap
 from pipeline.reporting.options import label, parse_options
 from pipeline.reporting.palette import BLACK
 from pipeline.reporting.style import PAGE_HEIGHT, TEXT_WIDTH, footer_height, save
@@ -151,10 +151,13 @@ def case_grid(
             sheet.axes.text(0.26, top + height / 2, name, **beside, **small)
         if first:
             extent = sum(other.dataset == case.dataset for other in chosen) * (height + gap) - gap
-            room = 0.85 * extent  # bold is wider
-            lines = (label(labels, case.dataset) if dense else wrap(label(labels, case.dataset), room)).splitlines()[:2]
-            title = "\n".join(shorten(line, room) for line in lines)
-            sheet.axes.text(0.1 if dense else 0.17, top + extent / 2, title, weight="bold", **beside)
+            room, title = 0.85 * extent, label(labels, case.dataset)  # bold is wider
+            wrapped = title if dense else wrap(title, room)
+            size = FONT_SIZE if line_count([wrapped]) < 3 else SMALL_FONT_SIZE
+            title = "\n".join(shorten(line, room, size) for line in wrapped.splitlines()[:3])
+            sheet.axes.text(
+                0.1 if dense else 0.17, top + extent / 2, title, weight="bold", size=size, linespacing=1, **beside
+            )
     outlined = [withStroke(linewidth=CASING, foreground=BLACK)]
     target = Line2D([], [], color=TARGET_COLOUR, linewidth=OUTLINE, linestyle=DASHES)
     handles = [
