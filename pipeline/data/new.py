@@ -36,16 +36,18 @@ ENDINGS = re.compile(r"[-_ ](mask|seg|segmentation|gt)$", re.IGNORECASE)
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 SHOWN, COLUMNS, SIDE = 8, 4, 320
+CONFIG = sources.TABLE.parents[2] / "config.yaml"
 STUDY = """# A study of the dataset {name} alone, made by pipeline.data.new:
 #   snakemake all --cores 8 --configfile workflow/config/{name}.yaml
 results: results/{name}
 datasets: [{name}]
 archives: {{ folder: {folder}, official: false, description: images of one's own }}
-# Families about the paper's datasets.
+# The main table alone; a family whose line is taken out is trained, too.
+# How many trainings: python -m pipeline.plan config.yaml workflow/config/{name}.yaml
 transfer: null
 joint: null
 leaks: null
-"""
+{ablations}"""
 
 
 def _by_stem(folder: Path, what: str) -> dict[str, Path]:
@@ -193,7 +195,9 @@ def new(options: argparse.Namespace) -> None:
         raise
     finally:
         sources.table.cache_clear()
-    write_text(study, STUDY.format(name=name, folder=archives))
+    families = yaml.safe_load(CONFIG.read_text(encoding="utf-8")).get("ablations") or {}
+    ablations = yaml.safe_dump({"ablations": dict.fromkeys(families)}, sort_keys=False)
+    write_text(study, STUDY.format(name=name, folder=archives, ablations=ablations))
     log(f"{name}: {', '.join(f'{count} {split}' for split, count in counts.items())} cases; look at {picture}")
     log(f"next: snakemake all --cores 8 --configfile {study}")
 

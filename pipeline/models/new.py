@@ -27,7 +27,7 @@ class {kind}(LayerSettings):
     """6,912 + 1,536 trained parameters at full size. Starts as zero-shot."""
 
     kind: Literal["{name}"] = "{name}"
-    start: float = Field(0.0, description="What the shift starts from [studied]")
+    initial: float = Field(0.0, description="What the shift starts from [studied]")
 
     def attach(self, segmenter) -> None:
         # torch stays out of this module\'s import: Snakemake reads the settings each time it parses the workflow.
@@ -35,16 +35,16 @@ class {kind}(LayerSettings):
         from torch import Tensor, nn
 
         class Shift(nn.Module):
-            def __init__(self, features: int, start: float):
+            def __init__(self, features: int, initial: float):
                 super().__init__()
-                self.shift = nn.Parameter(torch.full((features,), start))
+                self.shift = nn.Parameter(torch.full((features,), initial))
 
             def forward(self, x: Tensor) -> Tensor:
                 return x + self.shift
 
         # Other places: the table in pipeline/models/segmenter.py.
         for layer in self.layers():
-            segmenter.add_adapter(f"{{layer}}_mlp", Shift(segmenter.features().at(layer), self.start))
+            segmenter.add_adapter(f"{{layer}}_mlp", Shift(segmenter.features().at(layer), self.initial))
 '''
 NEXT = """{module}: change what it does
 {config}: variants.{name} is there; give it its settings and a label

@@ -10,6 +10,7 @@ import yaml
 from data_support import encode
 from PIL import Image
 
+from pipeline.config import read_study
 from pipeline.data import new, sources
 from pipeline.data.own_lists import make_lists
 from pipeline.data.sources import dataset_facts
@@ -57,6 +58,7 @@ def test_what_is_written(call, tmp_path, capsys, levels):
     assert "specimen" in sources.DATASETS
     study = yaml.safe_load((tmp_path / "specimen.yaml").read_text())
     assert study["datasets"] == ["specimen"] and study["archives"]["folder"] == "archives"
+    assert study["ablations"].keys() == read_study(new.CONFIG).ablations.keys() and not any(study["ablations"].values())
     with Image.open("archives/specimen.png") as picture:
         assert picture.size == (new.COLUMNS * new.SIDE, 2 * new.SIDE)
         assert (np.asarray(picture)[..., 2].astype(int) - np.asarray(picture)[..., 0] > 40).mean() > 0.01  # the tint
