@@ -489,6 +489,9 @@ class Plan:
         yield from self._table("main", "DSC by method and dataset", table)
         secondary = runs | scores | reported | ordered
         yield from self._table("secondary_metrics", "IoU, HD95 and NSD by method and dataset", secondary)
+        calibrated = self._runs(main, "per_case.csv", "calibration.csv", "thresholds.csv", "manifest.json")
+        shown = "Calibration, and the threshold that validation chooses"
+        yield from self._table("calibration", shown, calibrated | scores | ordered)
         source = runs | scores | cost | self._file(speed="speed.csv") | reported | ordered
         yield from self._table("efficiency", "Cost and DSC", source)
         for name, family in self.families.items():
@@ -622,6 +625,7 @@ class Plan:
         ):
             yield self._figure(name, shown, galleries | rows | Source(options={"roles": roles}), "casegrid")
         yield self._figure("training_curves", "Training curves", self._runs(main, "history.csv") | rows)
+        yield self._figure("calibration", "Reliability diagram", self._runs(main, "calibration.csv") | rows)
         schedules = self._group("schedules", "", self._schedules(), ())
         yield self._figure("width_schedule", "Widths by layer", self._widths(schedules) | self._rows(schedules))
         yield self._figure("cost", "Cost", self._runs(main, "manifest.json") | cost | rows, "cost_by_variant")
@@ -696,7 +700,7 @@ class Plan:
         source = self._file(regression="regression.json", dsc="dsc.csv", cost="cost.csv") | Source(
             {"reported": REPORTED}
         )
-        source |= self._file(comparison="tables/comparison.csv")
+        source |= self._file(comparison="tables/comparison.csv", choices="tables/evaluation_choices.csv")
         if "components" in self.families:
             source |= self._file(components="tables/ablation_components.csv")
         answers = {

@@ -1,12 +1,12 @@
 """A segmenter's foreground probabilities for images and prompts."""
 
-import re
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from pipeline.data.prompts import mirrored
 from pipeline.models.frozen import prepare_frozen
 from pipeline.models.interface import SegmentationModel
 from pipeline.models.precision import autocast, computes
@@ -49,14 +49,6 @@ def maps_by_prompt_type(
             yield from ((row, start + at, probability) for at, probability in enumerate(maps))
 
 
-_SIDES = {"left": "right", "right": "left"}
-
-
-def mirrored(prompt: str) -> str:
-    """``prompt`` for the mirror image: the words left and right change places."""
-    return re.sub(r"\b(left|right)\b", lambda found: _SIDES[found[0]], prompt)
-
-
 def mirror_averaged_maps(
     segmenter: SegmentationModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -64,8 +56,11 @@ def mirror_averaged_maps(
     prompts: Sequence[Sequence[str]],
     batch_size: int,
 ) -> Iterator[tuple[int, int, np.ndarray]]:
-    """As :func:`maps_by_prompt_type`: the mean of each image's map and, turned back, its horizontal mirror image's."""
-    sides = [[mirrored(prompt) for prompt in row] for row in prompts]
+    """As :func:`maps_by_prompt_type`: the mean of each image's map and, turned back, its horizontal mirror image's.
+
+    In the mirror image's prompts left and right change places.
+    """
+    sides = [[mirrored(prompt, sideways=True, upside_down=False) for prompt in row] for row in prompts]
     plain = maps_by_prompt_type(segmenter, tokenizer, images, prompts, batch_size)
     mirror = maps_by_prompt_type(segmenter, tokenizer, images[:, :, ::-1], sides, batch_size)
     for (row, index, one), (_, _, other) in zip(plain, mirror, strict=True):

@@ -13,6 +13,12 @@ TUNED = ["setting", "variant"]
 PROMPTS = ["evaluated", "dataset", "difference", "low", "high", "outcome"]
 GRADIENTS = ["base_dimension", "runs", "ratio", "low", "high", "skipped_percent"]
 METHODS = ["variant", "trainable_parameters", "dsc", "rank", "rank_critical", "rank_p", "front_trainable_parameters"]
+TEST_TIME = {
+    "prompt_ensemble": "probabilities averaged over prompts",
+    "mirror": "probabilities averaged with the mirror image's",
+    "tuned_threshold": "the threshold of validation",
+}
+"""Differences of tables/evaluation_choices.csv, and what is done."""
 EXPLOSION = 10.0
 """Largest gradients that are surely so many times those of D = 64 count as exploding."""
 CLAIMED_DIMENSION = 64
@@ -114,6 +120,24 @@ def tuned(table: pd.DataFrame, names: Callable[[str], str]) -> str:
         f"Outcomes against {names(reference)} ({place}) that tuning changes: {'; '.join(other) or 'none'}. With all "
         f"methods tuned alike, {ranking}. Tuned against the protocol's rates, of {len(change)} methods: {itself}."
     )
+
+
+def at_test_time(table: pd.DataFrame, variant: str, names: Callable[[str], str]) -> str:
+    """What averages of predictions and another threshold change about the DSC of ``variant``, and of all methods.
+
+    Args:
+        table: as tables/evaluation_choices.csv, of which the last dataset counts, or the average.
+        names: display names.
+    """
+    place = table["dataset"].iloc[-1]
+    rows = table[table["dataset"] == place].set_index("variant")
+    found = {words: rows.get(f"{choice}_difference", pd.Series()).dropna() for choice, words in TEST_TIME.items()}
+    parts = [
+        f"{words}, {values[variant]:+.2f} points ({values.min():+.2f} to {values.max():+.2f} in {len(values)} methods)"
+        for words, values in found.items()
+        if variant in values
+    ]
+    return f"{names(variant)} ({names(place)}): {'; '.join(parts)}." if parts else "Not run."
 
 
 def methods(table: pd.DataFrame, names: Callable[[str], str]) -> str:

@@ -34,6 +34,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "gradients": {"default": None, "help": "tables/gradients.csv, if the study has several base dimensions"},
     "prompts": {"default": None, "help": "tables/prompt_outcomes.csv, if the study has this family"},
     "fronts": {"default": None, "help": "tables/methods.csv, if the study has this family"},
+    "choices": {"default": None, "help": "tables/evaluation_choices.csv"},
     "own": _json(dict, "by variant the prompt type that it was trained with", default={}),
     "dimensions": _json(dict, "base dimension of each variant"),
     "families": _json(dict, "title, reference and table of each ablation", default={}),

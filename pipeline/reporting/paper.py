@@ -19,6 +19,7 @@ from pipeline.reporting.answers import (
     PROMPTS,
     TRANSFERS,
     TUNED,
+    at_test_time,
     changes,
     family,
     gradients,
@@ -293,6 +294,7 @@ EXPLODING = "Do gradients explode where the base dimension exceeds 64, as the pa
 AUGMENTATION = "Does light augmentation, which the reference does without, help?"
 PROMPT_TRAINING = "Is training with one type of prompt better than training with all?"
 TUNING = "Does it change the ranking if all methods are tuned alike?"
+TESTED = "What do averages of predictions, or a threshold tuned on validation, change?"
 LEAKS = "How much of the DSC is owed to related cases on both sides of the published splits?"
 
 
@@ -317,6 +319,7 @@ def paper(
     tuning: pd.DataFrame | None = None,
     method_table: pd.DataFrame | None = None,
     augmentation: pd.DataFrame | None = None,
+    choices: pd.DataFrame | None = None,
 ) -> str:
     """The page, as Markdown with links relative to the results folder.
 
@@ -333,7 +336,7 @@ def paper(
         families: title, reference and tables/ablation_{family}.csv of each ablation.
         tuning: as tables/tuned.csv (points).
         method_table: as tables/methods.csv (points).
-        augmentation: as tables/augmentation.csv (points).
+        augmentation: as tables/augmentation.csv (points). choices: as tables/evaluation_choices.csv (points).
         leaks, joint: as tables/leaks.csv and tables/joint.csv (points). outcomes: as tables/transfer_outcomes.csv.
     """
 
@@ -395,6 +398,8 @@ def paper(
         setting = "on the leak-free split, whose training and test cases are others, against the published one"
         answer = changes(leaks, METHOD, setting, names) + untrained(leaks, "zero_shot", names)
         answers.append((LEAKS, ["leaks.pdf", "tables/leaks.md"], answer))
+    if choices is not None:
+        answers.append((TESTED, ["tables/evaluation_choices.md"], at_test_time(choices, METHOD, names)))
     if answers:
         lines += ["## Further questions", ""]
     for question, wanted, answer in answers:
@@ -409,7 +414,7 @@ def paper(
 
 def main() -> None:
     files = ("regression", "dsc", "cost", "reported", "comparison", "components", "leaks", "outcomes", "joint")
-    files += ("gradients", "prompts", "tuned", "fronts", "augmentation")
+    files += ("gradients", "prompts", "tuned", "fronts", "augmentation", "choices")
     options = parse_options(__doc__, *files, "families", "figures", "tables", "variants")
     families = {
         name: (entry["title"], entry["reference"], read_table(entry["table"], ["variant"]))
@@ -437,6 +442,7 @@ def main() -> None:
         read_table(options.tuned, TUNED) if options.tuned else None,
         read_table(options.fronts, METHODS) if options.fronts else None,
         read_table(options.augmentation, CHANGES) if options.augmentation else None,
+        read_table(options.choices, ["dataset", "variant"]) if options.choices else None,
     )
     write_text(options.output, page)
 

@@ -44,6 +44,7 @@ from pipeline.reporting.figures import (
     ablation_depth,
     alpha_by_depth,
     before_after,
+    calibration,
     casegrid,
     cost_by_variant,
     data_efficiency,
@@ -115,6 +116,7 @@ def options(root, module):
     return {
         pareto: ["--dsc", root / "dsc.csv", "--cost", root / "cost.csv", "--published", REPORTED, *variants],
         training_curves: [*runs, *variants],
+        calibration: [*runs, *variants],
         width_schedule: [*widths, "--variants", list(DEPTH) if len(variants[1]) > 2 else ["telescopic"]],
         casegrid: [*results, *datasets, *variants, "--roles", ["best", "median", "worst"]],
         ablation: [*family, "--title", "Components"],
@@ -168,6 +170,7 @@ def check(figure, *expected):
 
 MANY = {
     pareto: ["Telescopic Adapters", "CRIS, reported", "DSC, % (mean over 5 datasets)"],
+    calibration: ["CVC-ClinicDB", "calibrated", "Foreground, %", "Pixels (log axis)", "Predicted, %", "1e3"],
     training_curves: ["CVC-ClinicDB", "BKAI-IGH NeoPolyp", "1e-3", "range over seeds"],
     width_schedule: ["read by the decoder", "reversed", "vision", "text"],
     casegrid: ["median", "target", "prediction", "BKAI-IGH NeoPolyp"],

@@ -8,6 +8,7 @@ from reporting_support import LABELS, REPORTED, run_main
 
 from pipeline.evaluation.readers import read_reported
 from pipeline.reporting import paper as module
+from pipeline.reporting.answers import TEST_TIME
 from pipeline.reporting.paper import paper
 
 NOTE = "Not comparable with the paper: phantom images; a tiny backbone."
@@ -373,3 +374,21 @@ def test_training_with_one_prompt_type_is_answered():
     assert (
         "better under its own type (+2.00 points, 95% interval +1.00 to +3.00), worse under other types (-9.00" in page
     )
+
+
+def test_averages_of_predictions_and_another_threshold_are_answered():
+    table = pd.DataFrame(
+        [
+            ("busi", "telescopic", 9.0, 9.0, 9.0),
+            ("average", "zero_shot", 1.25, None, -0.5),
+            ("average", "telescopic", 0.5, None, 0.125),
+        ],
+        columns=["dataset", "variant", *(f"{name}_difference" for name in TEST_TIME)],
+    )
+    page = _page(choices=table, tables=["main", "evaluation_choices"])
+    assert (
+        "Telescopic Adapters (Average): probabilities averaged over prompts, +0.50 points (+0.50 to +1.25 in 2 "
+        "methods); the threshold of validation, +0.12 points (-0.50 to +0.12 in 2 methods). "
+        "Here: [tables/evaluation_choices.md](tables/evaluation_choices.md)"
+    ) in page
+    assert "Not run." in _page(choices=table[table["variant"] == "zero_shot"], tables=["main", "evaluation_choices"])

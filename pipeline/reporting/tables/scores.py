@@ -1,7 +1,7 @@
 """What tables of DSC share: scores by row and column with their marks, cells, footnotes."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -140,6 +140,38 @@ class Scores:
         present = {found.source for (_, column), found in self._reported.items() if found and column in columns}
         used = [f"({SOURCE_LETTERS[name]}) {SOURCE_NAMES[name]}" for name in SOURCES if name in present]
         return [f"In brackets: reported by {', '.join(used)}."] if used else []
+
+
+def rows_by_metric(
+    table: pd.DataFrame,
+    metrics: Mapping[str, str],
+    variants: Sequence[str],
+    datasets: Sequence[str],
+    labels: Mapping[str, str],
+    reported_table: pd.DataFrame | None = None,
+    unranked: Collection[str] = (),
+) -> tuple[pd.DataFrame, list[tuple[str, list[Cell]]], dict[str, Scores]]:
+    """One row per metric and method: machine-readable, and for print, with the metric's name first; and the scores.
+
+    Args:
+        table: as dsc.csv, with a column for each of ``metrics``, whose values are their names.
+        unranked: metrics of which none is best.
+    """
+    records, printed, by_metric = [], [], {}
+    for metric, name in metrics.items():
+        scores = by_metric[metric] = Scores(table, variants, datasets, reported_table, metric)
+        for row in scores.rows:
+            record = {"metric": metric, "variant": row, "label": label(labels, row)}
+            for dataset in datasets:
+                record |= scores.record(row, dataset)
+            records.append(record)
+            cells = [scores.cell(row, dataset) for dataset in datasets]
+            if metric in unranked:
+                cells = [dataclasses.replace(cell, rank=None) for cell in cells]
+            printed.append((scores.name(labels, row), [Cell(name), *cells]))
+    frame = pd.DataFrame(records)
+    frame = frame.drop(columns=[column for column in frame if column.endswith("_prompt_sd")])
+    return frame, printed, by_metric
 
 
 def dsc_cell(score: Score | None, rank: Rank | None = None) -> Cell:

@@ -8,9 +8,9 @@ from pipeline.evaluation.csv_table import read_table
 from pipeline.evaluation.provenance import describe_runs
 from pipeline.evaluation.readers import read_reported
 from pipeline.evaluation.runs import IDENTITY, listed_runs
-from pipeline.reporting.markup import Cell, Table, rules_between, write
+from pipeline.reporting.markup import Table, rules_between, write
 from pipeline.reporting.options import label, parse_options
-from pipeline.reporting.tables.scores import DECODER_NOTE, DSC_OPTIONS, Scores
+from pipeline.reporting.tables.scores import DECODER_NOTE, DSC_OPTIONS, rows_by_metric
 from pipeline.runtime.errors import run_command
 
 METRICS = {"iou": "IoU, %", "hd95": "HD95, pixels", "nsd": "NSD, %", "misses": "Missed cases"}
@@ -41,22 +41,10 @@ def build(
         reported: as reported.csv (points and pixels).
         labels: display names of variants and datasets.
     """
-    records, printed, footnotes = [], [], [NOTE, HD95_NOTE]
-    for metric, name in METRICS.items():
-        scores = Scores(dsc, variants, datasets, reported, metric)
-        for row in scores.rows:
-            record = {"metric": metric, "variant": row, "label": label(labels, row)}
-            for dataset in datasets:
-                record |= scores.record(row, dataset)
-            records.append(record)
-            cells = [scores.cell(row, dataset) for dataset in datasets]
-            printed.append((scores.name(labels, row), [Cell(name), *cells]))
-        if metric == "iou":
-            footnotes += scores.source_note(datasets)
-            if any(scores.reported("end_to_end", dataset) for dataset in datasets):
-                footnotes.append(DECODER_NOTE)
-    frame = pd.DataFrame(records)
-    frame = frame.drop(columns=[column for column in frame if column.endswith("_prompt_sd")])
+    frame, printed, scores = rows_by_metric(dsc, METRICS, variants, datasets, labels, reported)
+    footnotes = [NOTE, HD95_NOTE, *scores["iou"].source_note(datasets)]
+    if any(scores["iou"].reported("end_to_end", dataset) for dataset in datasets):
+        footnotes.append(DECODER_NOTE)
     header = ["Method", "Metric", *(label(labels, dataset) for dataset in datasets)]
     title = "IoU, HD95 and NSD by dataset, measured [reported]"
     return frame, Table(title, header, printed, footnotes, rules_between(frame["metric"]))
