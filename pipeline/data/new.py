@@ -47,6 +47,7 @@ archives: {{ folder: {folder}, official: false, description: images of one's own
 transfer: null
 joint: null
 leaks: null
+test_time: null
 {ablations}"""
 
 
