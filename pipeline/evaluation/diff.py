@@ -25,6 +25,7 @@ SETTINGS = ("configuration", "code_sha256", "data_sha256", "backbone_sha256", "t
 SETTINGS += ("mode", "precision", "steps", "device", "versions")
 """Keys of manifest.json that say how a run was trained."""
 FOUND = ["difference", "low", "high", "p_holm", "outcome", "cases_low", "cases_high"]
+NEEDED = ["case", "dsc", "target_pixels"]
 SAMPLES = 2000
 Rows = dict[str, dict[int, Run]]
 
@@ -55,7 +56,8 @@ def compare(a: Rows, b: Rows, margin: float) -> tuple[pd.DataFrame, list[str]]:
     moved, rows, notes = [], [], []
     for row in [row for row in a if row in b]:
         seeds = a[row].keys() & b[row].keys()
-        sides = [read_cases([run for seed, run in runs[row].items() if seed in seeds or not seeds]) for runs in (a, b)]
+        chosen = [[run for seed, run in runs[row].items() if seed in seeds or not seeds] for runs in (a, b)]
+        sides = [read_cases(runs, NEEDED) for runs in chosen]
         targets = [side.groupby("case")["target_pixels"].first() for side in sides]
         shared = targets[0].index.intersection(targets[1].index)
         if left := [len(target) - len(shared) for target in targets if len(target) > len(shared)]:

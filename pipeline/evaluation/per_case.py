@@ -28,19 +28,20 @@ MAY_BE_EMPTY = ("dsc_prompt_sd", "dsc_tuned_threshold")
 """Where there is one prompt type; where no threshold was tuned."""
 
 
-def read_per_case(run: str | Path, keys: Sequence[str] = ()) -> pd.DataFrame:
+def read_per_case(run: str | Path, keys: Sequence[str] = (), columns: Sequence[str] = COLUMNS) -> pd.DataFrame:
     """Read ``per_case.csv`` of the run folder ``run``, or of one that mirrors it.
 
     Args:
         keys: Text columns that identify a row beside the case, where cases were scored more than once.
+        columns: Those that are needed; other versions of this project have others.
 
     Returns:
-        One row per scored case, columns ``keys`` and :data:`COLUMNS`.
+        One row per scored case, columns ``keys`` and ``columns``.
 
     Raises:
         PipelineError: the file is missing, lacks a column, is empty, or holds a score out of its range.
     """
-    return _read(Path(run) / "per_case.csv", [*keys, *COLUMNS])
+    return _read(Path(run) / "per_case.csv", [*keys, *columns])
 
 
 def read_per_prompt(run: str | Path) -> pd.DataFrame:

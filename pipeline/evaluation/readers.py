@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline.evaluation.csv_table import read_table
-from pipeline.evaluation.per_case import read_per_case
+from pipeline.evaluation.per_case import COLUMNS, read_per_case
 from pipeline.evaluation.runs import IDENTITY, Run
 
 AVERAGE = "average"
@@ -36,10 +36,14 @@ def read_reported(path: str | Path) -> pd.DataFrame:
     return read_table(path, ["method", "dataset", "metric", "value", "trainable_parameters", "source"])
 
 
-def read_cases(runs: Sequence[Run]) -> pd.DataFrame:
-    """The per-case scores of ``runs``: dataset, variant, seed and the columns of per_case.csv (DSC and IoU in 0..1)."""
-    tables = [read_per_case(run.folder).assign(dataset=run.dataset, variant=run.variant, seed=run.seed) for run in runs]
-    return pd.concat(tables, ignore_index=True)
+def read_cases(runs: Sequence[Run], columns: Sequence[str] = COLUMNS) -> pd.DataFrame:
+    """The per-case scores of ``runs``: dataset, variant, seed and ``columns`` of per_case.csv (DSC and IoU in 0..1)."""
+    tables = (read_per_case(run.folder, columns=columns) for run in runs)
+    named = zip(tables, runs, strict=True)
+    return pd.concat(
+        [table.assign(dataset=run.dataset, variant=run.variant, seed=run.seed) for table, run in named],
+        ignore_index=True,
+    )
 
 
 def dataset_order(datasets: Iterable[str]) -> list[str]:

@@ -67,6 +67,10 @@ def run_command(main: Callable[[], None]) -> None:
     signal.signal(signal.SIGTERM, stop)
     try:
         main()
+        sys.stdout.flush()
+    except BrokenPipeError:  # who reads the output, such as `head`, has enough of it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
     except PipelineError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)

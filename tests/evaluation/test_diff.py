@@ -60,11 +60,11 @@ def test_the_outcome_depends_on_the_margin_and_a_study_equals_itself(studies, ca
     assert told == ["3 rows are compared: 0 moved, 3 have the same scores", "no setting of training differs"]
 
 
-def test_other_masks_and_seeds_of_one_study_only(tmp_path, capsys):
+def test_other_masks_seeds_and_columns_of_one_study_only(tmp_path, capsys):
     write_run(tmp_path / "a", "busi", "lora", 41, [0.5, 0.6])
     run = write_run(tmp_path / "b", "busi", "lora", 42, [0.5, 0.7])
     scores = pd.read_csv(run.folder / "per_case.csv", dtype={"case": str}).assign(target_pixels=[100, 7])
-    scores.to_csv(run.folder / "per_case.csv", index=False)
+    scores[["case", "dsc", "target_pixels"]].to_csv(run.folder / "per_case.csv", index=False)
     call(main, tmp_path / "a", tmp_path / "b")
     told = capsys.readouterr().out
     assert "busi/lora: the masks of 1 test cases have another area" in told

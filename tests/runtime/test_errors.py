@@ -48,3 +48,9 @@ def test_a_bug_is_a_traceback():
     assert status == 1
     assert errors.endswith("KeyError: 'key'\n")
     assert "Traceback" in errors
+
+
+def test_a_reader_that_has_enough():
+    command = "from pipeline.runtime.errors import run_command; run_command(lambda: print('line\\n' * 100_000))"
+    done = subprocess.run(["bash", "-c", f'{sys.executable} -c "{command}" | head -1'], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("line\n", "")
