@@ -145,7 +145,7 @@ def train_run(
         # Adapters are initialised from the global generator: the same start for the same seed and variant.
         torch.manual_seed(seed)
         segmenter = build_segmenter(kind, load_backbone(backbone))
-        kind.start(segmenter, backbone, pretrained)
+        kind.load_start(segmenter, backbone, pretrained)
         segmenter.to(device)
         trained = sum(value.numel() for value in segmenter.trainable_parameters().values())
         progress, resumed_from, diverged, steps, cached = Progress(), 0, False, "eager", []

@@ -96,7 +96,7 @@ def test_cost_and_check_need_no_file():
 def test_it_starts_from_the_file(published):
     model = build_segmenter(SMALL, tiny())
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    KIND.start(model, None, published)
+    KIND.load_start(model, None, published)
     changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
     assert {part_of(name) for name in changed} == {"encoders"}
     classifier = EfficientNetBN("efficientnet-b0", pretrained=False)
@@ -128,7 +128,7 @@ def test_files_that_are_refused(published, tmp_path):
         ("absent", "no file of weights"),
     ):
         with pytest.raises(PipelineError, match=words):
-            KIND.start(model, None, tmp_path / name)
+            KIND.load_start(model, None, tmp_path / name)
     assert not touched.exists()
 
 

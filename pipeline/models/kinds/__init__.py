@@ -69,7 +69,7 @@ class KindSettings(BaseModel):
         """The model, on the backbone's device; it takes the backbone over, or leaves it alone."""
         raise NotImplementedError
 
-    def start(self, model: "SegmentationModel", backbone: Path, pretrained: Path | None) -> None:
+    def load_start(self, model: "SegmentationModel", backbone: Path, pretrained: Path | None) -> None:
         """Give a built model what a training starts from beside CLIPSeg and chance.
 
         Args:

@@ -44,7 +44,7 @@ class UnetPretrained(KindSettings):
             delattr(network.encoder, name)
         return ImageModel(network, multiple=32)
 
-    def start(self, model, backbone: Path, pretrained: Path | None) -> None:
+    def load_start(self, model, backbone: Path, pretrained: Path | None) -> None:
         from pipeline.models.pretrained import load_efficientnet
 
         load_efficientnet(model.network.encoder, pretrained, UNUSED)
