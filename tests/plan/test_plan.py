@@ -8,10 +8,11 @@ import yaml
 
 from pipeline.config import load_study, merge, read_study
 from pipeline.cost.hours import ImageCost
-from pipeline.plan import Plan, main
+from pipeline.plan import Plan
+from pipeline.plan.__main__ import estimate, main, summary
 from pipeline.runtime.errors import PipelineError
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,7 @@ def changed(**values) -> Plan:
 
 def counts(plan: Plan) -> dict[str, list[int]]:
     """Runs, shared, new and new for more seeds, by family."""
-    lines = [line.rsplit(maxsplit=4) for line in plan.summary().splitlines()[1:-1]]
+    lines = [line.rsplit(maxsplit=4) for line in summary(plan).splitlines()[1:-1]]
     return {name: [int(number) for number in numbers] for name, *numbers in lines}
 
 
@@ -43,16 +44,16 @@ def test_runs_that_families_share_are_counted_once(full, demo):
     for plan in (full, demo):
         assert all(runs == shared + new for runs, shared, new, _ in counts(plan).values())
         *_, total, more = map(sum, zip(*counts(plan).values(), strict=True))
-        assert plan.summary().splitlines()[-1].split() == ["total", str(total), str(more)]
+        assert summary(plan).splitlines()[-1].split() == ["total", str(total), str(more)]
         assert len(set().union(*(plan.trainings(group) for group in plan.groups))) == total
 
 
 def test_gpu_hours_are_estimated_from_flops_and_an_assumed_throughput(full, tmp_path, monkeypatch, capsys):
     costs = dict.fromkeys(full.variants, ImageCost(300.0, 100.0)) | {"zero_shot": ImageCost(0, 0)}
-    hours = full.estimate(costs, teraflops=30)
+    hours = estimate(full, costs, teraflops=30)
     busi = hours([("busi", "telescopic", 41)])
     assert busi == pytest.approx(200 * (624 * 0.3 + 78 * 0.1) / 30 / 3600)
-    assert full.estimate(costs, 60, epochs=50)([("busi", "lora", 41)]) == pytest.approx(busi / 8)
+    assert estimate(full, costs, 60, epochs=50)([("busi", "lora", 41)]) == pytest.approx(busi / 8)
     # An epoch of a share of the cases is as long; its validation set is smaller.
     assert hours([("busi", "lora_data_05", 41)]) == pytest.approx(200 * (624 * 0.3 + 3.9 * 0.1) / 30 / 3600)
     # What tuning derives costs what its method costs; a joint training all datasets.
@@ -60,7 +61,7 @@ def test_gpu_hours_are_estimated_from_flops_and_an_assumed_throughput(full, tmp_
     apart = [(dataset, "lora", 41) for dataset in full.study.datasets]
     assert hours([("joint", "lora", 41)]) == pytest.approx(hours(apart))
     assert hours([("busi", "zero_shot", 41)]) == 0
-    lines = full.summary(hours).splitlines()
+    lines = summary(full, hours).splitlines()
     assert lines[0].endswith("GPU hours") and int(lines[-1].split()[-1]) == pytest.approx(
         sum(int(line.split()[-1]) for line in lines[1:-1]), abs=len(lines)
     )
@@ -75,7 +76,7 @@ def test_gpu_hours_are_estimated_from_flops_and_an_assumed_throughput(full, tmp_
     (tmp_path / "results/cost.csv").write_text("\n".join([header, *rows]))
     main()
     printed = capsys.readouterr().out
-    assert full.summary(hours) in printed and "nothing was measured" in printed and "sustain 30 TFLOP/s" in printed
+    assert summary(full, hours) in printed and "nothing was measured" in printed and "sustain 30 TFLOP/s" in printed
 
 
 def test_some_variants_have_more_seeds(full, demo):
