@@ -134,16 +134,18 @@ def test_an_own_dataset(own_copy):
         Image.fromarray(mask).save(own_copy / f"drawings/{index}_mask.png")
     take_in, study = map(shlex.split, example("sh", "pipeline.data.new").splitlines())
     python(own_copy, *take_in[1:])
-    planned = snakemake(own_copy, *study[1:], "--dry-run", "--quiet", "rules")
-    assert planned.returncode == 0, planned.stdout[-3000:] + planned.stderr[-3000:]
+    trial = re.search(r"`(snakemake results/try/[^`]+)`", TEXT)[1].split()
+    for words in (study, trial):
+        planned = snakemake(own_copy, *words[1:], "--dry-run", "--quiet", "rules")
+        assert planned.returncode == 0, planned.stdout[-3000:] + planned.stderr[-3000:]
     small = {**SMALL, "main": ["telescopic"]}
     del small["datasets"], small["archives"]
     (own_copy / "tiny.yaml").write_text(yaml.safe_dump(small))
-    table = "results/mine/tables/main.md"
-    result = snakemake(own_copy, table, *study[-2:], "tiny.yaml", "--quiet", "rules")
+    table = "results/try/tables/main.md"
+    result = snakemake(own_copy, table, *trial[-3:], "tiny.yaml", "--quiet", "rules")
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
     assert "| Telescopic |" in (own_copy / table).read_text()
-    prompts = pd.read_csv(own_copy / "results/mine/runs/mine/telescopic/seed41/per_prompt.csv")
+    prompts = pd.read_csv(own_copy / "results/try/runs/mine/telescopic/seed41/per_prompt.csv")
     assert set(prompts["prompt_type"]) == {f"p{index}" for index in range(6)}
 
 
