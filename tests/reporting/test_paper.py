@@ -287,6 +287,10 @@ def test_further_questions_are_answered_in_outcomes():
     assert answer.endswith("Here: [leaks.pdf](leaks.pdf), [tables/leaks.md](tables/leaks.md)")
     assert page.count("(leaks.pdf)") == 1
     assert "Further questions" not in _page()
+    page = _page(augmentation=leaks, tables=["main", "augmentation"], figures=["pareto"])
+    answer = next(line for line in page.splitlines() if "Does light augmentation" in line)
+    assert "trained with it, against without: worse on BUSI (-3.20 points" in answer
+    assert answer.endswith("Here: [tables/augmentation.md](tables/augmentation.md)")
     kinds = [
         ("within the study", "uniform", "better"),
         ("within the study", "lora", "worse"),
