@@ -32,10 +32,11 @@ _FIXED = {
     "san": Mark(GREY, "*"),
     "imedsam_lora": Mark(GREY, "<"),
 }
+# Vermillion is telescopic's alone, and black end-to-end's.
 _OTHERS = [
     Mark(colour, marker)
     for marker in ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h")
-    for colour in (BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILLION, GREY, BLACK)
+    for colour in (BLUE, GREEN, ORANGE, PURPLE, SKY, GREY)
 ]
 
 

@@ -11,7 +11,7 @@ from matplotlib.text import Text
 from reporting_support import clipped, overlaps
 
 from pipeline.reporting.lettering import shorten, text_width, wrap
-from pipeline.reporting.palette import marks
+from pipeline.reporting.palette import VERMILLION, marks
 from pipeline.reporting.style import TEXT_WIDTH, footer_height, legend_columns, new_figure, save
 
 NOTE = "Not comparable with the paper: phantom images; a tiny backbone pretrained on coloured shapes, not CLIPSeg's."
@@ -84,6 +84,7 @@ def test_marks_are_distinct_stable_and_fixed_for_the_methods():
     found = marks([*many, "telescopic", "uniform"])
     assert len(set(found.values())) == 42
     assert marks(["uniform"])["uniform"] == found["uniform"]
+    assert [name for name, mark in found.items() if mark.colour == VERMILLION] == ["telescopic"]
     assert marks(["reversed"]) == {"reversed": marks(["zero_shot", "reversed", "lora"])["reversed"]}
 
 
