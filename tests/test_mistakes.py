@@ -141,6 +141,13 @@ MISTAKES = {
     "a list as an overlay": setting("- seeds\n", "study.yaml: has no keys at its top level; write `key: value`"),
     "an overlay that is no text": setting(IMAGE, "study.yaml: is no text in UTF-8; give the path of a YAML file"),
     "a folder as an overlay": setting(None, "study.yaml: cannot be read", "give the path of a YAML file"),
+    # A finished study
+    "a comparison with a folder that is no study": Mistake(
+        "pipeline.evaluation.diff results other", ["results: holds no scored run", "name a results folder"]
+    ),
+    "a crate of an unfinished study": Mistake(
+        "pipeline crate {root}/config.yaml --output study.zip", ["not made yet", "finish the study first"]
+    ),
     # Data
     "no such folder of archives": Mistake(f"{FETCH} --folder nowhere", ["nowhere: no such folder", "archives.folder"]),
     "a folder of other files": Mistake(
