@@ -2,10 +2,10 @@
 
     python -m pipeline.verify config.yaml [overlay.yaml ...]
 
-Taken as given: the scores by case in runs/ and transfer/, the histories and manifests, cost.csv, speed.csv, the
-reported numbers, and the datasets' cases.csv and integrity.json. Each step of the plan that writes text (lists of runs,
-tables, tuning.json, regression.json, paper.md) is run again with its own command line into a scratch folder, and
-reads what was rendered there before it. Exit status 1 if a file differs.
+Taken as given: the scores by case, bins and thresholds in runs/, transfer/ and mirrored/, the histories and manifests,
+cost.csv, speed.csv, the reported numbers, and the datasets' cases.csv and integrity.json. Each step of the plan that
+writes text (lists of runs, tables, tuning.json, regression.json, paper.md) is run again with its own command line into
+a scratch folder, and reads what was rendered there before it. Exit status 1 if a file differs.
 """
 
 import argparse
