@@ -19,7 +19,7 @@ import yaml
 
 import pipeline
 from pipeline.config import read_study
-from pipeline.data.sources import dataset_facts, origin
+from pipeline.data.sources import JOINT, dataset_facts, origin
 from pipeline.plan import Plan
 from pipeline.runtime.atomic import atomic_path, read_json
 from pipeline.runtime.errors import PipelineError, run_command
@@ -126,7 +126,7 @@ def build(plan: Plan, files: list[Path], agent: str | None = None) -> "ROCrate":
     main["input"], main["output"] = [configuration, dataset], [result]
 
     inputs = [_file(crate, path, f"configuration/{path.name}", exampleOfWork=configuration) for path in files]
-    for name in dict.fromkeys(map(origin, plan.data.datasets)):
+    for name in dict.fromkeys(origin(name) for name in plan.datasets if name != JOINT):
         inputs.append(_dataset(crate, results / "datasets" / name, name, plan.study.archives.phantoms is not None))
         inputs[-1]["exampleOfWork"] = dataset
     backbones = {manifest["backbone_sha256"] for manifest in manifests if manifest.get("backbone_sha256")}

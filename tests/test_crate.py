@@ -56,11 +56,9 @@ def test_what_was_run_on_what_with_what_result(files, tmp_path):
     assert (read.mainEntity.id, run["instrument"], run["agent"]["name"]) == ("Snakefile", read.mainEntity, "Jane Doe")
     assert "2 trainings of 1.00 hours in sum, on A100" in run["description"] and run["startTime"] < run["endTime"]
     inputs, outputs = run["object"], {entity.id for entity in run["result"]}
-    assert [entity.id for entity in inputs] == [
-        "configuration/config.yaml",
-        "configuration/small.yaml",
-        "datasets/busi/",
-    ]
+    *given, backbone = [entity.id for entity in inputs]
+    assert given == ["configuration/config.yaml", "configuration/small.yaml", "datasets/busi/"]
+    assert backbone.startswith("#the-backbone-")
     assert {"results/tables/main.md", "results/overview.pdf", "results/runs/busi/telescopic/seed41/"} <= outputs
     data = read.get("datasets/busi/")
     assert data["license"]["name"] == dataset_facts("busi").licence and data["identifier"][0]["value"] == "ab" * 32
