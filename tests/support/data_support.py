@@ -5,6 +5,8 @@ import http.server
 import io
 import json
 import struct
+import subprocess
+import sys
 import threading
 import zipfile
 import zlib
@@ -310,3 +312,15 @@ def serve(folder: Path) -> Iterator[Server]:
         httpd.shutdown()
         httpd.server_close()
         thread.join()
+
+
+def memory_of_checking(archive: Path) -> int:
+    """KiB by which a process grows that lists and checks the members of ``archive``."""
+    program = (
+        "import resource, sys; from pipeline.data.unpack import check_members, list_members;"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss;"
+        "check_members(sys.argv[1], list_members(sys.argv[1]));"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
+    )
+    done = subprocess.run([sys.executable, "-c", program, archive], capture_output=True, text=True, check=True)
+    return int(done.stdout)

@@ -1,5 +1,6 @@
 """What the tests of the workflow share."""
 
+import contextlib
 import os
 import re
 import subprocess
@@ -20,6 +21,7 @@ SMALL = {
     "main": ["zero_shot", "end_to_end", "telescopic"],
     "jobs": {"threads": 1, "memory_mb": 1500, "warm_start": True, "gpus": 0},
 }
+PF_EXITING = 0x4
 FAMILY = {"title": "Depth", "reference": "telescopic", "variants": ["telescopic", "uniform"]}
 
 
@@ -39,6 +41,18 @@ def snakemake(folder: Path, *arguments: str, start: bool = False, **environment:
             command, cwd=folder, env=environment, stdout=quiet, stderr=quiet, start_new_session=True
         )
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=500)
+
+
+def processes(folder: Path) -> dict[int, str]:
+    """Processes that stand in ``folder`` and are not about to exit, by id, with their command lines."""
+    found = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (entry / "cwd").readlink() == folder:
+                status = (entry / "stat").read_text().rpartition(")")[2].split()
+                if status[0] not in "ZX" and not int(status[6]) & PF_EXITING:
+                    found[int(entry.name)] = (entry / "cmdline").read_text().replace("\0", " ")
+    return found
 
 
 def planned(output: str) -> dict[str, int]:

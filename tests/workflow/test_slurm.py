@@ -6,12 +6,11 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 from ordinary_user import own
 from slurm_support import Cluster, why_not
-from workflow_support import ROOT
+from workflow_support import ROOT, processes
 
 pytestmark = [pytest.mark.long, pytest.mark.slurm, pytest.mark.skipif(bool(why_not()), reason=str(why_not()))]
 
@@ -22,19 +21,6 @@ OPTIONS += ("--quiet", "host")  # all of each job, with what SLURM says of it
 
 
 TRAINING = "rule_train_wildcards_busi_end_to_end_41"
-
-
-def processes(user: str) -> list[int]:
-    """The processes of a user."""
-    listed = subprocess.run(["pgrep", "--euid", user], capture_output=True, text=True)
-    return [int(pid) for pid in listed.stdout.split()]
-
-
-def command_of(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_text()
-    except OSError:
-        return ""
 
 
 @pytest.fixture(scope="module")
@@ -61,13 +47,13 @@ def submitted(cluster, checkout):
             while not state.exists() and process.poll() is None and time.monotonic() < deadline:
                 time.sleep(0.01)
             # It is held where it is until SLURM, which lets what it cancels go on first, has got the order.
-            steps = [pid for pid in processes(cluster.USER) if "busi/end_to_end/seed41" in command_of(pid)]
+            steps = [pid for pid, command in processes(folder).items() if "busi/end_to_end/seed41" in command]
             for pid in steps:
                 os.kill(pid, signal.SIGSTOP)
             jobs = [job for job, comment in cluster.jobs().items() if comment == TRAINING]
             assert steps and jobs, (cluster.private / "snakemake.log").read_text()[-4000:]
             cluster.run("scancel", *map(str, jobs))
-            servers = [pid for pid in processes(cluster.USER) if "pipeline.runtime.warm" in command_of(pid)]
+            servers = [command for command in processes(folder).values() if "pipeline.runtime.warm" in command]
             status = process.wait(300)
         finally:
             process.kill()
