@@ -6,6 +6,7 @@ import shlex
 import sys
 import zipfile
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -320,7 +321,7 @@ MISTAKES = {
 
 def message_of_command(module: str, arguments: list[str], monkeypatch, capsys) -> str:
     """What a command says on stderr before it ends with an error; what it raises else is a traceback."""
-    main = "pipeline.__main__" if module == "pipeline" else module
+    main = f"{module}.__main__" if find_spec(module).submodule_search_locations else module
     monkeypatch.setattr(sys, "argv", [main, *arguments])
     with pytest.raises(SystemExit) as ended:
         run_command(importlib.import_module(main).main)
