@@ -8,13 +8,15 @@ import torch
 from model_support import inputs, tiny, trained_start
 
 from pipeline.config import read_study
+from pipeline.demo.tiny import write_tokenizer
 from pipeline.models.backbone import empty_backbone, full_size_config
 from pipeline.models.kinds import parse_variant
 from pipeline.models.merging import merge_adapters
-from pipeline.models.preprocessing import crop_to_longest
+from pipeline.models.preprocessing import crop_to_longest, load_tokenizer, tokenise
 from pipeline.models.segmenter import Segmenter
 from pipeline.models.variants import build_segmenter
 from pipeline.models.weights import load_weights, save_weights
+from pipeline.runtime.errors import PipelineError
 from pipeline.training.loss import dice_bce_loss
 from pipeline.training.optimizer import part_of
 
@@ -51,6 +53,7 @@ COUNTS = {
     "vpt_shallow": 50 * 768,
     "vpt_deep": 10 * 80 * 768,
     "coop": 16 * 512,
+    "coop_words": 4 * 512,
     "coop_vpt": 16 * 512 + 10 * 79 * 768,
     "telescopic_decoder": 613_297 + 1_127_009,
     # A transposed convolution of 4 by 4 from 32 channels to one.
@@ -172,15 +175,31 @@ def test_cached_equals_plain(name, batch, trained):
         vision = segmenter.vision_states(batch["pixel_values"]) if frozen else None
         logits = segmenter(batch["pixel_values"], text=text, vision=vision)
     assert (logits - expected).abs().max() <= 1e-5
-    assert frozen == (name in ("coop", "linear_probe"))
+    assert frozen == (name in ("coop", "coop_words", "linear_probe"))
     first = {"bitfit": (-1, 0), "lora_mlp": (0, 9), "vpt_deep": (0, 12), "coop": (10, -1), "linear_probe": (10, 12)}
     found = (segmenter.first_trained_layer("vision"), segmenter.first_trained_layer("text"))
     assert found == first.get(name, found)
 
 
+def test_context_from_words_starts_as_the_prompt_with_these_words(tmp_path, batch):
+    write_tokenizer(tmp_path)
+    settings = {"kind": "prompt_tuning", "visual": 0, "context": 4, "context_init": "one image of a"}
+    segmenter, plain = build_segmenter(settings, tiny()).eval(), Segmenter(tiny()).eval()
+    tokenizer = load_tokenizer(tmp_path)
+    prompts = ["pink polyp", "one small round polyp at the top of the image"]
+    parse_variant(settings).load_start(segmenter, tmp_path, None)
+    with torch.no_grad():
+        logits = segmenter(batch["pixel_values"], tokenise(tokenizer, prompts)[0])
+        expected = plain(batch["pixel_values"], tokenise(tokenizer, [f"one image of a {text}" for text in prompts])[0])
+    assert (logits - expected).abs().max() <= 1e-5 and logits.std() > 0.1
+    with pytest.raises(PipelineError, match=r"'a photo of a' has 7 tokens in .*; set context to that number"):
+        parse_variant(settings | {"context_init": "a photo of a"}).load_start(segmenter, tmp_path, None)
+
+
 def test_what_prompt_tuning_and_compacter_refuse():
     for variant, words in (
         ({"kind": "prompt_tuning", "visual": 0}, "no tokens: set visual or context above 0"),
+        ({"kind": "prompt_tuning", "context": 1, "context_init": "a photo"}, "more words than context tokens"),
         ({"kind": "compacter", "width": 10}, "width 10 is no multiple of products 4"),
     ):
         with pytest.raises(ValueError, match=words):

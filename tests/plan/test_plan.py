@@ -94,7 +94,7 @@ def test_some_variants_have_more_seeds(full, demo):
 
 
 def test_the_family_of_methods_has_a_table_a_figure_and_a_paragraph(full, demo):
-    assert counts(full)["methods"][2] == 17 * 2 * 3 and counts(demo)["methods"][2] == 4
+    assert counts(full)["methods"][2] == 18 * 2 * 3 and counts(demo)["methods"][2] == 4
     for plan in (full, demo):
         table = f"{plan.study.results}/tables/methods.csv"
         assert (

@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from pipeline.models.kinds import VariantSettings, VisionLayers, register
+from pipeline.runtime.errors import PipelineError
 
 
 @register("prompt_tuning")
@@ -21,11 +22,17 @@ class PromptTuning(VariantSettings):
         list(range(1, 11)), description="Layers with visual tokens of their own; [1] is the shallow form [studied]"
     )
     context: int = Field(0, ge=0, le=60, description="Tokens of context before the words of each prompt [studied]")
+    context_init: str = Field(
+        "",
+        description="Words of as many tokens that the context starts as, such as a photo of a; else random [studied]",
+    )
 
     @model_validator(mode="after")
     def _something(self) -> "PromptTuning":
         if not ((self.visual and self.vision_layers) or self.context):
             raise ValueError("no tokens: set visual or context above 0")
+        if len(self.context_init.split()) > self.context:
+            raise ValueError(f"context_init: {self.context_init!r} has more words than context tokens ({self.context})")
         return self
 
     def attach(self, segmenter) -> None:
@@ -37,3 +44,17 @@ class PromptTuning(VariantSettings):
             segmenter.add_adapter(f"vision_{layer}_prompt", PromptTokens(self.visual, features.vision, bound))
         if self.context:
             segmenter.add_adapter("text_context", PromptTokens(self.context, features.text))
+
+    def load_start(self, model, backbone, pretrained) -> None:
+        """From words the logits are at first those of CLIPSeg for the prompts with these words before them."""
+        from pipeline.models.preprocessing import load_tokenizer
+
+        if not self.context_init:
+            return
+        ids = load_tokenizer(backbone)(self.context_init, add_special_tokens=False)["input_ids"]
+        if len(ids) != self.context:
+            raise PipelineError(
+                f"context_init: {self.context_init!r} has {len(ids)} tokens in {backbone}; set context to that number"
+            )
+        words = model.clipseg.clip.text_model.embeddings.token_embedding.weight
+        model.adapters["text_context"].tokens.data.copy_(words[ids])
