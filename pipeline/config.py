@@ -213,7 +213,13 @@ class Jobs(_Settings):
     )
     threads: int = Field(4, ge=1, description="CPU threads of one training or evaluation")
     memory_mb: int = Field(16_000, ge=500, description="Host memory that one training or evaluation is given")
-    runs_per_gpu: int = Field(1, ge=1, description="Jobs side by side on each GPU of this machine")
+    runs_per_gpu: int = Field(
+        1,
+        ge=1,
+        description="Jobs side by side on each GPU of this machine. Without NVIDIA's MPS they take turns on it: that "
+        "fills the gaps in which one job waits for the CPU, but kernels of two jobs never run at once; each needs its "
+        "own memory",
+    )
     portable: bool = Field(
         False, description="On a CPU, the same numbers on every x86-64 processor, in about twice the time"
     )

@@ -45,6 +45,33 @@ class VlsmAdapter(nn.Module):
         return x + nn.functional.relu(self.fc2(nn.functional.relu(self.fc1(x))))
 
 
+class WeightedBatchNorm2d(nn.BatchNorm2d):
+    """Batch norm that knows of padded batches.
+
+    Attributes:
+        weights: (batch,), of the cases in the statistics of training, with mean 1 and equal but for those that are 0
+            (padding); 1 each if absent.
+    """
+
+    weights: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.weights is None or not self.training:
+            return super().forward(x)
+        axes, weights = (0, 2, 3), self.weights[:, None, None, None]
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        mean = (weights * wide).mean(axes)
+        centred = wide - mean[:, None, None]
+        variance = (weights * centred.square()).mean(axes)
+        with torch.no_grad():
+            count = (weights > 0).sum() * x[0, 0].numel()
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance * count / (count - 1), self.momentum)
+            self.num_batches_tracked.add_(1)
+        scale = self.weight * (variance + self.eps).rsqrt()
+        return (centred * scale[:, None, None] + self.bias[:, None, None]).to(x.dtype)
+
+
 class MaskRefinement(nn.Module):
     """``logits + sigmoid(cnn(logits)) * logits`` on (batch, 1, height, width); 48 parameters (authors' release)."""
 
@@ -52,7 +79,7 @@ class MaskRefinement(nn.Module):
         super().__init__()
         self.cnn = nn.Sequential(
             nn.Conv2d(1, channels, 3, padding=1, bias=False),
-            nn.BatchNorm2d(channels),
+            WeightedBatchNorm2d(channels),
             nn.SiLU(),
             nn.Conv2d(channels, 1, 1, bias=False),
         )

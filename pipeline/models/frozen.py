@@ -44,6 +44,7 @@ def prepare_frozen(segmenter: SegmentationModel, precision: str) -> None:
     segmenter.precision, dtype = precision, AUTOCAST.get(precision, torch.float32)
     if not isinstance(segmenter, Segmenter):
         return
+    segmenter.fix_trained()
     clipseg = segmenter.clipseg
     if (dtype, clipseg.device.type, clipseg.config.vision_config._attn_implementation) == (
         torch.bfloat16,

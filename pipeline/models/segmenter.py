@@ -66,6 +66,7 @@ class Segmenter(SegmentationModel):
         super().__init__()
         self.clipseg = clipseg.requires_grad_(False)
         self.adapters = nn.ModuleDict()
+        self._first_trained: dict[str, int] = {}
         self.context = clipseg.config.text_config.max_position_embeddings
         self.multiple = clipseg.config.vision_config.patch_size
 
@@ -218,6 +219,8 @@ class Segmenter(SegmentationModel):
 
         Below it the branch is frozen: its result can be computed once and kept. -1 if the embeddings are trained.
         """
+        if encoder in self._first_trained:
+            return self._first_trained[encoder]
         model = self._tower(encoder)
         below = [model.embeddings] + ([model.pre_layrnorm] if encoder == "vision" else [])
         first_place = {"vision": "vision_pre_norm", "text": "text_context"}[encoder]
@@ -231,6 +234,11 @@ class Segmenter(SegmentationModel):
             if adapted or any(value.requires_grad for value in layer.parameters()):
                 return index
         return depth
+
+    def fix_trained(self) -> None:
+        """From now on what is trained stays the same: it is not looked for in each step."""
+        self._first_trained = {}
+        self._first_trained = {encoder: self.first_trained_layer(encoder) for encoder in ("vision", "text")}
 
     def _vision_embeddings(self, pixel_values: Tensor) -> Tensor:
         """Embedded patches with their positions, (batch, 1 + patches, vision width)."""

@@ -31,8 +31,21 @@ def capture(step: Callable[..., Result], *inputs: Tensor) -> tuple[Callable[[], 
     return graph.replay, result
 
 
+def padded(size: int, *values: Tensor) -> tuple[Tensor, ...]:
+    """A batch of ``size`` cases of which the last repeat the first of ``values``, and the weight of each.
+
+    Weights, (size,), are alike and 1 in the mean, but 0 for repeated cases: a mean over cases with them is that of the
+    batch that was given.
+    """
+    real, index = len(values[0]), torch.arange(size, device=values[0].device)
+    kept = index < real
+    return *(value[index * kept] for value in values), kept * (size / real)
+
+
 class Replayed:
     """``step`` as a replayed graph for batches of one size, and as it is for all others and where recording fails.
+
+    :func:`padded` brings smaller batches to that size.
 
     Args:
         step: a function of tensors with the batch on axis 0 that never waits for the device.

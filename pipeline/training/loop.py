@@ -16,6 +16,7 @@ import psutil
 import torch
 from torch import Tensor
 
+from pipeline.models.adapters import WeightedBatchNorm2d
 from pipeline.models.frozen import prepare_frozen
 from pipeline.models.interface import SegmentationModel
 from pipeline.models.precision import autocast
@@ -25,7 +26,7 @@ from pipeline.runtime.errors import PipelineError
 from pipeline.runtime.progress import duration, log
 from pipeline.training.augmentation import augment
 from pipeline.training.determinism import precision_on
-from pipeline.training.graph import Replayed
+from pipeline.training.graph import Replayed, padded
 from pipeline.training.loss import batch_dsc, dice_bce_loss
 from pipeline.training.optimizer import make_optimizer, make_warmup
 from pipeline.training.settings import TrainingSettings
@@ -176,7 +177,11 @@ class Trainer:
             self.optimizer, factor=settings.plateau_factor, patience=settings.plateau_patience
         )
         self.scaler = self._make_scaler()
-        self.replayed = Replayed(self.compute, settings.batch_size, self._forget_recording) if graph else None
+        norms = [module for module in segmenter.modules() if isinstance(module, torch.nn.modules.batchnorm._BatchNorm)]
+        self.norms = [module for module in norms if isinstance(module, WeightedBatchNorm2d)]
+        # A batch norm that knows no weights, or slices, would tell a padded batch from one that is not.
+        self.pads = len(self.norms) == len(norms) and settings.accumulation == 1
+        self.replayed = self.recorded() if graph else None
         self.progress = Progress()
         self.best = self._snapshot()
         prepare_frozen(segmenter, self.precision)
@@ -196,14 +201,18 @@ class Trainer:
         before, self.scaler = self.scaler, self._make_scaler()
         self.scaler.load_state_dict(before.state_dict())
 
+    def recorded(self, **how: Callable) -> Replayed:
+        """Steps that are replayed; ``how`` is for tests without CUDA, as :class:`Replayed` takes it."""
+        step = (lambda *batch: self.compute(*batch[:-1], weights=batch[-1])) if self.pads else self.compute
+        return Replayed(step, min(self.settings.batch_size, self.images_per_epoch), self._forget_recording, **how)
+
     def _snapshot(self) -> dict[str, Tensor]:
         return {name: value.detach().clone() for name, value in self.segmenter.trained_state().items()}
 
-    def _loss(self, logits: Tensor, masks: Tensor) -> Tensor:
+    def _loss(self, logits: Tensor, masks: Tensor, weights: Tensor | None = None) -> Tensor:
         settings = self.settings
-        return dice_bce_loss(
-            logits, masks[:, None], settings.dice_weight, settings.bce_weight, settings.reference_double_sigmoid
-        )
+        options = (settings.dice_weight, settings.bce_weight, settings.reference_double_sigmoid)
+        return dice_bce_loss(logits, masks[:, None], *options, weights)
 
     def step(self, cases: Tensor, prompts: Tensor, *views: Tensor) -> Step:
         """One optimizer step on ``cases`` (indices on the device) with ``prompts`` (cache positions).
@@ -213,29 +222,42 @@ class Trainer:
         If the loss or a gradient is not finite, it changes no weight, as GradScaler does in fp16; neither does it
         spoil batch statistics.
         """
-        step = (self.replayed or self.compute)(cases, prompts, *views)
+        if self.replayed:
+            batch = (cases, prompts, *views)
+            step = self.replayed(*(padded(self.replayed.size, *batch) if self.pads else batch))
+        else:
+            step = self.compute(cases, prompts, *views)
         if self.warmup:
             self.warmup.step()
         return step
 
-    def compute(self, cases: Tensor, prompts: Tensor, views: Tensor | None = None) -> Step:
-        """What a step does on the device; CUDA can record it."""
+    def compute(self, cases: Tensor, prompts: Tensor, *views: Tensor, weights: Tensor | None = None) -> Step:
+        """What a step does on the device; CUDA can record it.
+
+        Args:
+            weights: of the cases of a batch that :func:`padded` made.
+        """
         self.optimizer.zero_grad(set_to_none=True)
         before = [value.clone() for value in self.statistics]
+        for norm in self.norms:
+            norm.weights = weights
         total = torch.zeros((), device=self.device)
-        for rows in torch.arange(len(cases), device=self.device).tensor_split(self.settings.accumulation):
-            if len(rows) == 0:
+        slices = (value.tensor_split(self.settings.accumulation) for value in (cases, prompts, *views))
+        for part, texts, *seen in zip(*slices, strict=True):
+            if len(part) == 0:
                 continue
-            if views is None:
-                inputs, masks = self.train.inputs(cases[rows]), self.train.masks[cases[rows]]
+            if seen:
+                inputs, masks = self.train.augmented(part, *seen)
             else:
-                inputs, masks = self.train.augmented(cases[rows], views[rows])
+                inputs, masks = self.train.inputs(part), self.train.masks[part]
             with self.autocast():
-                logits = self.segmenter(**inputs, text=self.text.take(prompts[rows]))
-            loss = self._loss(logits, masks) * (len(rows) / len(cases))
+                logits = self.segmenter(**inputs, text=self.text.take(texts))
+            loss = self._loss(logits, masks, weights) * (len(part) / len(cases))
             # Factor 1, but NaN for a loss that is not finite: gradients then are neither, and those decide.
             self.scaler.scale(loss).backward(loss.detach() * 0 + 1)
             total += loss.detach()
+        for norm in self.norms:
+            norm.weights = None
         self.scaler.unscale_(self.optimizer)
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.gradient_clip)
         if not self.scaler.is_enabled():

@@ -8,7 +8,12 @@ SMOOTHING = 1e-5
 
 
 def dice_bce_loss(
-    logits: Tensor, target: Tensor, dice_weight: float = 1.5, bce_weight: float = 1.0, double_sigmoid: bool = False
+    logits: Tensor,
+    target: Tensor,
+    dice_weight: float = 1.5,
+    bce_weight: float = 1.0,
+    double_sigmoid: bool = False,
+    weights: Tensor | None = None,
 ) -> Tensor:
     """``dice_weight * Dice + bce_weight * BCE``, a scalar; as MONAI's DiceCELoss with its defaults.
 
@@ -17,6 +22,7 @@ def dice_bce_loss(
         target: the same shape, 0 or 1.
         double_sigmoid: binary cross-entropy of sigmoid(probability) instead, which is what the reference computes by
             handing probabilities to a loss that expects logits.
+        weights: (batch,), of the cases in the mean; 1 each if absent.
     """
     logits, target = logits.float(), target.float()
     probability = torch.sigmoid(logits)
@@ -24,7 +30,10 @@ def dice_bce_loss(
     intersection = (probability * target).sum(axes)
     total = probability.sum(axes) + target.sum(axes)
     dice = 1 - (2 * intersection + SMOOTHING) / (total + SMOOTHING)
-    bce = binary_cross_entropy_with_logits(probability if double_sigmoid else logits, target)
+    of_pixels = None
+    if weights is not None:
+        dice, of_pixels = weights * dice, weights[:, None, None, None]
+    bce = binary_cross_entropy_with_logits(probability if double_sigmoid else logits, target, of_pixels)
     return dice_weight * dice.mean() + bce_weight * bce
 
 

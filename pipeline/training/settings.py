@@ -79,7 +79,8 @@ class TrainingSettings(BaseModel):
     )
     cuda_graph: bool = Field(
         False,
-        description="Replay the steps of full batches as one CUDA graph, where one can be recorded; not yet measured",
+        description="Replay each step as one CUDA graph, where one can be recorded; an epoch's last batch is filled up "
+        "with cases of no weight. Not yet measured",
     )
     deterministic: bool = Field(False, description="Deterministic CUDA kernels (a CPU is deterministic anyway)")
     save_every: int = Field(5, ge=1, description="Epochs between saved states that a killed run resumes from")
