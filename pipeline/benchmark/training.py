@@ -39,6 +39,7 @@ from pipeline.cost.flops import executed_flops
 from pipeline.demo.tiny import write_tokenizer
 from pipeline.models.backbone import empty_backbone, full_size_config, random_backbone, tiny_config
 from pipeline.models.kinds import VariantSettings
+from pipeline.models.precision import AUTOCAST
 from pipeline.models.preprocessing import load_tokenizer
 from pipeline.models.segmenter import Segmenter
 from pipeline.models.textcache import TextCache
@@ -189,13 +190,13 @@ class Bench:
         self.pairs = write_files(folder, cases)
         self._options = (folder / "tokenizer", size, threads, warm_up)
         self._threads = threads
-        self._ceilings: dict[str, float] = {}
+        self._ceilings: dict[torch.dtype | None, float] = {}
 
     @staticmethod
     def _run(function: Callable, *arguments: Any) -> Any:
         """Call a function in a process of its own, forked from one that has imported all this but computed nothing."""
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload([__name__ if __name__ != "__main__" else "pipeline.benchmark.training"])
+        context.set_forkserver_preload([__name__])
         with ProcessPoolExecutor(1, mp_context=context) as pool:
             return pool.submit(function, *arguments).result()
 
@@ -210,19 +211,23 @@ class Bench:
         settings = TrainingSettings(batch_size=batch_size, **training)
         row = self._run(_measure, way, settings, variant, self.pairs, *self._options)
         precision, rate = row["precision"], row["images_per_second"] * row["gflops_per_image"] * 1e9
-        if precision not in self._ceilings:
-            self._ceilings[precision] = self._run(_ceiling, precision, self._threads)
+        dtype = AUTOCAST.get(precision)
+        if dtype not in self._ceilings:
+            self._ceilings[dtype] = self._run(_ceiling, precision, self._threads)
         sheet = data_sheet(row["device"], precision)
-        row["mfu_percent"] = 100 * rate / self._ceilings[precision]
+        row["mfu_percent"] = 100 * rate / self._ceilings[dtype]
         row["data_sheet_percent"] = 100 * rate / sheet[0] if sheet else None
-        row["ceiling_tflops"] = self._ceilings[precision] / 1e12
+        row["ceiling_tflops"] = self._ceilings[dtype] / 1e12
         return row
 
 
 def benchmark(
-    bench: Bench, variants: Mapping[str, dict], batch_sizes: Sequence[int], trainings: Sequence[dict] = ({},),
+    bench: Bench,
+    variants: Mapping[str, dict],
+    batch_sizes: Sequence[int],
+    trainings: Sequence[dict] = ({},),
     repeats: int = 1,
-) -> Iterator[pd.DataFrame]:  # fmt: skip
+) -> Iterator[pd.DataFrame]:
     """For each variant and batch size a row of plain and one of fast for each of ``trainings``, medians of ``repeats``.
 
     Args:
