@@ -46,14 +46,11 @@ def prepare_frozen(segmenter: SegmentationModel, precision: str) -> None:
         return
     segmenter.fix_trained()
     clipseg = segmenter.clipseg
-    if (dtype, clipseg.device.type, clipseg.config.vision_config._attn_implementation) == (
-        torch.bfloat16,
-        "cpu",
-        "sdpa",
-    ):
+    on_cpu, attention = clipseg.device.type == "cpu", clipseg.config.vision_config._attn_implementation
+    if on_cpu and dtype == torch.bfloat16 and attention == "sdpa":
         with_attention(clipseg, CPU_HALF)
     # On a CPU the forward computes these in float32.
-    kept = set(clipseg.decoder.transposed_convolution.modules()) if clipseg.device.type == "cpu" else set()
+    kept = set(clipseg.decoder.transposed_convolution.modules()) if on_cpu else set()
     mapped = {module for place, module in segmenter.operations().items() if place in segmenter.adapters}
     for module in _used_each_time(segmenter):
         if isinstance(module, CLIPSegMLP) and _foldable(module) and module.fc1 not in mapped:
