@@ -31,10 +31,11 @@ from pipeline.data.conventions import CONVENTIONS, CORRECTED
 from pipeline.data.sources import SPLIT_VARIANTS
 from pipeline.models.kinds import KindSettings, kinds, parse_variant
 from pipeline.runtime.atomic import write_json
+from pipeline.runtime.code import ROOT
 from pipeline.runtime.errors import PipelineError, run_command
 from pipeline.training.settings import TrainingSettings
 
-CONFIG = Path(__file__).parents[1] / "config.yaml"
+CONFIG = ROOT / "config.yaml"
 TUNED = "tuned"
 """In place of a learning rate: the rates that the family ``tuning`` chooses."""
 

@@ -22,6 +22,7 @@ from pipeline.config import read_study
 from pipeline.data.sources import JOINT, dataset_facts, origin
 from pipeline.plan import Plan
 from pipeline.runtime.atomic import atomic_path, read_json
+from pipeline.runtime.code import ROOT
 from pipeline.runtime.errors import PipelineError, run_command
 from pipeline.runtime.manifest import file_sha256
 
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from rocrate.model import ContextEntity, DataEntity
     from rocrate.rocrate import ROCrate
 
-ROOT = Path(__file__).parents[1]
 PROFILES = {
     "https://w3id.org/ro/wfrun/process/0.5": "Process Run Crate",
     "https://w3id.org/ro/wfrun/workflow/0.5": "Workflow Run Crate",

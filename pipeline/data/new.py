@@ -29,6 +29,7 @@ from pipeline.data.own_lists import make_lists
 from pipeline.data.sources import SPLITS, MadeLists
 from pipeline.data.standardise import standardise
 from pipeline.runtime.atomic import atomic_path, write_text
+from pipeline.runtime.code import ROOT
 from pipeline.runtime.errors import PipelineError, run_command
 from pipeline.runtime.progress import log, track
 
@@ -36,7 +37,7 @@ ENDINGS = re.compile(r"[-_ ](mask|seg|segmentation|gt)$", re.IGNORECASE)
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 SHOWN, COLUMNS, SIDE = 8, 4, 320
-CONFIG = sources.TABLE.parents[2] / "config.yaml"
+CONFIG = ROOT / "config.yaml"
 STUDY = """# A study of the dataset {name} alone, made by pipeline.data.new:
 #   snakemake all --cores 8 --configfile workflow/config/{name}.yaml
 results: results/{name}

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import functools
 import hashlib
 import itertools
 import json
@@ -77,27 +78,25 @@ def make_trainer(
         drawn = zip(frame["prompts"], frame["case"], strict=True)
         return [draw_prompt(options, settings.prompt_type, seed, case, epoch) for options, case in drawn]
 
-    def views(index: int) -> Views:
-        return draw_views(list(cases["case"]), seed, index, list(map(names_place, prompts(cases, index))))
-
-    def train_prompts(index: int) -> torch.Tensor:
+    # Asked for the prompts of a pass, and then for its views.
+    @functools.lru_cache(1)
+    def seen(index: int) -> tuple[list[str], Views]:
         drawn = prompts(cases, index)
-        if augmented:
-            drawn = list(map(mirrored, drawn, *views(index).flips.T))
-        return text.index(drawn)
+        views = draw_views(list(cases["case"]), seed, index, list(map(names_place, drawn)))
+        return list(map(mirrored, drawn, *views.flips.T)), views
 
     return Trainer(
         segmenter,
         text,
         train,
         val,
-        train_prompts=train_prompts,
+        train_prompts=lambda index: text.index(seen(index)[0] if augmented else prompts(cases, index)),
         val_prompts=text.index(prompts(val_cases, EVALUATION)),
         settings=settings,
         seed=seed,
         name=name,
         images_per_epoch=len(full),
-        train_views=(lambda index: views(index).values) if augmented else None,
+        train_views=(lambda index: seen(index)[1].values) if augmented else None,
     )
 
 
